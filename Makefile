@@ -1,0 +1,32 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# One thread per test worker: two threads on busy cores are several times slower than one.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.PHONY: demo test lint install clean
+
+demo: install
+	$(BIN)/karmma run recipes/demo.yaml --out runs/demo
+
+test: install
+	$(BIN)/ruff check src tests scripts benchmarks
+	$(BIN)/mypy
+	$(TEST_ENV) $(BIN)/pytest -n 2
+
+lint: install
+	$(BIN)/ruff check src tests scripts benchmarks
+	$(BIN)/mypy
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml scripts/install_torch.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
+	$(BIN)/python scripts/install_torch.py
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache

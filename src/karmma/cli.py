@@ -1,0 +1,106 @@
+"""The command line: verbs to functions, no logic. Errors a user can mend are one line and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .types import KarmmaError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+Overrides = Annotated[list[str] | None, typer.Argument(help="overrides as key.path=value", metavar="[KEY=VALUE]...")]
+
+
+@app.command()
+def run(
+    recipe: Annotated[Path, typer.Argument(help="a recipe, e.g. recipes/demo.yaml")],
+    out: Annotated[Path, typer.Option(help="directory for everything the run makes; an unfinished run goes on there")],
+    overrides: Overrides = None,
+) -> None:
+    """Run every stage of RECIPE that is not yet done in OUT: data, pre-training, teacher, students, evaluation, report."""
+    from .config import load_recipe
+    from .evaluation.tables import print_results
+    from .experiment.run import run as run_recipe
+
+    print_results(run_recipe(load_recipe(recipe, overrides), out), out)
+
+
+@app.command()
+def simulate(
+    directory: Annotated[Path, typer.Argument(help="where to write the set")],
+    overrides: Overrides = None,
+    seed: Annotated[int, typer.Option(help="other seeds are other kitchens")] = 0,
+    workers: Annotated[int, typer.Option(help="processes; 0 is one per core")] = 0,
+) -> None:
+    """Write a simulated kitchen into DIRECTORY. Knobs are given as key=value, e.g. clutter=6 participants.train=3."""
+    from .config import apply_override, build
+    from .datasets import KitchenConfig
+    from .datasets import simulate as write_kitchen
+    from .progress import Progress
+
+    tree: dict[str, object] = {"seed": seed}
+    for override in overrides or []:
+        apply_override(tree, override)
+    with Progress("simulate") as progress:
+        write_kitchen(directory, build(KitchenConfig, tree, "knobs"), workers=workers, on_done=progress.update)
+
+
+@app.command()
+def predict(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory")],
+    file: Annotated[Path, typer.Argument(help="a media file")],
+    boxes: Annotated[Path | None, typer.Option(help="box CSV for the modality detections")] = None,
+    imu: Annotated[Path | None, typer.Option(help="IMU CSV for the modality imu")] = None,
+    start: Annotated[float | None, typer.Option(help="start of one segment, seconds")] = None,
+    stop: Annotated[float | None, typer.Option(help="stop of one segment, seconds")] = None,
+    window: Annotated[float, typer.Option(help="without start and stop: length of windows over the file, seconds")] = 2.0,
+    only: Annotated[str | None, typer.Option(help="use only these modalities, e.g. rgb+audio")] = None,
+    top: Annotated[int, typer.Option(help="classes to show")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object per line")] = False,
+) -> None:
+    """Recognise actions in FILE from whatever modalities it has."""
+    from .deploy.predict import Recognizer, prediction_lines
+
+    sources = {"detections": boxes, "imu": imu}
+    recognizer = Recognizer.load(checkpoint)
+    predictions = recognizer.predict_file(
+        file, {name: path for name, path in sources.items() if path is not None}, start, stop, window, only.split("+") if only else None
+    )
+    for line in prediction_lines(predictions, top, as_json):
+        typer.echo(line)
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory")],
+    root: Annotated[Path, typer.Argument(help="directory of the data set")],
+    dataset: Annotated[str, typer.Option(help="which data set it is")] = "kitchen",
+    split: Annotated[str, typer.Option(help="which split")] = "test",
+    cache: Annotated[Path | None, typer.Option(help="directory for decoded clips; default: a temporary one")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+) -> None:
+    """Test CHECKPOINT on a data set under every subset of its modalities (P1) and random dropout (P2)."""
+    from .evaluation.tables import print_evaluation
+    from .experiment.evaluation import evaluate_checkpoint
+
+    result = evaluate_checkpoint(checkpoint, root, dataset, split, cache)
+    print_evaluation(result)
+    if json_path is not None:
+        json_path.write_text(json.dumps(result, indent=1))
+
+
+def main() -> None:
+    """Entry point."""
+    try:
+        app()
+    except KarmmaError as error:
+        print(f"karmma: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

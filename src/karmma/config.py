@@ -1,0 +1,215 @@
+"""A recipe: one set of frozen dataclasses, read from YAML. Unknown keys are errors that name the nearest known one.
+
+Fields marked "not from the paper" are open in the publication (see docs/method.md); their defaults are ours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+from dataclasses import field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from .types import KarmmaError
+
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=STRICT)
+class EncoderConfig:
+    """A feature extractor: `kind` is a key of models.encoders.ENCODERS or a dotted path `package.module:factory`."""
+
+    kind: str
+    width: int = 16
+    depth: int = 1
+    grid: int = 2  # spatial tokens per side (frames) or along frequency (spectrogram)
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, config=STRICT)
+class RecognizerConfig:
+    """Teacher and student are two of these. Sizes at paper scale: docs/method.md."""
+
+    encoders: dict[str, EncoderConfig]
+    dim: int = 96
+    layers: int = 1
+    heads: int = 4
+    ffn_dim: int = 96
+    head_dim: int = 192
+    dropout: float = 0.1  # not from the paper
+    absent: Literal["tokens", "skip"] = "tokens"  # absent modalities: learned tokens (paper) or no tokens at all
+    average: Literal["present", "all"] = "present"  # whose modality means vote beside CLS; not from the paper
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainingConfig:
+    """Optimisation of one stage (not from the paper; the closest published recipe uses AdamW 1e-4, clip 5, warm-up)."""
+
+    epochs: int = 20
+    batch_size: int = 32
+    lr: float = 1e-3
+    weight_decay: float = 0.02
+    warmup_epochs: float = 2.0
+    schedule: Literal["cosine", "linear"] = "cosine"
+    clip_norm: float = 5.0
+    label_smoothing: float = 0.0
+    augment: bool = True
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+
+
+@dataclass(frozen=True, config=STRICT)
+class DistillationConfig:
+    """L = (1 − alpha) · CE + alpha · temperature² · KL(teacher ‖ student). Values not from the paper."""
+
+    alpha: float = 0.5
+    temperature: float = 2.0
+    teacher_sees: Literal["same", "all"] = "same"  # paper v3: the subset the student sees; v1: everything
+
+
+@dataclass(frozen=True, config=STRICT)
+class MethodConfig:
+    """One way to train the student. The paper's three arms differ in nothing but these switches."""
+
+    dropout: float = 0.0  # probability p with which δ drops a modality; not from the paper
+    subsets: Literal["independent", "uniform"] = "independent"  # how δ draws: paper's rule, or every subset alike
+    absent: Literal["tokens", "skip"] = "tokens"
+    average: Literal["present", "all"] = "present"
+    distillation: DistillationConfig | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class DataConfig:
+    """Which data set, where, and its own settings; `root` null means the run's own folder."""
+
+    dataset: str = "kitchen"
+    root: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    workers: int = 0
+
+
+@dataclass(frozen=True, config=STRICT)
+class TeacherConfig:
+    """The teacher: recognizer, unimodal pre-training of its extractors, then fusion on frozen tokens."""
+
+    recognizer: RecognizerConfig
+    pretraining: TrainingConfig
+    training: TrainingConfig
+    pretraining_split: str = "source"
+    dropout: float = 0.3  # δ while the teacher trains; not from the paper
+    subsets: Literal["independent", "uniform"] = "independent"
+    token_views: int = 4  # augmented views whose tokens are cached; not from the paper
+    contrastive_weight: float = 0.0  # InfoNCE between pooled modality tokens (paper v1 only)
+
+
+@dataclass(frozen=True, config=STRICT)
+class StudentConfig:
+    recognizer: RecognizerConfig
+    training: TrainingConfig
+
+
+@dataclass(frozen=True, config=STRICT)
+class EvaluationConfig:
+    """Protocols P1 (every subset) and P2 (random dropout, mean of `sweep_draws` draws)."""
+
+    split: str = "test"
+    sweep: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    sweep_draws: int = 10
+    examples: int = 4
+
+
+@dataclass(frozen=True, config=STRICT)
+class Recipe:
+    """Everything a run depends on."""
+
+    name: str
+    data: DataConfig
+    modalities: dict[str, dict[str, Any]]
+    teacher: TeacherConfig
+    student: StudentConfig
+    methods: dict[str, MethodConfig]
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    seeds: tuple[int, ...] = (0,)
+
+    def __post_init__(self) -> None:
+        for whose, model in (("teacher", self.teacher.recognizer), ("student", self.student.recognizer)):
+            for name in self.modalities:
+                if name not in model.encoders:
+                    raise ValueError(f"{whose}.recognizer.encoders has no encoder for modality {name!r}")
+        if not self.seeds:
+            raise ValueError("seeds is empty")
+
+
+def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
+    """Read a recipe and apply `key.path=value` overrides (values are YAML). Raises KarmmaError in one line."""
+    if not path.is_file():
+        raise KarmmaError(f"recipe not found: {path}")
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise KarmmaError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise KarmmaError(f"{path}: a recipe is a mapping of keys to values")
+    for override in overrides or []:
+        apply_override(tree, override)
+    return build(Recipe, tree, str(path))
+
+
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise KarmmaError(f"override {override!r} is not of the form key.path=value")
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = tree.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise KarmmaError(f"override {override!r}: {parent!r} holds a value, not keys")
+        tree = child
+    tree[last] = yaml.safe_load(text)
+
+
+def build(kind: type[Any], tree: Any, where: str) -> Any:
+    """Validate a tree of plain values into a config dataclass; every complaint is one line that names the key."""
+    refuse_unknown(kind, tree, where, "")
+    try:
+        return TypeAdapter(kind).validate_python(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "recipe"
+        raise KarmmaError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def refuse_unknown(kind: Any, tree: Any, where: str, prefix: str) -> None:
+    """Raise KarmmaError for a key that the dataclass does not have, naming the nearest one it has."""
+    if get_origin(kind) is dict and isinstance(tree, dict):
+        for name, value in tree.items():
+            refuse_unknown(get_args(kind)[1], value, where, f"{prefix}{name}.")
+    for option in get_args(kind):
+        if dataclasses.is_dataclass(option) and get_origin(kind) is not dict:
+            refuse_unknown(option, tree, where, prefix)
+    if not dataclasses.is_dataclass(kind) or not isinstance(tree, dict):
+        return
+    known = [entry.name for entry in dataclasses.fields(kind)]
+    for name, value in tree.items():
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1, 0.4)
+            hint = f"did you mean {prefix}{near[0]!s}?" if near else f"known keys: {', '.join(known)}"
+            raise KarmmaError(f"{where}: unknown key {prefix}{name}; {hint}")
+        refuse_unknown(get_type_hints(kind)[name], value, where, f"{prefix}{name}.")
+
+
+def plain(config: Any) -> Any:
+    """A config as JSON-able dicts and lists."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def fingerprint(*parts: Any) -> str:
+    """A short hash of configs or plain values: what a finished stage depends on."""
+    text = json.dumps([plain(part) if dataclasses.is_dataclass(part) else part for part in parts], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

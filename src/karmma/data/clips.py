@@ -1,0 +1,197 @@
+"""Segment → clip → batch: reading segments once into a store of compact arrays, and batches from it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..media.video import MediaError
+from ..modalities import Modality
+from ..types import Augmentation, Batch, KarmmaError
+from .manifest import Segment
+
+READ, FAILED = 1, 2
+
+
+@dataclass(frozen=True)
+class SegmentReading:
+    """What came of reading one segment: arrays of the modalities it has, and the words of readers that failed."""
+
+    arrays: dict[str, NDArray[Any]]
+    failures: dict[str, str]
+
+
+def read_segment(segment: Segment, modalities: Mapping[str, Modality]) -> SegmentReading:
+    """Read every modality of a segment. What it never had is missing from both; what is broken is in `failures`."""
+    arrays, failures = {}, {}
+    for name, modality in modalities.items():
+        source = segment.sources.get(name)
+        if source is None:
+            continue
+        try:
+            stored = modality.read(source, segment.start_seconds, segment.stop_seconds)
+        except MediaError as error:
+            failures[name] = str(error)
+            continue
+        if stored is not None:
+            arrays[name] = stored
+    return SegmentReading(arrays, failures)
+
+
+class ClipStore:
+    """Stored clips of one split in a directory: one memory-mapped array per modality, and who has what.
+
+    Writing is resumable: a segment counts once its state byte is set, after its arrays.
+    """
+
+    def __init__(self, directory: Path, segments: Sequence[Segment], modalities: Mapping[str, Modality]) -> None:
+        self.directory, self.segments, self.modalities = directory, tuple(segments), dict(modalities)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.modalities)
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    def write(self, workers: int = 0, on_done: Callable[[int, int], None] | None = None) -> None:
+        """Read all segments that are not yet stored. `workers` 0 takes one process per core."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.allocate()
+        state = open_memmap(self.directory / "state.npy", mode="r+")
+        open_indices = np.flatnonzero(state[:, -1] == 0).tolist()
+        jobs = [open_indices[first : first + 8] for first in range(0, len(open_indices), 8)]
+        done = len(self.segments) - len(open_indices)
+        arguments = [(self.directory, [(i, self.segments[i]) for i in job], self.modalities) for job in jobs]
+        workers = min(workers or os.cpu_count() or 1, max(len(jobs), 1))
+        if workers == 1:
+            results = map(store_segments, arguments)
+            done = self.follow(results, done, on_done)
+        else:
+            with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=use_one_thread) as pool:
+                self.follow(pool.map(store_segments, arguments), done, on_done)
+
+    def follow(self, results: Any, done: int, on_done: Callable[[int, int], None] | None) -> int:
+        for count in results:
+            done += count
+            if on_done:
+                on_done(done, len(self.segments))
+        return done
+
+    def allocate(self) -> None:
+        """Create the arrays from the first readable example of each modality."""
+        if (self.directory / "index.json").exists():
+            return
+        shapes: dict[str, tuple[list[int], str]] = {}
+        for segment in self.segments:
+            missing = {name: modality for name, modality in self.modalities.items() if name not in shapes}
+            if not missing:
+                break
+            for name, array in read_segment(segment, missing).arrays.items():
+                shapes[name] = (list(array.shape), str(array.dtype))
+        for name, (shape, dtype) in shapes.items():
+            open_memmap(self.directory / f"{name}.npy", mode="w+", dtype=dtype, shape=(len(self.segments), *shape))
+        open_memmap(self.directory / "state.npy", mode="w+", dtype=np.uint8, shape=(len(self.segments), len(self.modalities) + 1))
+        index = {"segments": len(self.segments), "modalities": list(self.modalities), "stored": sorted(shapes)}
+        temporary = self.directory / "index.json.tmp"
+        temporary.write_text(json.dumps(index))
+        temporary.replace(self.directory / "index.json")
+
+    @cached_property
+    def state(self) -> NDArray[np.uint8]:
+        state = np.load(self.directory / "state.npy")
+        if (state[:, -1] == 0).any():
+            raise KarmmaError(f"{self.directory}: {int((state[:, -1] == 0).sum())} segments are not yet read")
+        return state
+
+    @cached_property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        paths = {name: self.directory / f"{name}.npy" for name in self.modalities}
+        return {name: np.load(path, mmap_mode="r") for name, path in paths.items() if path.exists()}
+
+    @cached_property
+    def available(self) -> Tensor:
+        """`(segments, modalities)` bool."""
+        return torch.from_numpy(self.state[:, :-1] == READ)
+
+    @cached_property
+    def usable(self) -> NDArray[np.int64]:
+        """Indices of segments that have at least one modality."""
+        return np.flatnonzero(self.available.any(1).numpy())
+
+    @cached_property
+    def labels(self) -> dict[str, Tensor]:
+        heads = self.segments[0].labels
+        return {head: torch.tensor([segment.labels[head] for segment in self.segments]) for head in heads}
+
+    def failures(self) -> list[list[str]]:
+        """Rows (segment, modality, message) of what could not be read."""
+        rows = []
+        for path in sorted(self.directory.glob("failed-*.csv")):
+            with path.open(newline="") as file:
+                rows += list(csv.reader(file))
+        return rows
+
+    def batch(self, indices: Sequence[int] | NDArray[np.int64], augmentation: Augmentation | None) -> Batch:
+        """Model inputs of the given segments; presence is what is available."""
+        index = np.asarray(indices)
+        bare = self.bare_batch(index)
+        data = {
+            name: self.modalities[name].transform(torch.from_numpy(array[index]), augmentation)
+            for name, array in self.arrays.items()
+        }
+        return Batch(data, bare.present, bare.labels)
+
+    def bare_batch(self, indices: NDArray[np.int64]) -> Batch:
+        """Presence and labels alone, for training on cached tokens."""
+        present = {name: self.available[indices, column] for column, name in enumerate(self.names)}
+        return Batch({}, present, {head: values[indices] for head, values in self.labels.items()})
+
+
+def use_one_thread() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def store_segments(job: tuple[Path, list[tuple[int, Segment]], dict[str, Modality]]) -> int:
+    """Read some segments into the arrays; runs in a worker process. Returns how many."""
+    directory, segments, modalities = job
+    arrays = {name: open_memmap(path, mode="r+") for name in modalities if (path := directory / f"{name}.npy").exists()}
+    state = open_memmap(directory / "state.npy", mode="r+")
+    for index, segment in segments:
+        try:
+            reading = read_segment(segment, modalities)
+        except Exception as error:
+            raise KarmmaError(f"reading segment {segment.name} failed: {traceback.format_exception_only(error)[-1].strip()}") from error
+        if reading.failures:
+            note_failures(directory, segment, reading.failures)
+        for column, name in enumerate(modalities):
+            if name in reading.arrays and arrays[name][index].shape == reading.arrays[name].shape:
+                arrays[name][index] = reading.arrays[name]
+                state[index, column] = READ
+            elif name in reading.failures:
+                state[index, column] = FAILED
+        state[index, -1] = READ
+    return len(segments)
+
+
+def note_failures(directory: Path, segment: Segment, failures: dict[str, str]) -> None:
+    with (directory / f"failed-{os.getpid()}.csv").open("a", newline="") as file:
+        csv.writer(file).writerows([segment.name, name, words] for name, words in failures.items())

@@ -1,0 +1,53 @@
+"""Epochs of batches in an order that follows from seed and epoch alone, so that a resumed run sees the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from ..types import Augmentation, Batch
+from .clips import ClipStore
+from .tokens import TokenStore
+
+
+def mix_seed(*parts: int) -> int:
+    """A 63-bit seed out of several numbers."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """A batch of clips and, where a frozen teacher needs them, its extractors' tokens of the same segments.
+
+    `batch.data` is empty where only tokens are needed. `tokens[modality]` is `(batch, tokens, width)`.
+    """
+
+    batch: Batch
+    tokens: dict[str, Tensor]
+    seed: int
+
+
+class EpochLoader:
+    """Iterates one epoch of a store. Clips are skipped with `clips=False` (training on cached tokens)."""
+
+    def __init__(
+        self, store: ClipStore, batch_size: int, seed: int, epoch: int, *, augment: bool, clips: bool = True, tokens: TokenStore | None = None
+    ) -> None:
+        self.store, self.batch_size, self.seed, self.epoch = store, batch_size, seed, epoch
+        self.augment, self.clips, self.tokens = augment, clips, tokens
+
+    def __len__(self) -> int:
+        return max(len(self.store.usable) // self.batch_size, 1)
+
+    def __iter__(self) -> Iterator[TrainingBatch]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.store.usable)
+        for number in range(len(self)):
+            indices = np.sort(order[number * self.batch_size : (number + 1) * self.batch_size])
+            seed = mix_seed(self.seed, self.epoch, number)
+            augmentation = Augmentation.draw(len(indices), seed) if self.augment else None
+            batch = self.store.batch(indices, augmentation) if self.clips else self.store.bare_batch(indices)
+            tokens = self.tokens.draw(indices, seed) if self.tokens is not None else {}
+            yield TrainingBatch(batch, tokens, seed)

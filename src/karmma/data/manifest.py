@@ -1,0 +1,41 @@
+"""Manifests: every labelled segment of a data set, where its modalities lie and from which second to which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..types import KarmmaError, LabelSpace
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A labelled stretch of a recording. `sources` holds a file for each modality the recording may have."""
+
+    name: str
+    participant: str
+    start_seconds: float
+    stop_seconds: float
+    labels: dict[str, int]
+    sources: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A data set: label space, segments by split, tail classes per head, participants never trained on."""
+
+    name: str
+    labels: LabelSpace
+    splits: Mapping[str, tuple[Segment, ...]]
+    tail: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    unseen: frozenset[str] = frozenset()
+    provenance: Mapping[str, object] = field(default_factory=dict)
+
+    def split(self, name: str) -> tuple[Segment, ...]:
+        """Segments of a split. Raises KarmmaError if there is no such split or it is empty."""
+        if name not in self.splits:
+            raise KarmmaError(f"{self.name}: no split {name!r}; there is: {', '.join(self.splits)}")
+        if not self.splits[name]:
+            raise KarmmaError(f"{self.name}: split {name!r} is empty")
+        return self.splits[name]

@@ -1,0 +1,90 @@
+"""Who is absent: one notion of a missing-modality scenario for training dropout, evaluation grids and published masks.
+
+A scenario turns availability (what a sample has, `(samples, modalities)` bool) into presence (what the model may see).
+Nothing else in the project decides presence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from ..types import KarmmaError
+
+
+class Scenario(Protocol):
+    """A rule for what is taken away."""
+
+    def presence(self, available: Tensor, modalities: Sequence[str], generator: torch.Generator) -> Tensor:
+        """Presence `(samples, modalities)` bool, never more than `available`; `generator` draws what is random."""
+
+
+@dataclass(frozen=True)
+class Complete:
+    """Nothing is taken away."""
+
+    def presence(self, available: Tensor, modalities: Sequence[str], generator: torch.Generator) -> Tensor:
+        return available.clone()
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Only the named modalities are left (protocol P1). A sample that has none of them keeps nothing."""
+
+    names: tuple[str, ...]
+
+    def presence(self, available: Tensor, modalities: Sequence[str], generator: torch.Generator) -> Tensor:
+        unknown = [name for name in self.names if name not in modalities]
+        if unknown or not self.names:
+            raise KarmmaError(f"subset {self.names}: allowed are non-empty subsets of {', '.join(modalities)}")
+        return available & torch.tensor([name in self.names for name in modalities])
+
+
+@dataclass(frozen=True)
+class IndependentDropout:
+    """Each modality is dropped with probability `rate`; if all would be, one at random stays (paper's δ, protocol P2)."""
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate <= 1:
+            raise KarmmaError(f"dropout rate must lie in 0–1, not {self.rate}")
+
+    def presence(self, available: Tensor, modalities: Sequence[str], generator: torch.Generator) -> Tensor:
+        kept = available & (torch.rand(available.shape, generator=generator) >= self.rate)
+        chance = torch.rand(available.shape, generator=generator).masked_fill(~available, -1)
+        restored = torch.nn.functional.one_hot(chance.argmax(1), available.shape[1]).bool() & available
+        return torch.where(kept.any(1, keepdim=True), kept, restored)
+
+
+@dataclass(frozen=True)
+class UniformSubsets:
+    """Every non-empty subset of what a sample has is equally likely."""
+
+    def presence(self, available: Tensor, modalities: Sequence[str], generator: torch.Generator) -> Tensor:
+        kept = torch.zeros_like(available)
+        while (open_rows := available.any(1) & ~kept.any(1)).any():
+            drawn = available & (torch.rand(available.shape, generator=generator) < 0.5)
+            kept = torch.where(open_rows[:, None], drawn, kept)
+        return kept
+
+
+def training_scenario(rule: Literal["independent", "uniform"], rate: float) -> Scenario:
+    """The δ of a method's configuration."""
+    if rule == "uniform":
+        return UniformSubsets()
+    return IndependentDropout(rate) if rate > 0 else Complete()
+
+
+def stack_presence(present: Mapping[str, Tensor], modalities: Sequence[str]) -> Tensor:
+    """`(samples, modalities)` from flags by name."""
+    return torch.stack([present[name] for name in modalities], 1)
+
+
+def split_presence(presence: Tensor, modalities: Sequence[str]) -> dict[str, Tensor]:
+    """Flags by name from `(samples, modalities)`."""
+    return {name: presence[:, index] for index, name in enumerate(modalities)}

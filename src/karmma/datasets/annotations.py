@@ -1,0 +1,90 @@
+"""EPIC-KITCHENS-100's annotation CSVs, read unchanged. Every complaint names file and line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..types import KarmmaError
+
+REQUIRED = ("narration_id", "participant_id", "video_id", "start_timestamp", "stop_timestamp", "verb_class", "noun_class")
+
+
+@dataclass(frozen=True)
+class AnnotatedAction:
+    """One row of an annotation CSV; seconds from the start of the video."""
+
+    narration_id: str
+    participant_id: str
+    video_id: str
+    start_seconds: float
+    stop_seconds: float
+    verb_class: int
+    noun_class: int
+
+
+def rows_of(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and cells of every row. Raises KarmmaError for a missing file or column, or a ragged row."""
+    if not path.is_file():
+        raise KarmmaError(f"annotation file not found: {path}")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        lacking = [column for column in required if column not in (reader.fieldnames or [])]
+        if lacking:
+            raise KarmmaError(f"{path}: no column {lacking[0]!r}; found: {', '.join(reader.fieldnames or []) or 'nothing'}")
+        for row in reader:
+            if None in row or None in row.values():
+                raise KarmmaError(f"{path}: line {reader.line_num}: wrong number of values")
+            yield reader.line_num, row
+
+
+def parse_timestamp(text: str) -> float:
+    """Seconds of `HH:MM:SS.sss`. Raises ValueError for anything else."""
+    hours, minutes, seconds = text.split(":")
+    value = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    if not 0 <= value < float("inf") or not 0 <= float(seconds) < 60 or not 0 <= int(minutes) < 60:
+        raise ValueError(text)
+    return value
+
+
+def read_actions(path: Path, verbs: int, nouns: int) -> list[AnnotatedAction]:
+    """All actions of a CSV in EPIC-100's columns. Raises KarmmaError naming file and line of the first bad row."""
+    return [parse_action(path, line, row, verbs, nouns) for line, row in rows_of(path, REQUIRED)]
+
+
+def parse_action(path: Path, line: int, row: dict[str, str], verbs: int, nouns: int) -> AnnotatedAction:
+    where = f"{path}: line {line}"
+    times = {}
+    for column in ("start_timestamp", "stop_timestamp"):
+        try:
+            times[column] = parse_timestamp(row[column])
+        except ValueError as error:
+            raise KarmmaError(f"{where}: {column} {row[column]!r} is not HH:MM:SS.sss") from error
+    start, stop = times["start_timestamp"], times["stop_timestamp"]
+    if stop <= start:
+        raise KarmmaError(f"{where}: stop {row['stop_timestamp']} does not lie after start {row['start_timestamp']}")
+    classes = {}
+    for column, count in (("verb_class", verbs), ("noun_class", nouns)):
+        if not row[column].isdigit() or int(row[column]) >= count:
+            raise KarmmaError(f"{where}: {column} {row[column]!r} is not a class number below {count}")
+        classes[column] = int(row[column])
+    return AnnotatedAction(
+        row["narration_id"], row["participant_id"], row["video_id"], start, stop, classes["verb_class"], classes["noun_class"]
+    )
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Class names in the order of their ids. Raises KarmmaError if ids are not 0, 1, 2, …"""
+    names = []
+    for line, row in rows_of(path, ("id", "key")):
+        if row["id"] != str(len(names)):
+            raise KarmmaError(f"{path}: line {line}: id {row['id']!r}, expected {len(names)}")
+        names.append(row["key"])
+    return tuple(names)
+
+
+def read_column(path: Path, column: str) -> list[str]:
+    """The cells of one column: tail classes, unseen participants."""
+    return [row[column] for _, row in rows_of(path, (column,))]

@@ -1,0 +1,263 @@
+"""Writes a simulated set: recordings of every participant and annotations in EPIC-KITCHENS-100's own CSV columns.
+
+```
+DIR/videos/P03/P03_01.MP4      H.264 + AAC
+DIR/boxes/P03/P03_01.csv       seconds,label,score,left,top,right,bottom   (edges as shares of the picture)
+DIR/imu/P03/P03_01.csv         seconds,accel_x,…,gyro_z                    (m/s², rad/s)
+DIR/truth/P03/P03_01.npz       exact flow and depth, on demand
+DIR/annotations/KITCHEN_{source,train,validation,test}.csv, KITCHEN_{verb,noun}_classes.csv,
+                KITCHEN_tail_{verbs,nouns}.csv, KITCHEN_unseen_participant_ids.csv, KITCHEN_video_info.csv
+DIR/kitchen.json               version, seed, knobs; written last: a set without it is unfinished
+```
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ...media.write import VideoWriter
+from ...types import KarmmaError
+from .boxes import Detector
+from .head import make_head, measure_imu
+from .knobs import KITCHEN_VERSION, KitchenConfig
+from .motion import depth_and_flow
+from .recording import part_placements
+from .renderer import Renderer
+from .scene import furnish
+from .screenplay import Labelled, play
+from .sound import synthesise
+from .vocabulary import NOUNS, VERBS
+
+CHUNK_FRAMES = 24
+ANNOTATION_COLUMNS = (
+    "narration_id", "participant_id", "video_id", "narration_timestamp", "start_timestamp", "stop_timestamp", "start_frame",
+    "stop_frame", "narration", "verb", "verb_class", "noun", "noun_class", "all_nouns", "all_noun_classes",
+)  # fmt: skip
+BOX_COLUMNS = ("seconds", "label", "score", "left", "top", "right", "bottom")
+IMU_COLUMNS = ("seconds", "accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z")
+
+
+@dataclass(frozen=True)
+class RecordingPlan:
+    """Which recording to make: split, participant, running number."""
+
+    split: str
+    participant: str
+    number: int
+
+    @property
+    def video_id(self) -> str:
+        return f"{self.participant}_{self.number:02d}"
+
+
+def plan_recordings(config: KitchenConfig) -> list[RecordingPlan]:
+    """All recordings; participants are numbered through, so that no participant is in two splits."""
+    plans, number = [], 0
+    for split, count in config.participants.items():
+        for _ in range(count):
+            number += 1
+            plans += [
+                RecordingPlan(split, f"P{number:02d}", index + 1) for index in range(config.recordings_per_participant)
+            ]
+    return plans
+
+
+def random_for(config: KitchenConfig, *purpose: str) -> np.random.Generator:
+    """A generator of its own for every purpose, so that one knob does not shift what another draws."""
+    return np.random.default_rng([config.seed, *(zlib.crc32(word.encode()) for word in purpose)])
+
+
+def simulate(
+    directory: Path, config: KitchenConfig, *, workers: int = 0, on_done: Callable[[int, int], None] | None = None
+) -> Path:
+    """Write the whole set into `directory`; recordings that are already there are kept. Returns the directory.
+
+    `workers` 0 takes one process per core. `on_done(done, total)` is told of every finished recording.
+    Raises KarmmaError if `directory` holds a set of another seed, version or knobs.
+    """
+    check_settings(directory, config)
+    plans = plan_recordings(config)
+    workers = workers or os.cpu_count() or 1
+    if workers == 1:
+        for done, plan in enumerate(plans, 1):
+            write_recording(directory, plan, config)
+            if on_done:
+                on_done(done, len(plans))
+    else:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=use_one_thread) as pool:
+            jobs = [pool.submit(write_recording, directory, plan, config) for plan in plans]
+            for done, job in enumerate(as_completed(jobs), 1):
+                job.result()
+                if on_done:
+                    on_done(done, len(plans))
+    write_annotations(directory, plans, config)
+    write_atomically(directory / "kitchen.json", json.dumps(describe(config), indent=1))
+    return directory
+
+
+def use_one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def describe(config: KitchenConfig) -> dict[str, object]:
+    return {"version": KITCHEN_VERSION, **dataclasses.asdict(config)}
+
+
+def check_settings(directory: Path, config: KitchenConfig) -> None:
+    """A directory belongs to one seed and one set of knobs, noted before the first recording is written."""
+    note = directory / "settings.json"
+    if note.exists():
+        there = json.loads(note.read_text())
+        for key, value in describe(config).items():
+            if there.get(key) != json.loads(json.dumps(value)):
+                raise KarmmaError(
+                    f"{directory} holds a kitchen with {key} = {there.get(key)!r}, not {value!r}; simulate into another directory"
+                )
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(note, json.dumps(describe(config), indent=1))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def write_recording(directory: Path, plan: RecordingPlan, config: KitchenConfig) -> None:
+    """Film one recording; its labels are written last and mark it as done."""
+    done = directory / "labels" / f"{plan.video_id}.csv"
+    if done.exists():
+        return
+    kitchen = furnish(random_for(config, plan.participant), config)
+    random = random_for(config, plan.video_id)
+    stage, labelled = play(kitchen, plan.split, config, random)
+    head = make_head(stage, config, random)
+    sound = synthesise(stage.sounds, config, random_for(config, plan.video_id, "sound"), kitchen.voice)
+    imu = measure_imu(head, config, random_for(config, plan.video_id, "imu"))
+    missing = random_for(config, plan.video_id, "missing").random(3) < config.missing_sensor_rate
+    video = directory / "videos" / plan.participant / f"{plan.video_id}.MP4"
+    box_rows = film(video, plan, kitchen.parts, kitchen.light, head, config, None if missing[0] else sound)
+    if not missing[1]:
+        write_table(directory / "boxes" / plan.participant / f"{plan.video_id}.csv", BOX_COLUMNS, box_rows)
+    if not missing[2]:
+        rows = ([f"{row[0]:.3f}", *(f"{value:.4f}" for value in row[1:])] for row in imu)
+        write_table(directory / "imu" / plan.participant / f"{plan.video_id}.csv", IMU_COLUMNS, rows)
+    write_table(done, ANNOTATION_COLUMNS, annotation_rows(plan, labelled, config))
+
+
+def film(video, plan, parts, light, head, config, sound):  # type: ignore[no-untyped-def]
+    """Render, encode and detect; returns the rows of the box file."""
+    random = random_for(config, plan.video_id, "film")
+    renderer = Renderer(parts, light, config, random)
+    detector = Detector(parts, renderer.part_of_face, config.box_noise_level, random_for(config, plan.video_id, "boxes"))
+    seconds = np.arange(int(config.recording_seconds * config.frames_hz) + 1) / config.frames_hz
+    placements = part_placements(head.stage, renderer.names, head, seconds)
+    every, rows, truth = max(round(config.frames_hz / config.boxes_hz), 1), [], []
+    with VideoWriter(video, config.width, config.height, config.frames_hz, config.audio_hz if sound is not None else None) as writer:
+        for first in range(0, len(seconds) - 1, CHUNK_FRAMES):
+            last = min(first + CHUNK_FRAMES, len(seconds) - 1)
+            for index, frame in enumerate(renderer.draw(placements[first : last + 1], head, seconds[first : last + 1]), first):
+                writer.write_frame(frame.rgb)
+                if index % every == 0:
+                    rows += [box_row(seconds[index], box) for box in detector.detect(frame.faces)]
+                if config.write_flow or config.write_depth:
+                    truth.append(depth_and_flow(frame.faces, frame.geometry, renderer.rays))
+        if sound is not None:
+            writer.write_audio(sound)
+    if truth:
+        write_truth(video.parents[2] / "truth" / plan.participant / f"{plan.video_id}.npz", truth, config)
+    return rows
+
+
+def box_row(second, box) -> list[str]:  # type: ignore[no-untyped-def]
+    edges = (box.left, box.top, box.right, box.bottom)
+    return [f"{second:.3f}", box.label, f"{box.score:.2f}", *(f"{edge:.4f}" for edge in edges)]
+
+
+def write_truth(path: Path, truth: Sequence[tuple[np.ndarray, np.ndarray]], config: KitchenConfig) -> None:
+    """Exact flow in pixels to the next frame and depth in metres, as float16."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {}
+    if config.write_depth:
+        arrays["depth_metres"] = np.stack([depth for depth, _ in truth]).astype(np.float16)
+    if config.write_flow:
+        arrays["flow_pixels"] = np.stack([flow for _, flow in truth]).astype(np.float16)
+    temporary = path.with_name(path.stem + ".tmp.npz")
+    np.savez_compressed(temporary, **arrays)
+    temporary.replace(path)
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
+    with temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
+    temporary.replace(path)
+
+
+def timestamp(seconds: float) -> str:
+    """EPIC's HH:MM:SS.ss."""
+    whole = int(seconds)
+    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{seconds % 60:05.2f}"
+
+
+def annotation_rows(plan: RecordingPlan, labelled: list[Labelled], config: KitchenConfig) -> list[list[object]]:
+    rows: list[list[object]] = []
+    for index, row in enumerate(labelled):
+        verb, noun = row.pair.verb, row.pair.noun
+        frames = (round(row.start_seconds * config.frames_hz) + 1, round(row.stop_seconds * config.frames_hz) + 1)
+        rows.append([
+            f"{plan.video_id}_{index}", plan.participant, plan.video_id, timestamp(row.start_seconds), timestamp(row.start_seconds),
+            timestamp(row.stop_seconds), *frames, f"{verb} {noun}", verb, VERBS.index(verb), noun, NOUNS.index(noun),
+            str([noun]), str([NOUNS.index(noun)]),
+        ])  # fmt: skip
+    return rows
+
+
+def write_annotations(directory: Path, plans: list[RecordingPlan], config: KitchenConfig) -> None:
+    """Join the recordings' labels into one CSV a split, and write the class, tail and unseen lists."""
+    annotations, counts = directory / "annotations", {"verb": Counter[str](), "noun": Counter[str]()}
+    for split in config.participants:
+        rows = []
+        for plan in plans:
+            if plan.split == split:
+                with (directory / "labels" / f"{plan.video_id}.csv").open(newline="") as file:
+                    rows += list(csv.reader(file))[1:]
+        write_table(annotations / f"KITCHEN_{split}.csv", ANNOTATION_COLUMNS, rows)
+        if split == "train":
+            for row in rows:
+                counts["verb"][row[9]] += 1
+                counts["noun"][row[11]] += 1
+    for kind, names in (("verb", VERBS), ("noun", NOUNS)):
+        write_table(annotations / f"KITCHEN_{kind}_classes.csv", ("id", "key"), list(enumerate(names)))
+        write_table(annotations / f"KITCHEN_tail_{kind}s.csv", (kind,), [[index] for index in tail(counts[kind], names)])
+    unseen = sorted({plan.participant for plan in plans if plan.split in ("validation", "test")})
+    write_table(annotations / "KITCHEN_unseen_participant_ids.csv", ("participant_id",), [[name] for name in unseen])
+    info = [[plan.video_id, config.recording_seconds, config.frames_hz, f"{config.width}x{config.height}"] for plan in plans]
+    write_table(annotations / "KITCHEN_video_info.csv", ("video_id", "duration", "fps", "resolution"), info)
+
+
+def tail(counts: Counter[str], names: Sequence[str]) -> list[int]:
+    """Classes outside those that make up the first 80 % of the training labels, as EPIC-KITCHENS-100 defines its tail."""
+    total, seen, frequent = sum(counts.values()), 0, set()
+    for name, count in counts.most_common():
+        if seen < 0.8 * total:
+            frequent.add(name)
+        seen += count
+    return [index for index, name in enumerate(names) if name not in frequent]

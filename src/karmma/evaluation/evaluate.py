@@ -1,0 +1,153 @@
+"""Protocols: every subset (P1) and random dropout (P2) of one checkpoint.
+
+Extractors run once per clip and modality; only fusion and heads run for each subset. Any scenario is then a look-up of
+the logits that belong to what each sample has left, so P1 and P2 agree by construction of the data, not of the sampler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..data.clips import ClipStore
+from ..data.missing import IndependentDropout, Scenario, Subset, split_presence
+from ..models.recognizer import RecognizerModel
+from ..types import subset_name, subsets_of
+from .metrics import accuracies, correctness, retention
+
+Accuracies = dict[str, float]
+Encode = Callable[[str, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class SubsetLogits:
+    """Logits of every sample under every subset of its modalities.
+
+    `logits[subset][head]` `(samples, classes)`; a subset's row of a sample that lacks part of it is that of what it has.
+    """
+
+    modalities: tuple[str, ...]
+    available: Tensor
+    labels: Mapping[str, Tensor]
+    logits: Mapping[tuple[str, ...], Mapping[str, Tensor]]
+
+    def save(self, path: Path) -> None:
+        """Write all logits, labels and availability as safetensors."""
+        tensors = {f"logits/{subset_name(s)}/{head}": v.contiguous() for s, heads in self.logits.items() for head, v in heads.items()}
+        tensors |= {f"labels/{head}": values.contiguous() for head, values in self.labels.items()}
+        temporary = path.with_suffix(".tmp")
+        save_file({**tensors, "available": self.available.contiguous()}, str(temporary), {"modalities": subset_name(self.modalities)})
+        temporary.replace(path)
+
+    @staticmethod
+    def load(path: Path) -> SubsetLogits:
+        with safe_open(str(path), "pt") as file:  # type: ignore[no-untyped-call]
+            modalities = tuple(file.metadata()["modalities"].split("+"))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        heads = [key.removeprefix("labels/") for key in tensors if key.startswith("labels/")]
+        logits = {s: {head: tensors[f"logits/{subset_name(s)}/{head}"] for head in heads} for s in subsets_of(modalities)}
+        return SubsetLogits(modalities, tensors["available"], {head: tensors[f"labels/{head}"] for head in heads}, logits)
+
+    @cached_property
+    def correct(self) -> dict[tuple[str, ...], dict[str, Tensor]]:
+        return {subset: correctness(values, self.labels) for subset, values in self.logits.items()}
+
+    def under(self, presence: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Correctness per metric under a presence `(samples, modalities)`, and which samples have anything left."""
+        some = presence.any(1)
+        keys = {subset: torch.tensor([name in subset for name in self.modalities]) for subset in self.logits}
+        first = next(iter(self.correct.values()))
+        result = {metric: torch.zeros(len(presence), dtype=torch.bool) for metric in first}
+        for subset, key in keys.items():
+            rows = (presence == key).all(1)
+            for metric in result:
+                result[metric][rows] = self.correct[subset][metric][rows]
+        return result, some
+
+    def accuracies(self, scenario: Scenario, seed: int = 0) -> Accuracies:
+        """Percent per metric under one draw of a scenario, over the samples that have anything left."""
+        generator = torch.Generator().manual_seed(seed)
+        correct, some = self.under(scenario.presence(self.available, self.modalities, generator))
+        return accuracies(correct, some)
+
+
+@torch.no_grad()
+def subset_logits(
+    model: RecognizerModel, store: ClipStore, *, batch_size: int = 64, device: torch.device | str = "cpu",
+    on_done: Callable[[int, int], None] | None = None,
+) -> SubsetLogits:  # fmt: skip
+    """Run a recognizer over a stored split under every subset of its modalities."""
+    model = model.to(device).eval()
+    columns = [store.names.index(name) for name in model.modalities]
+    available = store.available[:, columns]
+    rows = available.any(1).nonzero().flatten()
+    subsets = subsets_of(model.modalities)
+    pieces: dict[tuple[str, ...], list[dict[str, Tensor]]] = {subset: [] for subset in subsets}
+    for first in range(0, len(rows), batch_size):
+        index = rows[first : first + batch_size]
+        batch = store.batch(index.numpy(), None).to(device)
+        having = available[index].to(device)
+        features = {
+            name: model.encoder(name)(batch.data[name][having[:, column]])
+            for column, name in enumerate(model.modalities)
+            if having[:, column].any()
+        }
+        for subset in subsets:
+            pieces[subset].append(fuse_subset(model, features, having, subset))
+        if on_done:
+            on_done(first + len(index), len(rows))
+    logits = {subset: {head: torch.cat([piece[head] for piece in parts]) for head in parts[0]} for subset, parts in pieces.items()}
+    labels = {head: values[rows] for head, values in store.labels.items()}
+    return SubsetLogits(model.modalities, available[rows], labels, logits)
+
+
+def fuse_subset(model: RecognizerModel, features: Mapping[str, Tensor], having: Tensor, subset: Sequence[str]) -> dict[str, Tensor]:
+    """Logits of a batch that keeps only `subset`; samples left with nothing get NaN."""
+    keep = Subset(tuple(subset)).presence(having.cpu(), model.modalities, torch.Generator()).to(having.device)
+    some = keep.any(1)
+    present = split_presence(keep[some], model.modalities)
+    left = {}
+    for column, name in enumerate(model.modalities):
+        if name in features and keep[:, column].any():
+            left[name] = features[name][keep[having[:, column], column]]
+    if not some.any():
+        return {head: torch.full((len(having), size), torch.nan) for head, size in head_sizes(model).items()}
+    fused = model.fuse(left, present)
+    result = {}
+    for head, values in fused.items():
+        result[head] = torch.full((len(having), values.shape[1]), torch.nan)
+        result[head][some.cpu()] = values.float().cpu()
+    return result
+
+
+def head_sizes(model: RecognizerModel) -> dict[str, int]:
+    return {head: linear.out_features for head, linear in model.heads.heads.items()}  # type: ignore[misc]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Protocols P1 and P2 of one checkpoint: percent by subset name, and by dropout rate."""
+
+    subsets: dict[str, Accuracies]
+    sweep: dict[str, Accuracies]
+    retention: dict[str, float]
+    samples: int
+
+
+def evaluate(logits: SubsetLogits, rates: Sequence[float], draws: int) -> Evaluation:
+    """P1 and P2 from the logits of all subsets."""
+    subsets = {subset: logits.accuracies(Subset(subset)) for subset in logits.logits}
+    sweep = {}
+    for rate in rates:
+        rows = [logits.accuracies(IndependentDropout(rate), seed) for seed in range(draws)]
+        sweep[f"{rate:.1f}"] = {metric: sum(row[metric] for row in rows) / draws for metric in rows[0]}
+    metrics = next(iter(subsets.values()))
+    kept = {metric: retention({s: values[metric] for s, values in subsets.items()}, logits.modalities) for metric in metrics}
+    return Evaluation({subset_name(s): values for s, values in subsets.items()}, sweep, kept, len(logits.available))

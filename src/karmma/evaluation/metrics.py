@@ -1,0 +1,57 @@
+"""Recognition metrics from logits: top-k accuracy per head and of actions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+ACTION = "action"
+
+
+def in_top_k(scores: Tensor, labels: Tensor, k: int) -> Tensor:
+    """Whether fewer than k classes score higher than the true one, per sample `(samples,)` bool; ties count against it."""
+    own = scores.gather(1, labels[:, None])
+    better = (scores > own).sum(1) + ((scores == own).sum(1) - 1)
+    return better < k
+
+
+def action_scores(logits: Mapping[str, Tensor]) -> Tensor:
+    """Joint log-probabilities `(samples, verbs · nouns)` of verb-noun pairs, independent given the clip."""
+    verb, noun = logits["verb"].double().log_softmax(-1), logits["noun"].double().log_softmax(-1)
+    return (verb[:, :, None] + noun[:, None, :]).flatten(1)
+
+
+def scored_heads(logits: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Scores and labels of every head and, with verbs and nouns, of their pairs as `action`."""
+    heads = {head: (values.double(), labels[head]) for head, values in logits.items()}
+    if set(logits) >= {"verb", "noun"}:
+        heads[ACTION] = (action_scores(logits), labels["verb"] * logits["noun"].shape[1] + labels["noun"])
+    return heads
+
+
+def correctness(logits: Mapping[str, Tensor], labels: Mapping[str, Tensor], tops: tuple[int, ...] = (1, 5)) -> dict[str, Tensor]:
+    """Per sample, whether the truth is in the top k: `verb_top1`, `verb_top5`, …, `action_top5`, each `(samples,)` bool."""
+    heads = scored_heads(logits, labels)
+    return {f"{head}_top{k}": in_top_k(scores, truth, k) for head, (scores, truth) in heads.items() for k in tops}
+
+
+def accuracies(correct: Mapping[str, Tensor], rows: Tensor | None = None) -> dict[str, float]:
+    """Shares of correct samples, in percent, over all samples or the marked ones."""
+    chosen = {name: flags if rows is None else flags[rows] for name, flags in correct.items()}
+    return {name: 100 * float(flags.double().mean()) for name, flags in chosen.items()}
+
+
+def retention(subset_accuracies: Mapping[tuple[str, ...], float], complete: tuple[str, ...]) -> float:
+    """Mean over incomplete subsets divided by the accuracy with everything there."""
+    incomplete = [value for subset, value in subset_accuracies.items() if subset != complete]
+    if not incomplete or subset_accuracies[complete] == 0:
+        return float("nan")
+    return sum(incomplete) / len(incomplete) / subset_accuracies[complete]
+
+
+def confusion(logits: Tensor, labels: Tensor) -> Tensor:
+    """Counts `(classes, classes)`: rows are the truth, columns the answers."""
+    classes = logits.shape[1]
+    return torch.bincount(labels * classes + logits.argmax(1), minlength=classes**2).view(classes, classes)

@@ -1,0 +1,1 @@
+"""A recipe from media files to report: the stages of a run and its results."""

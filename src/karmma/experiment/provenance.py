@@ -1,0 +1,49 @@
+"""Where a result comes from: versions, machine, git commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("karmma", "torch", "lightning", "numpy", "av", "opencv-python-headless")
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout this code runs from, with `+` if it has changes; None outside a checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(["git", "status", "--porcelain", "--", "."], cwd=here, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed.strip() else "")
+
+
+def package_versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    processor = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        processor = models[0] if models else processor
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
+    return {"processor": processor, "cores": os.cpu_count(), "device": device}
+
+
+def provenance() -> dict[str, Any]:
+    return {"versions": package_versions(), "git_commit": git_commit(), "machine": machine()}

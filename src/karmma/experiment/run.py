@@ -1,0 +1,278 @@
+"""`karmma run`: simulate or find the data, read it, pre-train, teach, distil, evaluate, report; only what is not yet done."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from ..config import MethodConfig, Recipe, RecognizerConfig, TrainingConfig, plain
+from ..data.clips import ClipStore
+from ..data.loading import EpochLoader
+from ..data.manifest import Manifest
+from ..data.missing import Complete, training_scenario
+from ..data.tokens import TokenStore
+from ..datasets import DATASETS
+from ..evaluation.evaluate import evaluate, subset_logits
+from ..evaluation.report import write_report
+from ..modalities import Modality, make_modalities
+from ..models.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
+from ..models.recognizer import RecognizerModel
+from ..progress import Progress
+from ..training.fit import fit, training_device
+from ..training.tasks import DistillationTask, SupervisedTask, Task, TeacherTask
+from ..types import KarmmaError
+from .provenance import provenance
+from .results import collect_results
+from .stages import StageBook, write_json
+
+TEACHER = "teacher"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe and the directory that holds everything it makes."""
+
+    recipe: Recipe
+    directory: Path
+
+    @cached_property
+    def book(self) -> StageBook:
+        return StageBook(self.directory)
+
+    @cached_property
+    def modalities(self) -> dict[str, Modality]:
+        return make_modalities(self.recipe.modalities)
+
+    @cached_property
+    def root(self) -> Path:
+        return Path(self.recipe.data.root) if self.recipe.data.root else self.directory / "data"
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        return DATASETS[self.recipe.data.dataset].load(self.root)
+
+    def execute(self) -> dict[str, Any]:
+        """Every stage that is not yet done; returns the content of results.json."""
+        self.make_data()
+        stores = {split: self.read_clips(split) for split in self.splits}
+        for name in self.modalities:
+            self.pretrain(name, stores[self.recipe.teacher.pretraining_split])
+        tokens = {split: self.cache_tokens(split, stores[split]) for split in ("train", self.recipe.evaluation.split)}
+        for seed in self.recipe.seeds:
+            self.train_teacher(seed, stores["train"], tokens["train"])
+            for name, method in self.recipe.methods.items():
+                self.train_student(name, method, seed, stores["train"], tokens["train"])
+        self.measure_unimodal(stores, tokens["train"])
+        self.evaluate_all(stores[self.recipe.evaluation.split])
+        results = collect_results(self.directory, self.recipe, self.manifest, self.book.seconds())
+        write_json(self.directory / "results.json", results)
+        write_report(self.directory, results, stores[self.recipe.evaluation.split], self.manifest)
+        return results
+
+    @property
+    def splits(self) -> list[str]:
+        wanted = [self.recipe.teacher.pretraining_split, "train", self.recipe.evaluation.split]
+        return list(dict.fromkeys(wanted))
+
+    # Data
+
+    def data_settings(self) -> dict[str, Any]:
+        data = plain(self.recipe.data)
+        data.pop("workers")
+        return {"data": data}
+
+    def make_data(self) -> None:
+        """Simulate where the recipe names no root; else the data set must be there."""
+        kind = DATASETS.get(self.recipe.data.dataset)
+        if kind is None:
+            raise KarmmaError(f"data.dataset: unknown data set {self.recipe.data.dataset!r}; known: {', '.join(DATASETS)}")
+        settings = kind.settings(self.recipe.data.settings, "data.settings")
+        if self.recipe.data.root or kind.create is None:
+            if not self.root.is_dir():
+                raise KarmmaError(f"data.root: no such directory: {self.root}")
+        else:
+            create = kind.create
+            self.book.run(
+                "simulate", self.data_settings(), lambda bar: create(self.root, settings, self.recipe.data.workers, bar.update)
+            )
+        for split in self.splits:
+            self.manifest.split(split)
+
+    def read_clips(self, split: str) -> ClipStore:
+        """Decode a split once into arrays."""
+        store = ClipStore(self.directory / "clips" / split, self.manifest.split(split), self.modalities)
+        settings = {**self.data_settings(), "modalities": {name: plain(value) for name, value in self.modalities.items()}}
+        self.book.run(f"read.{split}", settings, lambda bar: store.write(self.recipe.data.workers, bar.update))
+        if not len(store.usable):
+            raise KarmmaError(f"split {split!r}: no segment has any of the modalities {', '.join(self.modalities)}")
+        return store
+
+    # Models
+
+    def new_model(self, config: RecognizerConfig, names: tuple[str, ...], seed: int) -> RecognizerModel:
+        """A freshly initialised recognizer of some of the modalities; the seed decides its weights."""
+        lightning.seed_everything(seed, verbose=False)
+        config = replace(config, encoders={name: config.encoders[name] for name in names})
+        return RecognizerModel(config, {name: self.modalities[name].spec for name in names}, self.manifest.labels.sizes)
+
+    def save(self, directory: Path, model: RecognizerModel, **origin: Any) -> None:
+        names = model.modalities
+        info = CheckpointInfo(
+            model.config,
+            {name: self.modalities[name].spec for name in names},
+            self.manifest.labels,
+            {name: plain(self.modalities[name]) for name in names},
+            {"recipe": self.recipe.name, "dataset": self.manifest.name, **origin, **provenance()},
+        )
+        save_checkpoint(directory, model.cpu(), info)
+
+    def loader(self, store: ClipStore, config: TrainingConfig, seed: int, **options: Any) -> Any:
+        def make(epoch: int) -> EpochLoader:
+            return EpochLoader(store, config.batch_size, seed, epoch, augment=config.augment, **options)
+
+        return make
+
+    def train(self, task: Task, directory: Path, progress: Progress, **origin: Any) -> None:
+        """Fit and save; the resume state is dropped once the checkpoint is there."""
+        fit(task, directory / "training", progress)
+        self.save(directory, task.recognizer, **origin)
+        (directory / "training" / "state.ckpt").unlink(missing_ok=True)
+
+    def pretraining_settings(self, name: str) -> dict[str, Any]:
+        teacher = self.recipe.teacher
+        return {
+            **self.data_settings(),
+            "modality": {name: plain(self.modalities[name])},
+            "encoder": plain(teacher.recognizer.encoders[name]),
+            "pretraining": plain(teacher.pretraining),
+            "split": teacher.pretraining_split,
+        }
+
+    def pretrain(self, name: str, store: ClipStore) -> None:
+        """Stage 1: one modality's extractor, trained as a recognizer of its own on the source split."""
+
+        def work(progress: Progress) -> None:
+            config = self.recipe.teacher.pretraining
+            model = self.new_model(self.recipe.teacher.recognizer, (name,), 0)
+            task = SupervisedTask(model, config, Complete(), self.loader(store, config, 0))
+            self.train(task, self.directory / "extractors" / name, progress, stage="pretraining")
+
+        self.book.run(f"pretrain.{name}", self.pretraining_settings(name), work)
+
+    def teacher_settings(self) -> dict[str, Any]:
+        return {"teacher": plain(self.recipe.teacher), **self.data_settings(), "modalities": self.recipe.modalities}
+
+    def cache_tokens(self, split: str, store: ClipStore) -> TokenStore:
+        """Stage 2: tokens of the frozen extractors, several augmented views for training, one for evaluation."""
+        directory = self.directory / "tokens" / split
+        views = self.recipe.teacher.token_views if split == "train" else 1
+        device = training_device()
+
+        def encoder_of(name: str) -> Any:
+            model, _ = load_checkpoint(self.directory / "extractors" / name)
+            encoder = model.encoder(name).to(device)
+
+            @torch.no_grad()
+            def encode(clips: torch.Tensor) -> torch.Tensor:
+                return encoder(clips.to(device))  # type: ignore[no-any-return]
+
+            return encode
+
+        def work(progress: Progress) -> None:
+            TokenStore.write(directory, store, {name: encoder_of(name) for name in self.modalities}, views, on_done=progress.update)
+
+        self.book.run(f"tokens.{split}", {**self.teacher_settings(), "views": views}, work)
+        return TokenStore(directory)
+
+    def seed_directory(self, seed: int, method: str) -> Path:
+        return self.directory / f"seed{seed}" / method
+
+    def with_extractors(self, model: RecognizerModel) -> RecognizerModel:
+        """Put the pre-trained extractors into a teacher."""
+        for name in model.modalities:
+            source, _ = load_checkpoint(self.directory / "extractors" / name)
+            model.encoder(name).load_state_dict(source.encoder(name).state_dict())
+        return model
+
+    def train_teacher(self, seed: int, store: ClipStore, tokens: TokenStore) -> None:
+        """Stage 3: the teacher's fusion block on cached tokens."""
+
+        def work(progress: Progress) -> None:
+            teacher = self.recipe.teacher
+            model = self.with_extractors(self.new_model(teacher.recognizer, tuple(self.modalities), seed))
+            loader = self.loader(store, teacher.training, seed, clips=False, tokens=tokens)
+            scenario = training_scenario(teacher.subsets, teacher.dropout)
+            task = TeacherTask(model, teacher.training, scenario, loader, contrastive_weight=teacher.contrastive_weight)
+            self.train(task, self.seed_directory(seed, TEACHER), progress, stage="teacher", seed=seed)
+
+        self.book.run(f"seed{seed}.teacher", self.teacher_settings(), work)
+
+    def train_student(self, name: str, method: MethodConfig, seed: int, store: ClipStore, tokens: TokenStore) -> None:
+        """Stage 4: one arm. All arms share architecture, data order, augmentation and epochs."""
+
+        def work(progress: Progress) -> None:
+            student = self.recipe.student
+            config = replace(student.recognizer, absent=method.absent, average=method.average)
+            model = self.new_model(config, tuple(self.modalities), seed)
+            scenario = training_scenario(method.subsets, method.dropout)
+            task: Task
+            if method.distillation is None:
+                task = SupervisedTask(model, student.training, scenario, self.loader(store, student.training, seed))
+            else:
+                teacher, _ = load_checkpoint(self.seed_directory(seed, TEACHER))
+                loader = self.loader(store, student.training, seed, tokens=tokens)
+                task = DistillationTask(
+                    model, student.training, scenario, loader, teacher=teacher, distillation=method.distillation
+                )
+            self.train(task, self.seed_directory(seed, name), progress, stage=name, seed=seed)
+
+        settings = {"student": plain(self.recipe.student), "method": plain(method), **self.data_settings(), "modalities": self.recipe.modalities}
+        if method.distillation is not None:
+            settings |= {"teacher": plain(self.recipe.teacher)}
+        self.book.run(f"seed{seed}.{name}", settings, work)
+
+    # Evaluation
+
+    def measure_unimodal(self, stores: Mapping[str, ClipStore], tokens: TokenStore) -> None:
+        """How much each sensor tells alone: a fusion block of its own on each frozen extractor, trained on `train`."""
+
+        def work(name: str, progress: Progress) -> None:
+            teacher, split = self.recipe.teacher, self.recipe.evaluation.split
+            model = self.with_extractors(self.new_model(teacher.recognizer, (name,), 0))
+            loader = self.loader(stores["train"], teacher.training, 0, clips=False, tokens=tokens)
+            self.train(TeacherTask(model, teacher.training, Complete(), loader), self.directory / "unimodal" / name, progress, stage="unimodal")
+            logits = subset_logits(model, stores[split], device=training_device())
+            write_json(self.directory / "unimodal" / name / "evaluation.json", dataclasses.asdict(evaluate(logits, (), 1)))
+
+        settings = {**self.teacher_settings(), "evaluation": self.recipe.evaluation.split}
+        for name in self.modalities:
+            self.book.run(f"unimodal.{name}", settings, lambda progress, name=name: work(name, progress))  # type: ignore[misc]
+
+    def evaluate_all(self, store: ClipStore) -> None:
+        """P1 and P2 of every checkpoint of every seed."""
+        evaluation = self.recipe.evaluation
+        for seed in self.recipe.seeds:
+            for name in (TEACHER, *self.recipe.methods):
+                directory = self.seed_directory(seed, name)
+
+                def work(progress: Progress, directory: Path = directory) -> None:
+                    model, _ = load_checkpoint(directory)
+                    logits = subset_logits(model, store, device=training_device(), on_done=progress.update)
+                    logits.save(directory / "logits.safetensors")
+                    write_json(directory / "evaluation.json", dataclasses.asdict(evaluate(logits, evaluation.sweep, evaluation.sweep_draws)))
+
+                self.book.run(f"seed{seed}.{name}.evaluate", {"evaluation": plain(evaluation)}, work)
+
+
+def run(recipe: Recipe, directory: Path) -> dict[str, Any]:
+    """Run a recipe in a directory; a finished run only reads its results again."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_json(directory / "recipe.json", plain(recipe))
+    return Run(recipe, directory).execute()

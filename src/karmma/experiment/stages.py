@@ -1,0 +1,75 @@
+"""Stages of a run: each is done once, leaves a marker with what it depended on, and is skipped the next time."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..progress import Progress
+from ..types import KarmmaError
+
+
+class StageBook:
+    """Markers `DIR/stages/<name>.json` of finished stages, with their settings and seconds."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def marker(self, name: str) -> Path:
+        return self.directory / "stages" / f"{name.replace('/', '.')}.json"
+
+    def is_done(self, name: str, settings: Mapping[str, Any]) -> bool:
+        """Whether the stage is finished with these settings. Raises KarmmaError if it was finished with others."""
+        path = self.marker(name)
+        if not path.exists():
+            return False
+        before, now = flatten(json.loads(path.read_text())["settings"]), flatten(json.loads(json.dumps(settings)))
+        for key in sorted(set(before) | set(now)):
+            if before.get(key) != now.get(key):
+                raise KarmmaError(
+                    f"{self.directory}: stage {name} was run with {key} = {before.get(key)!r}, now {now.get(key)!r}; "
+                    "choose another --out"
+                )
+        return True
+
+    @contextmanager
+    def stage(self, name: str, settings: Mapping[str, Any]) -> Iterator[Progress]:
+        """Run the body as a stage with a progress bar; the marker is written only when it ends well."""
+        began = time.perf_counter()
+        with Progress(name) as progress:
+            yield progress
+        write_json(self.marker(name), {"seconds": round(time.perf_counter() - began, 2), "settings": settings})
+
+    def run(self, name: str, settings: Mapping[str, Any], work: Callable[[Progress], None]) -> None:
+        """Do `work` unless the stage is done."""
+        if not self.is_done(name, settings):
+            with self.stage(name, settings) as progress:
+                work(progress)
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds of every finished stage, in the order in which they ended."""
+        paths = sorted((self.directory / "stages").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+        return {path.stem: json.loads(path.read_text())["seconds"] for path in paths}
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Leaves of nested dicts by dotted key."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return leaves
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(content, indent=1))
+    os.replace(temporary, path)

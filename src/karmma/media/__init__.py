@@ -1,0 +1,1 @@
+"""Reading and writing media in seconds. Only this room knows a decoder."""

@@ -1,0 +1,60 @@
+"""Mono sound of a media file by seconds, at any sample rate, through PyAV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+from numpy.typing import NDArray
+
+from .video import MediaError
+
+Samples = NDArray[np.float32]
+
+
+def read_audio(path: Path, start_seconds: float, stop_seconds: float, sample_rate_hz: int) -> Samples | None:
+    """Samples `(round((stop − start) · rate),)` in −1…1, or None when the file has no audio track.
+
+    Seconds before the start or beyond the end of the track are zeros; None also when the whole span lies outside it.
+    Raises MediaError for a missing or unreadable file.
+    """
+    if not path.is_file():
+        raise MediaError(f"{path}: no such file")
+    wanted = np.zeros(round((stop_seconds - start_seconds) * sample_rate_hz), np.float32)
+    heard = False
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                return None
+            stream = container.streams.audio[0]
+            stream.thread_count = 1
+            base = float(stream.time_base or 0)
+            origin = float((stream.start_time or 0) * base)
+            container.seek(max(int((start_seconds - 0.1 + origin) / base), 0), stream=stream, backward=True)
+            resampler = av.AudioResampler("fltp", "mono", sample_rate_hz)
+            for frame in container.decode(stream):
+                if frame.pts is None:
+                    continue
+                if frame.pts * base - origin > stop_seconds + 0.1:
+                    break
+                for piece in resampler.resample(frame):
+                    heard |= place(piece, wanted, start_seconds + origin, sample_rate_hz)
+            for piece in resampler.resample(None):
+                heard |= place(piece, wanted, start_seconds + origin, sample_rate_hz)
+    except (av.error.FFmpegError, OSError) as error:
+        if not heard:
+            raise MediaError(f"{path}: {error}") from error
+    return wanted if heard else None
+
+
+def place(piece: av.AudioFrame, wanted: Samples, start_seconds: float, sample_rate_hz: int) -> bool:
+    """Copy a decoded piece to where it belongs; whether any of it lay inside."""
+    samples = piece.to_ndarray()[0]
+    first = round((float((piece.pts or 0) * piece.time_base) - start_seconds) * sample_rate_hz)
+    low, high = max(first, 0), min(first + len(samples), len(wanted))
+    if low >= high:
+        return False
+    wanted[low:high] = samples[low - first : high - first]
+    return True

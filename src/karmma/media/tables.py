@@ -1,0 +1,56 @@
+"""Sensor tables (CSV whose first column is `seconds`): boxes and inertial measurements, by seconds."""
+
+from __future__ import annotations
+
+import csv
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .video import MediaError
+
+Columns = dict[str, NDArray[np.float64]]
+
+
+@lru_cache(maxsize=64)
+def read_table(path: Path, text_columns: tuple[str, ...] = ()) -> Columns:
+    """All columns of a CSV; `text_columns` stay strings. Raises MediaError naming file, line and column.
+
+    `seconds` must be finite and must not decrease.
+    """
+    if not path.is_file():
+        raise MediaError(f"{path}: no such file")
+    with path.open(newline="") as file:
+        reader = csv.reader(file)
+        header = next(reader, [])
+        if "seconds" not in header:
+            raise MediaError(f"{path}: line 1: no column 'seconds'; found: {', '.join(header) or 'nothing'}")
+        rows = []
+        for row in reader:
+            if len(row) != len(header):
+                raise MediaError(f"{path}: line {reader.line_num}: {len(row)} values for {len(header)} columns")
+            rows.append(row)
+    return {name: parse_column(path, name, [row[i] for row in rows], name in text_columns) for i, name in enumerate(header)}
+
+
+def parse_column(path: Path, name: str, cells: list[str], is_text: bool) -> NDArray[np.float64]:
+    if is_text:
+        return np.array(cells, dtype=object)
+    try:
+        values = np.array(cells, dtype=np.float64)
+    except ValueError as error:
+        raise MediaError(f"{path}: column {name!r}: {error}") from error
+    if name == "seconds":
+        bad = ~np.isfinite(values)
+        bad[1:] |= np.diff(values) < 0
+        if bad.any():
+            raise MediaError(f"{path}: line {int(bad.argmax()) + 2}: seconds go backwards or are not a number")
+    return values
+
+
+def rows_between(columns: Columns, start_seconds: float, stop_seconds: float) -> Columns:
+    """The rows with start ≤ seconds < stop."""
+    first, last = np.searchsorted(columns["seconds"], (start_seconds, stop_seconds))
+    return {name: values[first:last] for name, values in columns.items()}

@@ -1,0 +1,39 @@
+"""One file a sensor: reading by seconds, transforms, spec. To add one: a file, a line in MODALITIES, a test."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from ..config import build
+from ..types import KarmmaError
+from .audio import Audio
+from .base import Modality
+from .detections import Detections
+from .flow import Flow
+from .imu import Imu
+from .rgb import Rgb
+
+MODALITIES: dict[str, type[Any]] = {
+    "rgb": Rgb,
+    "flow": Flow,
+    "audio": Audio,
+    "detections": Detections,
+    "imu": Imu,
+}
+
+
+def make_modalities(settings: Mapping[str, Mapping[str, Any]], where: str = "modalities") -> dict[str, Modality]:
+    """Modalities by name from a recipe's settings. Raises KarmmaError for an unknown name or key."""
+    made: dict[str, Modality] = {}
+    for name, values in settings.items():
+        if name not in MODALITIES:
+            near = difflib.get_close_matches(name, MODALITIES, 1, 0.4)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(MODALITIES)}"
+            raise KarmmaError(f"{where}: unknown modality {name!r}; {hint}")
+        made[name] = build(MODALITIES[name], dict(values or {}), f"{where}.{name}")
+    return made
+
+
+__all__ = ["MODALITIES", "Modality", "make_modalities"]

@@ -1,0 +1,57 @@
+"""Optical flow, computed from the video between pairs of frames a fixed time apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from ..config import STRICT
+from ..media.flow import Preset, compute_flow, quantise
+from ..media.video import read_frames
+from ..types import Augmentation, ModalitySpec
+from .base import crop, mirror_pictures, pick_frames, sample_seconds
+
+
+@dataclass(frozen=True, config=STRICT)
+class Flow:
+    """`frames` flow fields of height × width; motion within `step_seconds`, bounded at `bound_pixels`, stored in bytes."""
+
+    frames: int = 8
+    height: int = 64
+    width: int = 80
+    margin: float = 0.15
+    step_seconds: float = 1 / 15
+    bound_pixels: float = 10.0
+    preset: Preset = "fast"
+
+    @property
+    def spec(self) -> ModalitySpec:
+        return ModalitySpec("flow", (self.frames, self.height, self.width, 2), "frames height width xy")
+
+    def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.int8] | None:
+        height, width = round(self.height * (1 + self.margin)), round(self.width * (1 + self.margin))
+        moments = sample_seconds(start_seconds, stop_seconds, 2 * self.frames)
+        both = sorted({*moments, *(moment + self.step_seconds for moment in moments)})
+        place = {second: index for index, second in enumerate(both)}
+        pictures = read_frames(source, both, width, height)
+        fields = [
+            compute_flow(pictures[place[moment]], pictures[place[moment + self.step_seconds]], self.preset)
+            for moment in moments
+        ]
+        return quantise(np.stack(fields), self.bound_pixels)
+
+    def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
+        fields = crop(pick_frames(stored, self.frames, augmentation), self.height, self.width, augmentation)
+        if augmentation is not None:
+            fields = mirror_pictures(fields, augmentation.mirrored)
+        floats = fields.float() * (4 / 127)
+        if augmentation is not None:
+            sign = 1 - 2 * augmentation.mirrored.float()
+            floats = floats * torch.stack([sign, torch.ones_like(sign)], -1).view(-1, 1, 1, 1, 2)
+            floats = floats * augmentation.uniform((len(floats), 1, 1, 1, 1), 0.8, 1.25)
+        return floats

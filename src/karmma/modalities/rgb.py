@@ -1,0 +1,54 @@
+"""RGB video: frames spread evenly over a segment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from ..config import STRICT
+from ..media.video import read_frames
+from ..types import Augmentation, ModalitySpec
+from .base import crop, mirror_pictures, pick_frames, sample_seconds
+
+
+@dataclass(frozen=True, config=STRICT)
+class Rgb:
+    """`frames` pictures of height × width pixels (RGB order); `margin` is what random crops have to spare on each axis."""
+
+    frames: int = 8
+    height: int = 64
+    width: int = 80
+    margin: float = 0.15
+    mean: tuple[float, float, float] = (0.45, 0.42, 0.40)
+    std: tuple[float, float, float] = (0.22, 0.22, 0.22)
+    colour_jitter: float = 0.25
+
+    @property
+    def spec(self) -> ModalitySpec:
+        return ModalitySpec("rgb", (self.frames, self.height, self.width, 3), "frames height width channels")
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Height and width of what is read."""
+        return round(self.height * (1 + self.margin)), round(self.width * (1 + self.margin))
+
+    def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.uint8] | None:
+        height, width = self.stored_size
+        return read_frames(source, sample_seconds(start_seconds, stop_seconds, 2 * self.frames), width, height)
+
+    def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
+        pictures = crop(pick_frames(stored, self.frames, augmentation), self.height, self.width, augmentation)
+        if augmentation is not None:
+            pictures = mirror_pictures(pictures, augmentation.mirrored)
+        floats = pictures.float() / 255
+        if augmentation is not None and self.colour_jitter:
+            gain = 1 + augmentation.uniform((len(floats), 1, 1, 1, 3), -1, 1) * self.colour_jitter * 0.4
+            level = 1 + augmentation.uniform((len(floats), 1, 1, 1, 1), -1, 1) * self.colour_jitter
+            shift = augmentation.uniform((len(floats), 1, 1, 1, 1), -1, 1) * self.colour_jitter * 0.4
+            floats = floats * (gain * level) + shift
+        return (floats - torch.tensor(self.mean)) / torch.tensor(self.std)

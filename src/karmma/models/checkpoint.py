@@ -1,0 +1,106 @@
+"""Checkpoints a stranger can use: `model.safetensors` and `config.json` in a directory. Nothing in them is executed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ..config import RecognizerConfig, build, plain
+from ..types import KarmmaError, LabelSpace, ModalitySpec
+from .recognizer import RecognizerModel
+
+FORMAT = "karmma-checkpoint"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """All that is needed to use the weights: architecture, classes, preprocessing, where they come from.
+
+    `modalities` holds each modality's settings (frames, size, mean, std, sample rate, …); pictures are RGB, float32.
+    """
+
+    recognizer: RecognizerConfig
+    specs: dict[str, ModalitySpec]
+    labels: LabelSpace
+    modalities: dict[str, dict[str, Any]]
+    provenance: dict[str, Any]
+
+
+def save_checkpoint(directory: Path, model: RecognizerModel, info: CheckpointInfo) -> None:
+    """Write a checkpoint directory; `config.json` is written last and makes it valid."""
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    temporary = directory / "model.safetensors.tmp"
+    save_file(weights, str(temporary))
+    os.replace(temporary, directory / "model.safetensors")
+    content = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "recognizer": plain(info.recognizer),
+        "specs": {name: {"input_shape": list(spec.input_shape), "layout": spec.layout} for name, spec in info.specs.items()},
+        "labels": {head: list(names) for head, names in info.labels.names.items()},
+        "modalities": info.modalities,
+        "colour_order": "RGB",
+        "provenance": info.provenance,
+    }
+    temporary = directory / "config.json.tmp"
+    temporary.write_text(json.dumps(content, indent=1))
+    os.replace(temporary, directory / "config.json")
+
+
+def read_info(directory: Path) -> CheckpointInfo:
+    """Read `config.json`. Raises KarmmaError if it is missing or not one of ours."""
+    path = directory / "config.json"
+    if not path.is_file():
+        raise KarmmaError(f"{directory} is not a checkpoint: no config.json in it")
+    try:
+        content: Mapping[str, Any] = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise KarmmaError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise KarmmaError(f"{path}: not a {FORMAT}")
+    if content.get("version") != FORMAT_VERSION:
+        raise KarmmaError(f"{path}: checkpoint version {content.get('version')}, this karmma reads {FORMAT_VERSION}")
+    try:
+        specs = {
+            name: ModalitySpec(name, tuple(spec["input_shape"]), spec["layout"]) for name, spec in content["specs"].items()
+        }
+        labels = LabelSpace({head: tuple(names) for head, names in content["labels"].items()})
+        recognizer = build(RecognizerConfig, content["recognizer"], f"{path}: recognizer")
+        return CheckpointInfo(recognizer, specs, labels, content["modalities"], content["provenance"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise KarmmaError(f"{path}: incomplete: {error!r}") from error
+
+
+def load_checkpoint(directory: Path) -> tuple[RecognizerModel, CheckpointInfo]:
+    """The model in eval mode on the CPU, and its info. Raises KarmmaError for anything that does not fit exactly."""
+    info = read_info(directory)
+    model = RecognizerModel(info.recognizer, info.specs, info.labels.sizes)
+    load_weights(model, directory / "model.safetensors")
+    return model.eval(), info
+
+
+def load_weights(model: RecognizerModel, path: Path) -> None:
+    """Load weights strictly: same names, same shapes."""
+    if not path.is_file():
+        raise KarmmaError(f"weights not found: {path}")
+    try:
+        weights = load_file(str(path))
+    except SafetensorError as error:
+        raise KarmmaError(f"{path}: not a safetensors file: {error}") from error
+    expected = model.state_dict()
+    lacking, surplus = sorted(set(expected) - set(weights)), sorted(set(weights) - set(expected))
+    if lacking or surplus:
+        raise KarmmaError(f"{path}: {len(lacking)} weights missing (first: {(lacking or ['none'])[0]}), {len(surplus)} unknown (first: {(surplus or ['none'])[0]})")
+    for name, value in expected.items():
+        if weights[name].shape != value.shape:
+            raise KarmmaError(f"{path}: {name} has shape {tuple(weights[name].shape)}, expected {tuple(value.shape)}")
+    model.load_state_dict(weights)

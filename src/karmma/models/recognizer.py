@@ -1,0 +1,99 @@
+"""The recognizer: extractors, embedding, fusion, heads. Teacher and student are two configurations of it (paper, Fig. 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..config import RecognizerConfig
+from ..types import KarmmaError, ModalitySpec
+from .embedding import ModalityEmbedding
+from .encoders import Encoder, make_encoder
+from .fusion import FusionBlock
+from .heads import MultiHeadMlp
+
+Logits = dict[str, Tensor]
+
+
+class RecognizerModel(nn.Module):
+    """Maps any non-empty subset of modalities to logits per label set.
+
+    `absent="tokens"` feeds learned tokens for what is missing, `"skip"` feeds nothing for it. An extractor runs only
+    on the samples that have its modality.
+    """
+
+    def __init__(self, config: RecognizerConfig, specs: Mapping[str, ModalitySpec], label_sizes: Mapping[str, int]) -> None:
+        super().__init__()
+        missing = [name for name in specs if name not in config.encoders]
+        if missing:
+            raise KarmmaError(f"no encoder configured for modality {missing[0]!r}; there is: {', '.join(config.encoders)}")
+        self.config, self.modalities = config, tuple(specs)
+        self.encoders = nn.ModuleDict({name: make_encoder(spec, config.encoders[name]) for name, spec in specs.items()})
+        self.embeddings = nn.ModuleDict(
+            {name: ModalityEmbedding(self.encoder(name).tokens, self.encoder(name).width, config.dim) for name in specs}
+        )
+        self.fusion = FusionBlock(config.dim, config.layers, config.heads, config.ffn_dim, config.dropout)
+        self.heads = MultiHeadMlp(config.dim, config.head_dim, dict(label_sizes), config.dropout)
+
+    def encoder(self, modality: str) -> Encoder:
+        encoder = self.encoders[modality]
+        assert isinstance(encoder, Encoder)
+        return encoder
+
+    def forward(self, data: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Logits:
+        """Logits `(batch, classes)` per label set from clips `data[modality]` `(batch, …)`.
+
+        Raises ValueError if a sample has no modality at all.
+        """
+        present = self.checked(present)
+        features = {}
+        for name in self.modalities:
+            rows = present[name].nonzero().flatten()
+            if len(rows) == len(present[name]):
+                features[name] = self.encoder(name)(data[name])
+            elif len(rows):
+                features[name] = self.encoder(name)(data[name].index_select(0, rows))
+        return self.fuse(features, present)
+
+    def checked(self, present: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Presence of exactly this recognizer's modalities; a modality nobody mentions is absent."""
+        unknown = [name for name in present if name not in self.modalities]
+        if unknown:
+            raise ValueError(f"unknown modality {unknown[0]!r}; this recognizer has: {', '.join(self.modalities)}")
+        if not present:
+            raise ValueError("presence is empty: at least one modality is needed")
+        example = next(iter(present.values()))
+        flags = {name: present.get(name, torch.zeros_like(example)).bool() for name in self.modalities}
+        bare = ~torch.stack(list(flags.values())).any(0)
+        if bare.any():
+            raise ValueError(f"sample {int(bare.nonzero()[0])} of the batch has no modality at all; at least one is needed")
+        return flags
+
+    def fuse(self, features: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Logits:
+        """Logits from extractor tokens: `features[modality]` `(present samples, tokens, width)`, in batch order."""
+        batch = len(next(iter(present.values())))
+        skip, pieces, visible, names = self.config.absent == "skip", [], [], []
+        for name in self.modalities:
+            flag = present[name]
+            if skip and not flag.any():
+                continue
+            rows = None if flag.all() else flag.nonzero().flatten()
+            embedding = self.embeddings[name]
+            pieces.append(embedding(features.get(name), rows, batch))
+            visible.append(flag[:, None].expand(-1, pieces[-1].shape[1]))
+            names.append(name)
+        mask = torch.cat(visible, 1)
+        fused = self.fusion(torch.cat(pieces, 1), None if not skip or bool(mask.all()) else mask)
+        return self.vote(fused, [piece.shape[1] for piece in pieces], [present[name] for name in names])
+
+    def vote(self, fused: Tensor, lengths: list[int], present: list[Tensor]) -> Logits:
+        """Average of the shared MLP's logits over CLS and the modality means that may vote."""
+        means = [piece.mean(1) for piece in fused[:, 1:].split(lengths, 1)]
+        logits = self.heads(torch.stack([fused[:, 0], *means], 1))
+        flags = torch.stack([torch.ones_like(present[0]), *present], 1)
+        if self.config.average == "all" and self.config.absent == "tokens":
+            flags = torch.ones_like(flags)
+        weights = flags.to(fused.dtype) / flags.sum(1, keepdim=True)
+        return {head: torch.einsum("bv,bvc->bc", weights, values) for head, values in logits.items()}

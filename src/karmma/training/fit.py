@@ -1,0 +1,99 @@
+"""The trainer around a task: Lightning with exact resume, logs, one progress bar, and a GPU when there is one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from ..progress import Progress
+from .tasks import Task
+
+
+def training_device() -> torch.device:
+    """The first GPU, else the CPU."""
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def resolve_precision(precision: str) -> str:
+    """`auto` is bf16 where the hardware multiplies in it (recent GPUs, AMX or AVX-512-BF16 CPUs), else fp32."""
+    if precision != "auto":
+        return precision
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    return "bf16-mixed" if "avx512_bf16" in flags or "amx_bf16" in flags else "32-true"
+
+
+class ResumeState(Callback):
+    """Writes the trainer's whole state after every epoch, atomically."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        temporary = self.path.with_suffix(".tmp")
+        trainer.save_checkpoint(temporary)
+        os.replace(temporary, self.path)
+
+
+class EpochProgress(Callback):
+    """Tells the progress bar of every step, with the running loss; and measures the share of time spent waiting for data."""
+
+    def __init__(self, progress: Progress, steps: int) -> None:
+        self.progress, self.steps = progress, steps
+        self.waiting, self.started, self.idle_since = 0.0, time.perf_counter(), time.perf_counter()
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:  # type: ignore[no-untyped-def]
+        self.waiting += time.perf_counter() - self.idle_since
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:  # type: ignore[no-untyped-def]
+        self.progress.update(trainer.global_step, self.steps, f"loss {float(outputs['loss']):.3f}")
+        self.idle_since = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        share = self.waiting / max(time.perf_counter() - self.started, 1e-9)
+        pl_module.log("data_wait_share", share)
+
+
+def fit(task: Task, directory: Path, progress: Progress) -> None:
+    """Train to the end, continuing from `directory/state.ckpt` where there is one.
+
+    Epoch by epoch everything follows from the seed, so that a killed and resumed run ends in the same weights (CPU).
+    """
+    quieten()
+    directory.mkdir(parents=True, exist_ok=True)
+    state = directory / "state.ckpt"
+    trainer = lightning.Trainer(
+        max_epochs=task.config.epochs,
+        accelerator="auto",
+        devices=1,
+        precision=resolve_precision(task.config.precision),  # type: ignore[arg-type]
+        gradient_clip_val=task.config.clip_norm or None,
+        logger=[CSVLogger(str(directory), name="", version="csv"), TensorBoardLogger(str(directory), name="", version="tensorboard")],
+        callbacks=[ResumeState(state), EpochProgress(progress, task.config.epochs * task.steps_per_epoch)],
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        reload_dataloaders_every_n_epochs=1,
+        default_root_dir=str(directory),
+    )
+    trainer.fit(task, ckpt_path=str(state) if state.exists() else None, weights_only=True)
+    task.recognizer.eval()
+
+
+def quieten() -> None:
+    """Lightning's banners and advice about loaders that this project does not use."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec.*")

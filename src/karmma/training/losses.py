@@ -1,0 +1,50 @@
+"""Losses as pure functions of logits per label set (paper, steps 7 and 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Logits = Mapping[str, Tensor]
+
+
+def cross_entropy(logits: Logits, labels: Logits, label_smoothing: float = 0.0) -> Tensor:
+    """Mean over label sets of the mean cross-entropy; logits `(batch, classes)`, labels `(batch,)`."""
+    losses = [
+        functional.cross_entropy(values.float(), labels[head], label_smoothing=label_smoothing)
+        for head, values in logits.items()
+    ]
+    return torch.stack(losses).mean()
+
+
+def distillation(student: Logits, teacher: Logits, temperature: float) -> Tensor:
+    """temperature² · KL(teacher ‖ student) of tempered softmaxes, mean over the batch and over label sets."""
+    losses = []
+    for head, values in student.items():
+        target = functional.log_softmax(teacher[head].float() / temperature, -1)
+        guess = functional.log_softmax(values.float() / temperature, -1)
+        losses.append(functional.kl_div(guess, target, reduction="batchmean", log_target=True) * temperature**2)
+    return torch.stack(losses).mean()
+
+
+def combine(supervised: Tensor, distilled: Tensor, alpha: float) -> Tensor:
+    """L_S = (1 − alpha) · CE + alpha · KD."""
+    return (1 - alpha) * supervised + alpha * distilled
+
+
+def info_nce(pooled: Mapping[str, Tensor], present: Mapping[str, Tensor], temperature: float = 0.1) -> Tensor:
+    """Symmetric InfoNCE between pooled tokens `(batch, dim)` of each pair of modalities that samples share (paper v1)."""
+    names, losses = list(pooled), []
+    for index, one in enumerate(names):
+        for other in names[index + 1 :]:
+            rows = (present[one] & present[other]).nonzero().flatten()
+            if len(rows) < 2:
+                continue
+            left = functional.normalize(pooled[one][rows].float(), dim=-1)
+            right = functional.normalize(pooled[other][rows].float(), dim=-1)
+            similarity, target = left @ right.T / temperature, torch.arange(len(rows), device=rows.device)
+            losses.append((functional.cross_entropy(similarity, target) + functional.cross_entropy(similarity.T, target)) / 2)
+    return torch.stack(losses).mean() if losses else torch.zeros(())

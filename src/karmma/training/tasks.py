@@ -1,0 +1,137 @@
+"""What one training step means, one small class per way of training. The trainer around them is fit.py."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from ..config import DistillationConfig, TrainingConfig
+from ..data.loading import EpochLoader, TrainingBatch
+from ..data.missing import Scenario, split_presence, stack_presence
+from ..models.recognizer import RecognizerModel
+from . import losses
+
+Losses = dict[str, Tensor]
+
+
+class Task(lightning.LightningModule):
+    """A recognizer, its optimiser, and losses named `*_loss` that are summed."""
+
+    def __init__(
+        self, recognizer: RecognizerModel, config: TrainingConfig, scenario: Scenario, make_loader: Callable[[int], EpochLoader]
+    ) -> None:
+        super().__init__()
+        self.recognizer, self.config, self.scenario, self.make_loader = recognizer, config, scenario, make_loader
+        self.steps_per_epoch = len(make_loader(0))
+
+    def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
+        raise NotImplementedError
+
+    def trainable(self) -> list[tuple[str, nn.Parameter]]:
+        return list(self.recognizer.named_parameters())
+
+    def train_dataloader(self) -> EpochLoader:
+        """The epoch follows from the steps done, which a resumed run restores exactly."""
+        return self.make_loader(self.global_step // self.steps_per_epoch)
+
+    def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
+        torch.manual_seed(batch.seed)
+        batch = self.with_some_modality(batch)
+        names = self.recognizer.modalities
+        available = stack_presence(batch.batch.present, names).cpu()
+        generator = torch.Generator().manual_seed(batch.seed)
+        present = self.scenario.presence(available, names, generator).to(self.device)
+        parts = self.losses(batch, split_presence(present, names), split_presence(available.to(self.device), names))
+        total = torch.stack(list(parts.values())).sum()
+        self.log_dict({**parts, "loss": total}, on_step=False, on_epoch=True, batch_size=len(batch.batch))
+        return total
+
+    def with_some_modality(self, batch: TrainingBatch) -> TrainingBatch:
+        """Without the samples that have none of this recognizer's modalities."""
+        having = stack_presence(batch.batch.present, self.recognizer.modalities).any(1)
+        if having.all():
+            return batch
+        rows = having.nonzero().flatten()
+        return replace(batch, batch=batch.batch.select(rows), tokens={name: values[rows] for name, values in batch.tokens.items()})
+
+    def transfer_batch_to_device(self, batch: TrainingBatch, device: torch.device, dataloader_idx: int) -> TrainingBatch:
+        tokens = {name: values.to(device) for name, values in batch.tokens.items()}
+        return replace(batch, batch=batch.batch.to(device), tokens=tokens)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW without decay on vectors; linear warm-up, then cosine or linear decay to zero."""
+        decayed = [parameter for _, parameter in self.trainable() if parameter.ndim > 1]
+        plain = [parameter for _, parameter in self.trainable() if parameter.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": self.config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=self.config.lr)
+        warmup = max(self.config.warmup_epochs * self.steps_per_epoch, 1)
+        total = max(self.config.epochs * self.steps_per_epoch, 1)
+
+        def factor(step: int) -> float:
+            share = min(max((step - warmup) / max(total - warmup, 1), 0.0), 1.0)
+            decay = 0.5 * (1 + math.cos(math.pi * share)) if self.config.schedule == "cosine" else 1 - share
+            return min((step + 1) / warmup, 1.0) * decay
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class SupervisedTask(Task):
+    """Cross-entropy under modality dropout: Baseline, Baseline w/ δ, and unimodal pre-training."""
+
+    def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
+        logits = self.recognizer(batch.batch.data, present)
+        return {"supervised_loss": losses.cross_entropy(logits, batch.batch.labels, self.config.label_smoothing)}
+
+
+def token_logits(recognizer: RecognizerModel, tokens: Mapping[str, Tensor], present: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Logits from cached extractor tokens of a whole batch."""
+    features = {name: tokens[name][present[name]] for name in recognizer.modalities if name in tokens and present[name].any()}
+    return recognizer.fuse(features, present)
+
+
+class TeacherTask(Task):
+    """Fusion and heads on frozen extractors, whose tokens come from the cache."""
+
+    def __init__(self, *arguments: Any, contrastive_weight: float = 0.0) -> None:
+        super().__init__(*arguments)
+        self.contrastive_weight = contrastive_weight
+        self.recognizer.encoders.requires_grad_(False)
+
+    def trainable(self) -> list[tuple[str, nn.Parameter]]:
+        return [(name, value) for name, value in self.recognizer.named_parameters() if value.requires_grad]
+
+    def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
+        logits = token_logits(self.recognizer, batch.tokens, present)
+        parts = {"supervised_loss": losses.cross_entropy(logits, batch.batch.labels, self.config.label_smoothing)}
+        if self.contrastive_weight:
+            pooled = {name: self.recognizer.embeddings[name].project(values).mean(1) for name, values in batch.tokens.items()}  # type: ignore[operator, union-attr]
+            parts["contrastive_loss"] = self.contrastive_weight * losses.info_nce(pooled, present)
+        return parts
+
+
+class DistillationTask(Task):
+    """KARMMA's student: cross-entropy and KL to a frozen teacher that reads cached tokens."""
+
+    def __init__(self, *arguments: Any, teacher: RecognizerModel, distillation: DistillationConfig) -> None:
+        super().__init__(*arguments)
+        self.distillation = distillation
+        teacher.requires_grad_(False)
+        self.hidden_teacher = (teacher.eval(),)  # in a tuple: neither trained, nor saved, nor put into train mode
+
+    def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
+        alpha, temperature = self.distillation.alpha, self.distillation.temperature
+        teacher = self.hidden_teacher[0].to(self.device)
+        with torch.no_grad():
+            seen = present if self.distillation.teacher_sees == "same" else available
+            target = token_logits(teacher, batch.tokens, seen)
+        logits = self.recognizer(batch.batch.data, present)
+        supervised = losses.cross_entropy(logits, batch.batch.labels, self.config.label_smoothing)
+        distilled = losses.distillation(logits, target, temperature)
+        return {"supervised_loss": (1 - alpha) * supervised, "distillation_loss": alpha * distilled}
