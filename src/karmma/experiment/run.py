@@ -23,7 +23,9 @@ from ..evaluation.evaluate import evaluate, subset_logits
 from ..evaluation.report import write_report
 from ..modalities import Modality, make_modalities
 from ..models.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
+from ..models.encoders import Encoder, make_encoder
 from ..models.recognizer import RecognizerModel
+from ..models.unimodal import UnimodalClassifier, load_extractor, save_extractor
 from ..progress import Progress
 from ..training.fit import fit, training_device
 from ..training.tasks import DistillationTask, SupervisedTask, Task, TeacherTask
@@ -155,14 +157,24 @@ class Run:
             "split": teacher.pretraining_split,
         }
 
+    def new_extractor(self, name: str) -> Encoder:
+        return make_encoder(self.modalities[name].spec, self.recipe.teacher.recognizer.encoders[name])
+
+    def extractor_path(self, name: str) -> Path:
+        return self.directory / "extractors" / f"{name}.safetensors"
+
     def pretrain(self, name: str, store: ClipStore) -> None:
-        """Stage 1: one modality's extractor, trained as a recognizer of its own on the source split."""
+        """Stage 1: one modality's extractor, trained with pooled linear heads on the source split."""
 
         def work(progress: Progress) -> None:
             config = self.recipe.teacher.pretraining
-            model = self.new_model(self.recipe.teacher.recognizer, (name,), 0)
+            lightning.seed_everything(0, verbose=False)
+            model = UnimodalClassifier(name, self.new_extractor(name), self.manifest.labels.sizes)
             task = SupervisedTask(model, config, Complete(), self.loader(store, config, 0))
-            self.train(task, self.directory / "extractors" / name, progress, stage="pretraining")
+            training = self.directory / "extractors" / name
+            fit(task, training, progress)
+            save_extractor(self.extractor_path(name), model.encoder)
+            (training / "state.ckpt").unlink(missing_ok=True)
 
         self.book.run(f"pretrain.{name}", self.pretraining_settings(name), work)
 
@@ -176,8 +188,7 @@ class Run:
         device = training_device()
 
         def encoder_of(name: str) -> Any:
-            model, _ = load_checkpoint(self.directory / "extractors" / name)
-            encoder = model.encoder(name).to(device)
+            encoder = load_extractor(self.extractor_path(name), self.new_extractor(name)).to(device).eval()
 
             @torch.no_grad()
             def encode(clips: torch.Tensor) -> torch.Tensor:
@@ -197,8 +208,7 @@ class Run:
     def with_extractors(self, model: RecognizerModel) -> RecognizerModel:
         """Put the pre-trained extractors into a teacher."""
         for name in model.modalities:
-            source, _ = load_checkpoint(self.directory / "extractors" / name)
-            model.encoder(name).load_state_dict(source.encoder(name).state_dict())
+            load_extractor(self.extractor_path(name), model.encoder(name))
         return model
 
     def train_teacher(self, seed: int, store: ClipStore, tokens: TokenStore) -> None:

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
 from ..config import RecognizerConfig, build, plain
 from ..types import KarmmaError, LabelSpace, ModalitySpec
 from .recognizer import RecognizerModel
+from .weights import load_weights, save_weights
 
 FORMAT = "karmma-checkpoint"
 FORMAT_VERSION = 1
@@ -37,10 +35,7 @@ class CheckpointInfo:
 def save_checkpoint(directory: Path, model: RecognizerModel, info: CheckpointInfo) -> None:
     """Write a checkpoint directory; `config.json` is written last and makes it valid."""
     directory.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    temporary = directory / "model.safetensors.tmp"
-    save_file(weights, str(temporary))
-    os.replace(temporary, directory / "model.safetensors")
+    save_weights(model, directory / "model.safetensors")
     content = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
@@ -86,21 +81,3 @@ def load_checkpoint(directory: Path) -> tuple[RecognizerModel, CheckpointInfo]:
     model = RecognizerModel(info.recognizer, info.specs, info.labels.sizes)
     load_weights(model, directory / "model.safetensors")
     return model.eval(), info
-
-
-def load_weights(model: RecognizerModel, path: Path) -> None:
-    """Load weights strictly: same names, same shapes."""
-    if not path.is_file():
-        raise KarmmaError(f"weights not found: {path}")
-    try:
-        weights = load_file(str(path))
-    except SafetensorError as error:
-        raise KarmmaError(f"{path}: not a safetensors file: {error}") from error
-    expected = model.state_dict()
-    lacking, surplus = sorted(set(expected) - set(weights)), sorted(set(weights) - set(expected))
-    if lacking or surplus:
-        raise KarmmaError(f"{path}: {len(lacking)} weights missing (first: {(lacking or ['none'])[0]}), {len(surplus)} unknown (first: {(surplus or ['none'])[0]})")
-    for name, value in expected.items():
-        if weights[name].shape != value.shape:
-            raise KarmmaError(f"{path}: {name} has shape {tuple(weights[name].shape)}, expected {tuple(value.shape)}")
-    model.load_state_dict(weights)

@@ -23,11 +23,6 @@ class Encoder(nn.Module):
     width: int
 
 
-def norm(channels: int) -> nn.Module:
-    """Group norm: a clip's features do not depend on its batch-mates, in training neither."""
-    return nn.GroupNorm(max(channels // 8, 1), channels)
-
-
 class ResidualBlock(nn.Module):
     """Two 3×3 convolutions with a shortcut; with `frames`, features of neighbouring frames are shifted in (TSM, 2019)."""
 
@@ -35,9 +30,9 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.frames = frames
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.norm1 = norm(outputs)
+        self.norm1 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.norm2 = norm(outputs)
+        self.norm2 = nn.BatchNorm2d(outputs)
         self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if inputs != outputs or stride != 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,15 +59,16 @@ class FramesEncoder(Encoder):
     def __init__(self, spec: ModalitySpec, config: EncoderConfig) -> None:
         super().__init__()
         self.frames, _, _, channels = spec.input_shape
-        widths = [config.width, config.width * 2, config.width * 4, config.width * 6]
-        self.stem = nn.Conv2d(channels, widths[0], 5, 2, 2, bias=False)
-        self.stem_norm = norm(widths[0])
+        widths = [config.width, config.width, config.width * 2, config.width * 3]
+        self.stem = nn.Conv2d(channels, widths[0], 7, 4, 3, bias=False)
+        self.stem_norm = nn.BatchNorm2d(widths[0])
         self.blocks = nn.ModuleList()
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
-            self.blocks.append(ResidualBlock(before, after, 2, self.frames))
+        for stride, before, after in zip((1, 2, 2), widths[:-1], widths[1:], strict=True):
+            self.blocks.append(ResidualBlock(before, after, stride, self.frames))
             self.blocks.extend(ResidualBlock(after, after, 1, self.frames) for _ in range(config.depth - 1))
         self.grid, self.width = config.grid, widths[-1]
         self.tokens = max(self.frames // 2, 1) * config.grid**2
+        self.out_norm = nn.LayerNorm(self.width)
 
     def forward(self, clips: Tensor) -> Tensor:
         x = clips.flatten(0, 1).permute(0, 3, 1, 2)
@@ -81,7 +77,7 @@ class FramesEncoder(Encoder):
             x = block(x)
         x = functional.adaptive_avg_pool2d(x, self.grid).unflatten(0, (-1, self.frames))
         pairs = x[:, : self.tokens // self.grid**2 * 2].unflatten(1, (-1, 2)).mean(2) if self.frames > 1 else x
-        return pairs.permute(0, 1, 3, 4, 2).flatten(1, 3)
+        return self.out_norm(pairs.permute(0, 1, 3, 4, 2).flatten(1, 3))
 
 
 class SpectrogramEncoder(Encoder):
@@ -93,19 +89,20 @@ class SpectrogramEncoder(Encoder):
         super().__init__()
         widths = [config.width, config.width * 2, config.width * 4, config.width * 6]
         self.stem = nn.Conv2d(1, widths[0], 5, 2, 2, bias=False)
-        self.stem_norm = norm(widths[0])
+        self.stem_norm = nn.BatchNorm2d(widths[0])
         self.blocks = nn.ModuleList()
         for before, after in zip(widths[:-1], widths[1:], strict=True):
             self.blocks.append(ResidualBlock(before, after, 2))
             self.blocks.extend(ResidualBlock(after, after, 1) for _ in range(config.depth - 1))
         self.grid, self.width, self.tokens = config.grid, widths[-1], config.grid * self.TIME_TOKENS
+        self.out_norm = nn.LayerNorm(self.width)
 
     def forward(self, clips: Tensor) -> Tensor:
         x = functional.relu(self.stem_norm(self.stem(clips.unsqueeze(1))))
         for block in self.blocks:
             x = block(x)
         x = functional.adaptive_avg_pool2d(x, (self.grid, self.TIME_TOKENS))
-        return x.flatten(2).transpose(1, 2)
+        return self.out_norm(x.flatten(2).transpose(1, 2))
 
 
 class SequenceEncoder(Encoder):
@@ -116,16 +113,17 @@ class SequenceEncoder(Encoder):
         _, axes = spec.input_shape
         width = config.width
         self.stem = nn.Conv1d(axes, width, 7, 2, 3, bias=False)
-        self.stem_norm = norm(width)
+        self.stem_norm = nn.BatchNorm1d(width)
         self.convolutions = nn.ModuleList(nn.Conv1d(width, width, 5, 1, 2, bias=False) for _ in range(2 * config.depth + 1))
-        self.norms = nn.ModuleList(norm(width) for _ in self.convolutions)
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in self.convolutions)
         self.tokens, self.width = 8, width
+        self.out_norm = nn.LayerNorm(width)
 
     def forward(self, clips: Tensor) -> Tensor:
         x = functional.relu(self.stem_norm(self.stem(clips.transpose(1, 2))))
         for convolution, normalise in zip(self.convolutions, self.norms, strict=True):
             x = x + functional.relu(normalise(convolution(x)))
-        return functional.adaptive_avg_pool1d(x, self.tokens).transpose(1, 2)
+        return self.out_norm(functional.adaptive_avg_pool1d(x, self.tokens).transpose(1, 2))
 
 
 class BoxesEncoder(Encoder):
@@ -142,6 +140,7 @@ class BoxesEncoder(Encoder):
         self.mix = nn.Linear(2 * width, width)
         self.convolutions = nn.ModuleList(nn.Conv1d(width, width, 3, 1, 1) for _ in range(config.depth + 1))
         self.tokens, self.width = self.frames, width
+        self.out_norm = nn.LayerNorm(width)
 
     def forward(self, clips: Tensor) -> Tensor:
         left, top, right, bottom = clips[..., :4].unbind(-1)
@@ -152,7 +151,7 @@ class BoxesEncoder(Encoder):
         x = self.mix(torch.cat([mean, boxes.amax(2)], -1)).transpose(1, 2)
         for convolution in self.convolutions:
             x = x + functional.relu(convolution(x))
-        return x.transpose(1, 2)
+        return self.out_norm(x.transpose(1, 2))
 
 
 ENCODERS: dict[str, Callable[[ModalitySpec, EncoderConfig], Encoder]] = {

@@ -36,6 +36,8 @@ class RecognizerModel(nn.Module):
         )
         self.fusion = FusionBlock(config.dim, config.layers, config.heads, config.ffn_dim, config.dropout)
         self.heads = MultiHeadMlp(config.dim, config.head_dim, dict(label_sizes), config.dropout)
+        for room in (self.embeddings, self.fusion, self.heads):
+            room.apply(keep_variance)
 
     def encoder(self, modality: str) -> Encoder:
         encoder = self.encoders[modality]
@@ -97,3 +99,10 @@ class RecognizerModel(nn.Module):
             flags = torch.ones_like(flags)
         weights = flags.to(fused.dtype) / flags.sum(1, keepdim=True)
         return {head: torch.einsum("bv,bvc->bc", weights, values) for head, values in logits.items()}
+
+
+def keep_variance(module: nn.Module) -> None:
+    """Linear layers start with weights of variance 1 / inputs: torch's default shrinks signals and learns more slowly here."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=module.in_features**-0.5)
+        nn.init.zeros_(module.bias)

@@ -15,6 +15,7 @@ from ..config import DistillationConfig, TrainingConfig
 from ..data.loading import EpochLoader, TrainingBatch
 from ..data.missing import Scenario, split_presence, stack_presence
 from ..models.recognizer import RecognizerModel
+from ..models.unimodal import UnimodalClassifier
 from . import losses
 
 Losses = dict[str, Tensor]
@@ -24,7 +25,7 @@ class Task(lightning.LightningModule):
     """A recognizer, its optimiser, and losses named `*_loss` that are summed."""
 
     def __init__(
-        self, recognizer: RecognizerModel, config: TrainingConfig, scenario: Scenario, make_loader: Callable[[int], EpochLoader]
+        self, recognizer: RecognizerModel | UnimodalClassifier, config: TrainingConfig, scenario: Scenario, make_loader: Callable[[int], EpochLoader]
     ) -> None:
         super().__init__()
         self.recognizer, self.config, self.scenario, self.make_loader = recognizer, config, scenario, make_loader

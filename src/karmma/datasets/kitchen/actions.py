@@ -114,7 +114,8 @@ def swing_door(stage: Stage, door: str, second: float, opening: bool) -> Beat:
         turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
         return np.array([*(hinge[:3] + turn @ handle), 0.0, 0.7])
 
-    stage.look(second - 0.25, handle_at(0.5)[:3] + np.array([-0.1, -0.05, 0.1]), 0.45)
+    focus = (stage.kitchen.fridge_x, 1.12, 0.35) if door == "fridge door" else handle_at(0.5)[:3] + np.array([-0.1, -0.05, 0.1])
+    stage.look(second - 0.25, focus, 0.45)
     touch = stage.reach(stage.hand, second, stage.duration(0.5), handle_at(begin)[:3], 0.3, 0.5)
     stop = touch + stage.duration(0.75)
     for share in (0.0, 0.34, 0.67, 1.0):

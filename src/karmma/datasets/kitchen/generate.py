@@ -30,18 +30,16 @@ import numpy as np
 
 from ...media.write import VideoWriter
 from ...types import KarmmaError
-from .boxes import Detector
-from .head import make_head, measure_imu
+from .boxes import Box, Detector
+from .head import HeadMotion, make_head, measure_imu
 from .knobs import KITCHEN_VERSION, KitchenConfig
-from .motion import depth_and_flow
-from .recording import part_placements
+from .motion import FloatArray, depth_and_flow
 from .renderer import Renderer
-from .scene import furnish
+from .scene import Kitchen, furnish
 from .screenplay import Labelled, play
-from .sound import synthesise
+from .sound import Samples, synthesise
 from .vocabulary import NOUNS, VERBS
 
-CHUNK_FRAMES = 24
 ANNOTATION_COLUMNS = (
     "narration_id", "participant_id", "video_id", "narration_timestamp", "start_timestamp", "stop_timestamp", "start_frame",
     "stop_frame", "narration", "verb", "verb_class", "noun", "noun_class", "all_nouns", "all_noun_classes",
@@ -150,7 +148,7 @@ def write_recording(directory: Path, plan: RecordingPlan, config: KitchenConfig)
     imu = measure_imu(head, config, random_for(config, plan.video_id, "imu"))
     missing = random_for(config, plan.video_id, "missing").random(3) < config.missing_sensor_rate
     video = directory / "videos" / plan.participant / f"{plan.video_id}.MP4"
-    box_rows = film(video, plan, kitchen.parts, kitchen.light, head, config, None if missing[0] else sound)
+    box_rows = film(video, plan, kitchen, head, config, None if missing[0] else sound)
     if not missing[1]:
         write_table(directory / "boxes" / plan.participant / f"{plan.video_id}.csv", BOX_COLUMNS, box_rows)
     if not missing[2]:
@@ -159,23 +157,23 @@ def write_recording(directory: Path, plan: RecordingPlan, config: KitchenConfig)
     write_table(done, ANNOTATION_COLUMNS, annotation_rows(plan, labelled, config))
 
 
-def film(video, plan, parts, light, head, config, sound):  # type: ignore[no-untyped-def]
-    """Render, encode and detect; returns the rows of the box file."""
-    random = random_for(config, plan.video_id, "film")
-    renderer = Renderer(parts, light, config, random)
-    detector = Detector(parts, renderer.part_of_face, config.box_noise_level, random_for(config, plan.video_id, "boxes"))
+def film(
+    video: Path, plan: RecordingPlan, kitchen: Kitchen, head: HeadMotion, config: KitchenConfig, sound: Samples | None
+) -> list[list[str]]:
+    """Render, encode and detect; returns the rows of the box file. `sound` None writes no audio track."""
+    renderer = Renderer(kitchen.parts, kitchen.light, config, random_for(config, plan.video_id, "film"))
+    detector_random = random_for(config, plan.video_id, "boxes")
+    detector = Detector(kitchen.parts, renderer.part_of_face, config.box_noise_level, detector_random)
     seconds = np.arange(int(config.recording_seconds * config.frames_hz) + 1) / config.frames_hz
-    placements = part_placements(head.stage, renderer.names, head, seconds)
     every, rows, truth = max(round(config.frames_hz / config.boxes_hz), 1), [], []
-    with VideoWriter(video, config.width, config.height, config.frames_hz, config.audio_hz if sound is not None else None) as writer:
-        for first in range(0, len(seconds) - 1, CHUNK_FRAMES):
-            last = min(first + CHUNK_FRAMES, len(seconds) - 1)
-            for index, frame in enumerate(renderer.draw(placements[first : last + 1], head, seconds[first : last + 1]), first):
-                writer.write_frame(frame.rgb)
-                if index % every == 0:
-                    rows += [box_row(seconds[index], box) for box in detector.detect(frame.faces)]
-                if config.write_flow or config.write_depth:
-                    truth.append(depth_and_flow(frame.faces, frame.geometry, renderer.rays))
+    sample_rate_hz = config.audio_hz if sound is not None else None
+    with VideoWriter(video, config.width, config.height, config.frames_hz, sample_rate_hz) as writer:
+        for index, frame in enumerate(renderer.film(head, seconds)):
+            writer.write_frame(frame.rgb)
+            if index % every == 0:
+                rows += [box_row(float(seconds[index]), box) for box in detector.detect(frame.faces)]
+            if config.write_flow or config.write_depth:
+                truth.append(depth_and_flow(frame.faces, frame.geometry, renderer.rays))
         if sound is not None:
             writer.write_audio(sound)
     if truth:
@@ -183,12 +181,12 @@ def film(video, plan, parts, light, head, config, sound):  # type: ignore[no-unt
     return rows
 
 
-def box_row(second, box) -> list[str]:  # type: ignore[no-untyped-def]
+def box_row(second: float, box: Box) -> list[str]:
     edges = (box.left, box.top, box.right, box.bottom)
     return [f"{second:.3f}", box.label, f"{box.score:.2f}", *(f"{edge:.4f}" for edge in edges)]
 
 
-def write_truth(path: Path, truth: Sequence[tuple[np.ndarray, np.ndarray]], config: KitchenConfig) -> None:
+def write_truth(path: Path, truth: Sequence[tuple[FloatArray, FloatArray]], config: KitchenConfig) -> None:
     """Exact flow in pixels to the next frame and depth in metres, as float16."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {}

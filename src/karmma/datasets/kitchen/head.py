@@ -12,7 +12,7 @@ from .stage import HEAD_HEIGHT, Stage
 from .tracks import Vector
 
 GRAVITY = 9.81
-FOCAL_SHARE = 0.92  # focal length over image width: about 57 degrees across
+FOCAL_SHARE = 1.2  # focal length over image width: about 45 degrees across, what eyes and hands are busy with
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from .head import FOCAL_SHARE, HeadMotion
 from .knobs import KitchenConfig
 from .motion import FloatArray, FrameGeometry, depth_and_flow, pixel_rays
 from .objects import Random
+from .placement import part_placements
 from .scene import COUNTER_HEIGHT, Light, Part
 from .tracks import Vector
 
@@ -24,6 +25,7 @@ SUPERSAMPLING = 2
 NEAR_METRES = 0.08
 SHADOW_STRENGTH = 0.38
 SUBPIXEL_BITS = 3
+CHUNK_FRAMES = 24
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,21 @@ class Renderer:
         self.layer = np.array([part.layer for part in parts.values()])[self.part_of_face]
         self.takes_shadow = np.array([part.takes_shadow for part in parts.values()])[self.part_of_face]
         self.casters = [
-            (index, np.flatnonzero(self.part_of_vertex == index))
+            np.flatnonzero(self.part_of_vertex == index)
             for index, part in enumerate(parts.values())
             if part.casts_shadow
         ]
         self.focal = FOCAL_SHARE * config.width
+        self.grain = random.normal(0, 3.0 * config.grain_level, (2 * config.height, 2 * config.width, 1)).astype(np.int16)
         self.rays = pixel_rays(config.width, config.height, self.focal)
         self.coarse_rays = pixel_rays(config.width, config.height, self.focal, 2)
+
+    def film(self, head: HeadMotion, seconds: Vector) -> Iterator[Frame]:
+        """All frames of a recording but the last instant of `seconds`, which only gives motion."""
+        placements = part_placements(head.stage, self.names, seconds)
+        for first in range(0, len(seconds) - 1, CHUNK_FRAMES):
+            last = min(first + CHUNK_FRAMES, len(seconds) - 1)
+            yield from self.draw(placements[first : last + 1], head, seconds[first : last + 1])
 
     def draw(self, placements: Vector, head: HeadMotion, seconds: Vector) -> Iterator[Frame]:
         """Frames for `placements` `(T + 1, P, 4, 4)` at `seconds` `(T + 1,)`; the last instant only gives motion."""
@@ -140,7 +150,7 @@ class Renderer:
         """Darken the counter under things and hands: their outlines projected along the lamp onto it."""
         direction = np.array(self.light.direction, np.float32)
         mask = np.zeros(rgb.shape[:2], np.uint8)
-        for _, vertices in self.casters:
+        for vertices in self.casters:
             points = world[vertices]
             height = points[:, 1] - COUNTER_HEIGHT
             if height.max() < 0.0:
@@ -182,8 +192,6 @@ class Renderer:
     def add_grain(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self.config.grain_level == 0:
             return rgb
-        if not hasattr(self, "grain"):
-            self.grain = self.random.normal(0, 3.0 * self.config.grain_level, (rgb.shape[0] * 2, rgb.shape[1] * 2, 1)).astype(np.int16)
         y, x = self.random.integers(0, rgb.shape[0]), self.random.integers(0, rgb.shape[1])
         noisy = rgb.astype(np.int16) + self.grain[y : y + rgb.shape[0], x : x + rgb.shape[1]]
         return np.clip(noisy, 0, 255).astype(np.uint8)

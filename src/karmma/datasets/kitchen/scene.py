@@ -119,19 +119,19 @@ def make_light(random: Random, variety: float) -> Light:
 def room_parts(random: Random, fridge_x: float) -> dict[str, Part]:
     seed = int(random.integers(2**31))
     wall, counter, front = pick(random, WALLS), pick(random, COUNTERS), pick(random, FRONTS)
-    columns = int(random.choice([10, 14, 18]))
-    left, width = -1.9, 3.8
+    columns = int(random.choice([15, 20, 26]))
+    left, width = -2.8, 5.6
     return {
-        "floor": Part(grid((left, 0, -0.6), (0, 0, 0.9), (width, 0, 0), 3, 8, (0.42, 0.36, 0.30), checker=0.15, seed=seed), 0),
+        "floor": Part(grid((left, 0, -0.6), (0, 0, 0.9), (width, 0, 0), 3, 12, (0.42, 0.36, 0.30), checker=0.15, seed=seed), 0),
         "wall": Part(
             grid((left, COUNTER_HEIGHT, COUNTER_BACK), (0, 1.6, 0), (width, 0, 0), 9, columns, wall, grain=0.03, checker=float(random.choice([0.0, 0.06, 0.12])), seed=seed), 0
         ),
-        "fronts": Part(grid((left, 0.0, COUNTER_FRONT + 0.02), (0, 0.88, 0), (width, 0, 0), 2, 7, front, grain=0.02, checker=0.04, seed=seed), 1),
+        "fronts": Part(grid((left, 0.0, COUNTER_FRONT + 0.02), (0, 0.88, 0), (width, 0, 0), 2, 10, front, grain=0.02, checker=0.04, seed=seed), 1),
         "counter": Part(
             grid((left, COUNTER_HEIGHT, COUNTER_FRONT), (0, 0, COUNTER_BACK - COUNTER_FRONT), (width, 0, 0), int(random.choice([3, 5])), columns, counter, grain=0.05, seed=seed),
             2, takes_shadow=True,
         ),
-        "edge": Part(grid((left, COUNTER_HEIGHT - 0.04, COUNTER_FRONT), (0, 0.04, 0), (width, 0, 0), 1, 6, darker(counter, 0.7)), 2),
+        "edge": Part(grid((left, COUNTER_HEIGHT - 0.04, COUNTER_FRONT), (0, 0.04, 0), (width, 0, 0), 1, 10, darker(counter, 0.7)), 2),
     }  # fmt: skip
 
 

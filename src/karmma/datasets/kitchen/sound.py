@@ -58,8 +58,8 @@ def synthesise(sounds: list[Sound], config: KitchenConfig, random: Random, voice
         stop = min(start + len(samples), len(track))
         if start < stop:
             track[start:stop] += samples[: stop - start]
-    track = track[: int(config.recording_seconds * rate)]
-    track = 0.35 * track + background(len(track), config, random)
+    track = echo(track[: int(config.recording_seconds * rate)], rate, random)
+    track = 0.35 * float(random.uniform(0.6, 1.3)) * track + background(len(track), config, random)
     return np.asarray(np.tanh(1.4 * track) / 1.4)
 
 
@@ -127,20 +127,40 @@ def rattle(sound: Sound, rate: int, random: Random, voice: float) -> Samples:
     return track
 
 
+def echo(dry: Samples, rate: int, random: Random) -> Samples:
+    """The room's reverberation: an exponentially fading noise tail of 0.2–0.5 s."""
+    seconds = np.arange(int(0.4 * rate)) / rate
+    tail = random.standard_normal(len(seconds)) * np.exp(-6.9 * seconds / random.uniform(0.2, 0.5))
+    tail *= random.uniform(0.15, 0.45) / np.sqrt((tail**2).sum())
+    size = fast_length(len(dry) + len(tail))
+    wet = np.fft.irfft(np.fft.rfft(dry, size) * np.fft.rfft(tail, size), size)[: len(dry)]
+    return np.asarray(dry + wet)
+
+
+def fast_length(count: int) -> int:
+    """The next length made of small primes, for which Fourier transforms are fast."""
+    return min(factor << max((count - 1) // factor, 1).bit_length() for factor in (1, 3, 5, 9, 15))
+
+
 def noise(count: int, low_hz: float, high_hz: float, rate: int, random: Random) -> Samples:
     """Band-passed Gaussian noise of unit variance."""
-    spectrum = np.fft.rfft(random.standard_normal(count))
-    hertz = np.fft.rfftfreq(count, 1 / rate)
+    size = fast_length(count)
+    spectrum = np.fft.rfft(random.standard_normal(size))
+    hertz = np.fft.rfftfreq(size, 1 / rate)
     spectrum *= 1 / np.sqrt((1 + (low_hz / np.maximum(hertz, 1e-3)) ** 4) * (1 + (hertz / high_hz) ** 4))
-    shaped = np.fft.irfft(spectrum, count)
+    shaped = np.fft.irfft(spectrum, size)[:count]
     return np.asarray(shaped / max(float(shaped.std()), 1e-9))
 
 
 def background(count: int, config: KitchenConfig, random: Random) -> Samples:
-    """Room tone, mains hum with harmonics, and the neighbours: muffled speech-like murmurs, thuds, a radio."""
+    """Room tone, an extractor hood, a radio, mains hum with harmonics, clatter of others in the room, and neighbours."""
     rate = config.audio_hz
     seconds = np.arange(count) / rate
     room = 0.012 * config.room_noise_level * float(random.uniform(0.5, 1.6)) * noise(count, 40, 900, rate, random)
+    if random.random() < 0.4:
+        room += 0.03 * config.room_noise_level * float(random.uniform(0.4, 1.2)) * noise(count, 120, 3000, rate, random)
+    if random.random() < 0.5:
+        room += 0.03 * config.room_noise_level * float(random.uniform(0.4, 1.2)) * radio(count, rate, random)
     mains_hz = 50.0 if random.random() < 0.7 else 60.0
     hum = np.zeros(count)
     for harmonic in (1, 2, 3, 5):
@@ -149,19 +169,28 @@ def background(count: int, config: KitchenConfig, random: Random) -> Samples:
     return np.asarray(room + hum + config.neighbours_level * neighbours(count, rate, random))
 
 
+def radio(count: int, rate: int, random: Random) -> Samples:
+    """Speech-like noise in syllables over a slow melody."""
+    seconds = np.arange(count) / rate
+    syllables = np.maximum(0, np.sin(2 * np.pi * random.uniform(2.5, 4.5) * seconds + 3 * np.sin(0.7 * seconds)))
+    notes = 220 * 2 ** (random.integers(0, 13, int(seconds[-1] * 3) + 2) / 12)
+    hertz = notes[(seconds * 3).astype(int)]
+    return np.asarray(0.7 * syllables * noise(count, 200, 2500, rate, random) + 0.4 * np.sin(2 * np.pi * np.cumsum(hertz) / rate))
+
+
 def neighbours(count: int, rate: int, random: Random) -> Samples:
     track = np.zeros(count)
     seconds = count / rate
-    for _ in range(random.poisson(seconds / 6)):
+    for _ in range(random.poisson(seconds / 1.5)):
         kind = random.random()
         start = float(random.uniform(0, seconds))
-        if kind < 0.4:
+        if kind < 0.15:
             length = int(random.uniform(0.5, 2.0) * rate)
             syllables = np.maximum(0, np.sin(2 * np.pi * random.uniform(2.5, 5) * np.arange(length) / rate))
             piece = 0.03 * syllables * noise(length, 150, 900, rate, random)
-        elif kind < 0.7:
-            material = ("soft-thud", "hollow-wood", "ceramic", "metal", "wood")[int(random.integers(5))]
-            piece = 0.22 * impact(Sound("impact", 0, material=material, gain=float(random.uniform(0.2, 0.8))), rate, random, 1.0)
+        elif kind < 0.8:
+            material = list(MATERIALS)[int(random.integers(len(MATERIALS)))]
+            piece = 0.3 * impact(Sound("impact", 0, material=material, gain=float(random.uniform(0.2, 1.0))), rate, random, 1.0)
         else:
             length = int(random.uniform(0.8, 2.5) * rate)
             piece = 0.03 * noise(length, 300, 4000, rate, random) * np.hanning(length)

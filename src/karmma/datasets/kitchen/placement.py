@@ -1,16 +1,15 @@
-"""One recording: the script played, filmed, heard and measured; everything a head camera would have stored."""
+"""Where every part of a kitchen is at any second: things by their tracks, hands bone by bone."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .hands import bone_transforms
-from .head import HeadMotion
 from .stage import Stage
 from .tracks import Vector, placements
 
 
-def part_placements(stage: Stage, names: list[str], head: HeadMotion, seconds: Vector) -> Vector:
+def part_placements(stage: Stage, names: list[str], seconds: Vector) -> Vector:
     """Transforms `(T, P, 4, 4)` of all parts, bones of both hands included."""
     bones = {hand: hand_bones(stage, hand, seconds) for hand in ("right", "left")}
     moves = []

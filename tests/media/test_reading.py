@@ -1,0 +1,150 @@
+"""Media by seconds, hostile files included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from karmma.media.audio import read_audio
+from karmma.media.flow import compute_flow, quantise
+from karmma.media.probe import probe
+from karmma.media.tables import read_table, rows_between
+from karmma.media.video import MediaError, read_frames
+from karmma.media.write import VideoWriter
+
+CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
+needs_clips = pytest.mark.skipif(not CLIPS.is_dir(), reason="real media files are not beside the checkout")
+
+
+def level(picture: np.ndarray) -> float:
+    return float(picture.mean())
+
+
+def test_frames_are_those_shown_at_the_asked_seconds(clock_video: Path) -> None:
+    pictures = read_frames(clock_video, [0.05, 1.0, 1.09, 2.55, 3.95], 32, 24)
+    assert pictures.shape == (5, 24, 32, 3) and pictures.dtype == np.uint8
+    for picture, frame in zip(pictures, (0, 10, 10, 25, 39), strict=True):
+        assert level(picture) == pytest.approx(20 + 5 * frame, abs=2.5)
+
+
+def test_seeking_and_reading_on_agree(clock_video: Path) -> None:
+    whole = read_frames(clock_video, [index / 10 + 0.05 for index in range(40)], 64, 48)
+    for index in (0, 7, 23, 39):
+        assert np.array_equal(read_frames(clock_video, [index / 10 + 0.05], 64, 48)[0], whole[index])
+
+
+def test_seconds_beyond_the_end_show_the_last_frame(clock_video: Path) -> None:
+    pictures = read_frames(clock_video, [3.95, 9.0], 32, 24)
+    assert np.array_equal(pictures[0], pictures[1])
+    assert level(read_frames(clock_video, [60.0], 32, 24)[0]) == pytest.approx(215, abs=3)
+
+
+def test_audio_is_cut_by_seconds(clock_video: Path) -> None:
+    silent, loud = read_audio(clock_video, 0.5, 1.5, 8000), read_audio(clock_video, 2.5, 3.5, 8000)
+    assert silent is not None and loud is not None and len(silent) == len(loud) == 8000
+    assert np.abs(silent).max() < 0.01
+    assert np.sqrt(np.mean(loud**2)) == pytest.approx(0.5 / 2**0.5, rel=0.05)
+    onset = read_audio(clock_video, 1.9, 2.1, 16000)
+    assert onset is not None
+    assert np.flatnonzero(np.abs(onset) > 0.25)[0] == pytest.approx(1600, abs=160)
+
+
+def test_silence_is_not_absence(clock_video: Path, mute_video: Path) -> None:
+    assert read_audio(clock_video, 0.0, 1.0, 16000) is not None
+    assert read_audio(mute_video, 0.0, 1.0, 16000) is None
+    assert read_audio(clock_video, 100.0, 101.0, 16000) is None
+
+
+def test_probe_tells_length_and_streams(clock_video: Path, mute_video: Path) -> None:
+    info = probe(clock_video)
+    assert info.duration_seconds == pytest.approx(4.0, abs=0.1) and info.has_audio
+    assert not probe(mute_video).has_audio
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "garbage", "headless"])
+def test_broken_files_are_named_with_the_decoders_words(kind: str, tmp_path: Path, clock_video: Path) -> None:
+    path = tmp_path / "broken.mp4"
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "garbage":
+        path.write_bytes(bytes(range(256)) * 200)
+    elif kind == "headless":
+        path.write_bytes(clock_video.read_bytes()[:4000])
+    for read in (lambda: read_frames(path, [0.0], 8, 8), lambda: read_audio(path, 0, 1, 8000), lambda: probe(path)):
+        with pytest.raises(MediaError, match="broken.mp4"):
+            read()
+
+
+def test_a_stream_cut_off_midway_still_gives_its_beginning(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.mp4"
+    with VideoWriter(whole, 64, 48, 10) as writer:
+        random = np.random.default_rng(0)
+        for _ in range(40):
+            writer.write_frame(random.integers(0, 255, (48, 64, 3), dtype=np.uint8))
+    content = bytearray(whole.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + len(content) // 4] = bytes(len(content) // 4)
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(bytes(content))
+    assert read_frames(damaged, [0.05, 0.35], 16, 16).shape == (2, 16, 16, 3)
+
+
+def test_a_writer_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="stop"), VideoWriter(tmp_path / "half.mp4", 64, 48, 10) as writer:
+        writer.write_frame(np.zeros((48, 64, 3), np.uint8))
+        raise RuntimeError("stop")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flow_finds_a_shift_and_is_bounded() -> None:
+    random = np.random.default_rng(0)
+    picture = np.kron(random.integers(0, 255, (16, 20), dtype=np.uint8), np.ones((4, 4), np.uint8))
+    before = np.repeat(picture[..., None], 3, 2)
+    after = np.roll(before, 3, axis=1)
+    flow = compute_flow(before, after, "medium")
+    assert np.median(flow[8:-8, 12:-8, 0]) == pytest.approx(3, abs=0.3)
+    assert np.median(flow[8:-8, 12:-8, 1]) == pytest.approx(0, abs=0.3)
+    assert quantise(np.array([-99.0, 0.0, 5.0], np.float32), 10.0).tolist() == [-127, 0, 64]
+
+
+def test_tables_name_file_line_and_column(tmp_path: Path) -> None:
+    path = tmp_path / "imu.csv"
+    path.write_text("seconds,accel_x\n0.0,1\n0.1,2\n0.2,3\n")
+    assert rows_between(read_table(path), 0.05, 0.2)["accel_x"].tolist() == [2.0]
+    for text, words in (
+        ("time,accel_x\n0,1\n", "no column 'seconds'"),
+        ("seconds,accel_x\n0,1\n0.2\n", "line 3: 1 values for 2 columns"),
+        ("seconds,accel_x\n0,fast\n", "column 'accel_x'"),
+        ("seconds,accel_x\n0,1\n0.2,1\n0.1,1\n", "line 4: seconds go backwards"),
+        ("seconds,accel_x\n0,1\nnan,1\n", "line 3: seconds go backwards or are not a number"),
+        ("", "no column 'seconds'; found: nothing"),
+    ):
+        bad = tmp_path / f"bad{abs(hash(text))}.csv"
+        bad.write_text(text)
+        with pytest.raises(MediaError, match=words):
+            read_table(bad)
+
+
+@needs_clips
+def test_real_files_of_all_kinds_are_read() -> None:
+    assert read_frames(CLIPS / "flipping_a_pancake.mkv", [1.0, 2.0], 32, 24).std() > 5
+    sound = read_audio(CLIPS / "flipping_a_pancake.mkv", 1.0, 2.0, 16000)
+    assert sound is not None and np.abs(sound).max() > 0.001
+    assert read_frames(CLIPS / "mpeg4_mp3.avi", [0.5], 32, 24).shape == (1, 24, 32, 3)
+    assert read_audio(CLIPS / "mpeg4_mp3.avi", 0.2, 0.7, 16000) is not None
+    assert read_audio(CLIPS / "no_audio.mp4", 0.0, 1.0, 16000) is None
+
+
+@needs_clips
+def test_rotation_in_the_metadata_is_undone() -> None:
+    import av
+
+    with av.open(str(CLIPS / "rotated_90.mov")) as container:
+        frame = next(container.decode(container.streams.video[0]))
+        turns = round(-frame.rotation / 90) % 4
+        assert turns % 2 == 1
+        upright = np.rot90(frame.to_ndarray(format="rgb24"), turns)
+    picture = read_frames(CLIPS / "rotated_90.mov", [0.0], upright.shape[1], upright.shape[0])[0]
+    assert np.abs(picture.astype(int) - upright.astype(int)).mean() < 2

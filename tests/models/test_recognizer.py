@@ -1,0 +1,145 @@
+"""The invariants of KARMMA's recognizer."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from karmma.config import EncoderConfig
+from karmma.models.encoders import make_encoder
+from karmma.types import KarmmaError, subsets_of
+
+from ..conftest import LABEL_SIZES, SPECS, make_batch, make_recognizer
+
+SWITCHES = [("tokens", "present"), ("tokens", "all"), ("skip", "present")]
+presence_masks = st.lists(
+    st.lists(st.booleans(), min_size=4, max_size=4).filter(any), min_size=3, max_size=3
+)
+
+
+def flags(rows: list[list[bool]]) -> dict[str, torch.Tensor]:
+    return {name: torch.tensor([row[i] for row in rows]) for i, name in enumerate(SPECS)}
+
+
+@pytest.mark.parametrize(("absent", "average"), SWITCHES)
+@given(rows=presence_masks)
+@settings(max_examples=15, deadline=None)
+def test_content_of_absent_slots_changes_no_logit(absent: str, average: str, rows: list[list[bool]]) -> None:
+    model, batch, present = make_recognizer(absent=absent, average=average), make_batch(3), flags(rows)
+    clean = model(batch.data, present)
+    spoiled = {name: values.clone() for name, values in batch.data.items()}
+    for name, flag in present.items():
+        spoiled[name][~flag] = torch.nan
+    for head, values in model(spoiled, present).items():
+        assert torch.equal(values, clean[head])
+        assert values.isfinite().all()
+
+
+@pytest.mark.parametrize(("absent", "average"), SWITCHES)
+@given(rows=presence_masks)
+@settings(max_examples=15, deadline=None)
+def test_logits_do_not_depend_on_batch_mates(absent: str, average: str, rows: list[list[bool]]) -> None:
+    model, batch, present = make_recognizer(absent=absent, average=average), make_batch(3), flags(rows)
+    together = model(batch.data, present)
+    for row in range(3):
+        alone = model({n: v[row : row + 1] for n, v in batch.data.items()}, {n: f[row : row + 1] for n, f in present.items()})
+        for head in LABEL_SIZES:
+            torch.testing.assert_close(alone[head][0], together[head][row], atol=2e-6, rtol=1e-5)
+
+
+def test_an_absent_modality_costs_no_extractor_compute() -> None:
+    model, batch = make_recognizer(), make_batch(4)
+    present = dict(batch.present)
+    present["rgb"] = torch.tensor([True, False, True, False])
+    present["audio"] = torch.zeros(4, dtype=torch.bool)
+    seen: dict[str, int] = {}
+    for name in SPECS:
+        encoder = model.encoder(name)
+        original = encoder.forward
+
+        def spy(clips: torch.Tensor, name: str = name, original: object = original) -> torch.Tensor:
+            seen[name] = len(clips)
+            return original(clips)  # type: ignore[operator, no-any-return]
+
+        patch.object(encoder, "forward", spy).start()
+    model(batch.data, present)
+    patch.stopall()
+    assert seen == {"rgb": 2, "imu": 4, "detections": 4}
+
+
+@pytest.mark.parametrize(("absent", "average"), SWITCHES)
+def test_every_non_empty_subset_runs_and_absent_data_need_not_exist(absent: str, average: str) -> None:
+    model, batch = make_recognizer(absent=absent, average=average), make_batch(2)
+    for subset in subsets_of(tuple(SPECS)):
+        logits = model({name: batch.data[name] for name in subset}, {name: batch.present[name] for name in subset})
+        assert {head: tuple(values.shape) for head, values in logits.items()} == {"verb": (2, 5), "noun": (2, 7)}
+
+
+def test_the_empty_subset_is_a_clear_error() -> None:
+    model, batch = make_recognizer(), make_batch(2)
+    nothing = {name: torch.zeros(2, dtype=torch.bool) for name in SPECS}
+    with pytest.raises(ValueError, match="sample 0 of the batch has no modality at all"):
+        model(batch.data, nothing)
+    with pytest.raises(ValueError, match="at least one modality"):
+        model({}, {})
+    with pytest.raises(ValueError, match="unknown modality 'sonar'"):
+        model(batch.data, {"sonar": torch.ones(2, dtype=torch.bool)})
+
+
+def test_absent_modality_contributes_its_learned_tokens() -> None:
+    """Paper, step 4: an absent modality still feeds t_modality + t_i to fusion."""
+    model, batch = make_recognizer(absent="tokens"), make_batch(2)
+    present = {**batch.present, "imu": torch.zeros(2, dtype=torch.bool)}
+    before = model(batch.data, present)["verb"].clone()
+    with torch.no_grad():
+        model.embeddings["imu"].modality_token.normal_()  # type: ignore[operator, union-attr]
+    assert not torch.allclose(model(batch.data, present)["verb"], before)
+
+
+def test_skipped_modality_contributes_nothing() -> None:
+    model, batch = make_recognizer(absent="skip"), make_batch(2)
+    present = {**batch.present, "imu": torch.tensor([False, True])}
+    before = model(batch.data, present)["verb"].clone()
+    with torch.no_grad():
+        model.embeddings["imu"].modality_token.normal_()  # type: ignore[operator, union-attr]
+    after = model(batch.data, present)["verb"]
+    torch.testing.assert_close(after[0], before[0])
+    assert not torch.allclose(after[1], before[1])
+
+
+def test_logits_are_the_average_of_cls_and_present_means() -> None:
+    model = make_recognizer(average="present")
+    fused = torch.randn(2, 1 + 3 + 2, 16)
+    present = [torch.tensor([True, True]), torch.tensor([True, False])]
+    logits = model.vote(fused, [3, 2], present)["noun"]
+    votes = [fused[:, 0], fused[:, 1:4].mean(1), fused[:, 4:6].mean(1)]
+    heads = [model.heads(vote)["noun"] for vote in votes]
+    torch.testing.assert_close(logits[0], sum(head[0] for head in heads) / 3)
+    torch.testing.assert_close(logits[1], (heads[0][1] + heads[1][1]) / 2)
+
+
+def test_an_encoder_may_be_anyones_factory_by_dotted_path() -> None:
+    encoder = make_encoder(SPECS["imu"], EncoderConfig("karmma.models.encoders:SequenceEncoder", 8))
+    assert encoder(torch.randn(3, 20, 6)).shape == (3, encoder.tokens, encoder.width)
+    with pytest.raises(KarmmaError, match=r"neither frames, .* nor a path"):
+        make_encoder(SPECS["imu"], EncoderConfig("transformer"))
+    with pytest.raises(KarmmaError, match="cannot be imported"):
+        make_encoder(SPECS["imu"], EncoderConfig("nowhere.at.all:Encoder"))
+
+
+@pytest.mark.parametrize("name", list(SPECS))
+def test_encoders_keep_their_word_about_tokens_and_width(name: str) -> None:
+    encoder = make_recognizer().encoder(name)
+    assert encoder(make_batch(3).data[name]).shape == (3, encoder.tokens, encoder.width)
+
+
+def test_boxes_with_score_zero_are_no_boxes() -> None:
+    encoder, clips = make_recognizer().encoder("detections"), make_batch(1).data["detections"].clone()
+    clips[:, :, 2, 4] = 0
+    before = encoder(clips)
+    clips[:, :, 2, :4] = 9.0
+    torch.testing.assert_close(encoder(clips), before)
