@@ -68,7 +68,12 @@ def predict(
     sources = {"detections": boxes, "imu": imu}
     recognizer = Recognizer.load(checkpoint)
     predictions = recognizer.predict_file(
-        file, {name: path for name, path in sources.items() if path is not None}, start, stop, window, only.split("+") if only else None
+        file,
+        {name: path for name, path in sources.items() if path is not None},
+        start,
+        stop,
+        window,
+        only.split("+") if only else None,
     )
     for line in prediction_lines(predictions, top, as_json):
         typer.echo(line)

@@ -110,8 +110,12 @@ class TeacherConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class StudentConfig:
+    """The student of every arm. `pretraining`: its extractors start from the source split too, alike for all arms."""
+
     recognizer: RecognizerConfig
     training: TrainingConfig
+    pretraining: TrainingConfig | None = None  # not from the paper: null starts from random weights
+    pretraining_split: str = "source"
 
 
 @dataclass(frozen=True, config=STRICT)

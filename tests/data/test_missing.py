@@ -45,7 +45,9 @@ def exact_mixture(rate: float) -> dict[tuple[bool, ...], float]:
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.7, 1.0])
 def test_independent_dropout_has_the_papers_distribution(rate: float) -> None:
     draws = 40_000
-    present = IndependentDropout(rate).presence(torch.ones(draws, 3, dtype=torch.bool), NAMES, torch.Generator().manual_seed(1))
+    present = IndependentDropout(rate).presence(
+        torch.ones(draws, 3, dtype=torch.bool), NAMES, torch.Generator().manual_seed(1)
+    )
     for outcome, chance in exact_mixture(rate).items():
         share = float((present == torch.tensor(outcome)).all(1).float().mean())
         assert share == pytest.approx(chance, abs=4 * (chance * (1 - chance) / draws) ** 0.5 + 1e-9)

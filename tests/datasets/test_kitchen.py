@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,13 @@ from karmma.config import build
 from karmma.data.clips import read_segment
 from karmma.datasets import DATASETS
 from karmma.datasets.kitchen import KitchenConfig, simulate
+from karmma.datasets.kitchen.fixtures import COUNTER_HEIGHT
 from karmma.datasets.kitchen.generate import plan_recordings, random_for
 from karmma.datasets.kitchen.head import GRAVITY, make_head, measure_imu
 from karmma.datasets.kitchen.manifest import load_kitchen
 from karmma.datasets.kitchen.motion import depth_and_flow
 from karmma.datasets.kitchen.renderer import Frame, Renderer
-from karmma.datasets.kitchen.scene import COUNTER_HEIGHT, furnish
+from karmma.datasets.kitchen.scene import furnish
 from karmma.datasets.kitchen.screenplay import play
 from karmma.datasets.kitchen.sound import synthesise
 from karmma.datasets.kitchen.stage import Sound
@@ -86,9 +88,15 @@ def test_labels_lie_inside_the_recording_in_order(kitchen_root: Path) -> None:
 
 def test_the_same_seed_gives_the_same_recording_and_another_seed_another(tmp_path: Path) -> None:
     small = replace(TINY_KITCHEN, participants={"train": 1})
-    roots = [simulate(tmp_path / name, config, workers=1) for name, config in (("a", small), ("b", small), ("c", replace(small, seed=4)))]
+    roots = [
+        simulate(tmp_path / name, config, workers=1)
+        for name, config in (("a", small), ("b", small), ("c", replace(small, seed=4)))
+    ]
     contents = [
-        [(root / name).read_bytes() for name in ("videos/P01/P01_01.MP4", "imu/P01/P01_01.csv", "annotations/KITCHEN_train.csv")]
+        [
+            (root / name).read_bytes()
+            for name in ("videos/P01/P01_01.MP4", "imu/P01/P01_01.csv", "annotations/KITCHEN_train.csv")
+        ]
         for root in roots
     ]
     assert contents[0] == contents[1]
@@ -115,11 +123,16 @@ def test_true_flow_takes_one_frame_to_the_next() -> None:
     renderer, frames, _ = frames_of(QUIET, seconds)
     grid = np.stack(np.meshgrid(np.arange(QUIET.width), np.arange(QUIET.height)), -1).astype(np.float32)
     unmoved, warped = [], []
-    for before, after in zip(frames[:-1], frames[1:], strict=True):
+    for before, after in itertools.pairwise(frames):
         _, flow = depth_and_flow(before.faces, before.geometry, renderer.rays)
         target = grid + flow
         fetched = cv2.remap(after.rgb, target[..., 0], target[..., 1], cv2.INTER_LINEAR).astype(float)
-        inside = (target[..., 0] > 1) & (target[..., 0] < QUIET.width - 2) & (target[..., 1] > 1) & (target[..., 1] < QUIET.height - 2)
+        inside = (
+            (target[..., 0] > 1)
+            & (target[..., 0] < QUIET.width - 2)
+            & (target[..., 1] > 1)
+            & (target[..., 1] < QUIET.height - 2)
+        )
         unmoved.append(np.abs(after.rgb.astype(float) - before.rgb)[inside].mean())
         warped.append(np.abs(fetched - before.rgb)[inside].mean())
     moving = np.array(unmoved) > 4
@@ -179,7 +192,9 @@ def test_boxes_stay_in_the_picture_and_show_hands(kitchen_root: Path) -> None:
     labels = Counter(row["label"] for row in rows)
     assert set(labels) == {"left hand", "right hand", "object"} and labels["right hand"] + labels["left hand"] > 15
     for row in rows:
-        assert 0 <= float(row["left"]) < float(row["right"]) <= 1.01 and 0 <= float(row["top"]) < float(row["bottom"]) <= 1.01
+        assert (
+            0 <= float(row["left"]) < float(row["right"]) <= 1.01 and 0 <= float(row["top"]) < float(row["bottom"]) <= 1.01
+        )
 
 
 def test_knobs_are_checked() -> None:

@@ -106,7 +106,9 @@ class ClipStore:
                 shapes[name] = (list(array.shape), str(array.dtype))
         for name, (shape, dtype) in shapes.items():
             open_memmap(self.directory / f"{name}.npy", mode="w+", dtype=dtype, shape=(len(self.segments), *shape))
-        open_memmap(self.directory / "state.npy", mode="w+", dtype=np.uint8, shape=(len(self.segments), len(self.modalities) + 1))
+        open_memmap(
+            self.directory / "state.npy", mode="w+", dtype=np.uint8, shape=(len(self.segments), len(self.modalities) + 1)
+        )
         index = {"segments": len(self.segments), "modalities": list(self.modalities), "stored": sorted(shapes)}
         temporary = self.directory / "index.json.tmp"
         temporary.write_text(json.dumps(index))
@@ -179,7 +181,9 @@ def store_segments(job: tuple[Path, list[tuple[int, Segment]], dict[str, Modalit
         try:
             reading = read_segment(segment, modalities)
         except Exception as error:
-            raise KarmmaError(f"reading segment {segment.name} failed: {traceback.format_exception_only(error)[-1].strip()}") from error
+            raise KarmmaError(
+                f"reading segment {segment.name} failed: {traceback.format_exception_only(error)[-1].strip()}"
+            ) from error
         if reading.failures:
             note_failures(directory, segment, reading.failures)
         for column, name in enumerate(modalities):

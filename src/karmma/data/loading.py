@@ -34,7 +34,15 @@ class EpochLoader:
     """Iterates one epoch of a store. Clips are skipped with `clips=False` (training on cached tokens)."""
 
     def __init__(
-        self, store: ClipStore, batch_size: int, seed: int, epoch: int, *, augment: bool, clips: bool = True, tokens: TokenStore | None = None
+        self,
+        store: ClipStore,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        *,
+        augment: bool,
+        clips: bool = True,
+        tokens: TokenStore | None = None,
     ) -> None:
         self.store, self.batch_size, self.seed, self.epoch = store, batch_size, seed, epoch
         self.augment, self.clips, self.tokens = augment, clips, tokens

@@ -71,13 +71,19 @@ def parse_action(path: Path, line: int, row: dict[str, str], verbs: int, nouns: 
             raise KarmmaError(f"{where}: {column} {row[column]!r} is not a class number below {count}")
         classes[column] = int(row[column])
     return AnnotatedAction(
-        row["narration_id"], row["participant_id"], row["video_id"], start, stop, classes["verb_class"], classes["noun_class"]
+        row["narration_id"],
+        row["participant_id"],
+        row["video_id"],
+        start,
+        stop,
+        classes["verb_class"],
+        classes["noun_class"],
     )
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
     """Class names in the order of their ids. Raises KarmmaError if ids are not 0, 1, 2, …"""
-    names = []
+    names: list[str] = []
     for line, row in rows_of(path, ("id", "key")):
         if row["id"] != str(len(names)):
             raise KarmmaError(f"{path}: line {line}: id {row['id']!r}, expected {len(names)}")

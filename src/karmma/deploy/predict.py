@@ -89,8 +89,10 @@ class Recognizer:
         stop = stop_seconds if stop_seconds is not None else probe(file).duration_seconds
         if stop <= start:
             raise KarmmaError(f"{file}: stop {stop:.2f} s does not lie after start {start:.2f} s")
-        files = {name: file for name in FROM_VIDEO} | {name: Path(path) for name, path in sources.items()}
-        segment = Segment(file.name, "", start, stop, {}, {name: path for name, path in files.items() if name in self.modalities})
+        files = dict.fromkeys(FROM_VIDEO, file) | {name: Path(path) for name, path in sources.items()}
+        segment = Segment(
+            file.name, "", start, stop, {}, {name: path for name, path in files.items() if name in self.modalities}
+        )
         for path in segment.sources.values():
             if not path.is_file():
                 raise KarmmaError(f"{path}: no such file")
@@ -113,14 +115,18 @@ class Recognizer:
         clips = [replace(clip, data={n: v for n, v in clip.data.items() if only is None or n in only}) for clip in clips]
         for clip in clips:
             if not clip.data:
-                raise KarmmaError(f"{clip.name or 'clip'}: none of the modalities {', '.join(only or self.modalities)} is there")
+                raise KarmmaError(
+                    f"{clip.name or 'clip'}: none of the modalities {', '.join(only or self.modalities)} is there"
+                )
         logits = self.logits(collate(clips, self.modalities))
-        return [self.prediction(clip, {head: values[row] for head, values in logits.items()}) for row, clip in enumerate(clips)]
+        return [
+            self.prediction(clip, {head: values[row] for head, values in logits.items()}) for row, clip in enumerate(clips)
+        ]
 
     @torch.no_grad()
     def logits(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Logits per label set of a batch of model inputs."""
-        return self.model(batch.data, batch.present)  # type: ignore[no-any-return]
+        return self.model(batch.data, batch.present)
 
     def prediction(self, clip: Clip, logits: Mapping[str, torch.Tensor]) -> Prediction:
         ranked = {head: rank(values.double().softmax(-1), self.labels.names[head]) for head, values in logits.items()}
@@ -155,7 +161,10 @@ def prediction_lines(predictions: Iterator[Prediction], top: int, as_json: bool)
     """Lines for people, or one JSON object per prediction."""
     for prediction in predictions:
         if as_json:
-            heads = {head: {entry.name: round(entry.probability, 4) for entry in ranked[:top]} for head, ranked in prediction.ranked.items()}
+            heads = {
+                head: {entry.name: round(entry.probability, 4) for entry in ranked[:top]}
+                for head, ranked in prediction.ranked.items()
+            }
             seconds = {"start_seconds": prediction.start_seconds, "stop_seconds": prediction.stop_seconds}
             yield json.dumps({**seconds, **heads, "modalities": list(prediction.modalities)})
             continue

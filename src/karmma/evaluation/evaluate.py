@@ -40,15 +40,23 @@ class SubsetLogits:
 
     def save(self, path: Path) -> None:
         """Write all logits, labels and availability as safetensors."""
-        tensors = {f"logits/{subset_name(s)}/{head}": v.contiguous() for s, heads in self.logits.items() for head, v in heads.items()}
+        tensors = {
+            f"logits/{subset_name(s)}/{head}": v.contiguous()
+            for s, heads in self.logits.items()
+            for head, v in heads.items()
+        }
         tensors |= {f"labels/{head}": values.contiguous() for head, values in self.labels.items()}
         temporary = path.with_suffix(".tmp")
-        save_file({**tensors, "available": self.available.contiguous()}, str(temporary), {"modalities": subset_name(self.modalities)})
+        save_file(
+            {**tensors, "available": self.available.contiguous()},
+            str(temporary),
+            {"modalities": subset_name(self.modalities)},
+        )
         temporary.replace(path)
 
     @staticmethod
     def load(path: Path) -> SubsetLogits:
-        with safe_open(str(path), "pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(str(path), "pt") as file:
             modalities = tuple(file.metadata()["modalities"].split("+"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         heads = [key.removeprefix("labels/") for key in tensors if key.startswith("labels/")]
@@ -103,12 +111,16 @@ def subset_logits(
             pieces[subset].append(fuse_subset(model, features, having, subset))
         if on_done:
             on_done(first + len(index), len(rows))
-    logits = {subset: {head: torch.cat([piece[head] for piece in parts]) for head in parts[0]} for subset, parts in pieces.items()}
+    logits = {
+        subset: {head: torch.cat([piece[head] for piece in parts]) for head in parts[0]} for subset, parts in pieces.items()
+    }
     labels = {head: values[rows] for head, values in store.labels.items()}
     return SubsetLogits(model.modalities, available[rows], labels, logits)
 
 
-def fuse_subset(model: RecognizerModel, features: Mapping[str, Tensor], having: Tensor, subset: Sequence[str]) -> dict[str, Tensor]:
+def fuse_subset(
+    model: RecognizerModel, features: Mapping[str, Tensor], having: Tensor, subset: Sequence[str]
+) -> dict[str, Tensor]:
     """Logits of a batch that keeps only `subset`; samples left with nothing get NaN."""
     keep = Subset(tuple(subset)).presence(having.cpu(), model.modalities, torch.Generator()).to(having.device)
     some = keep.any(1)

@@ -31,7 +31,9 @@ def scored_heads(logits: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> 
     return heads
 
 
-def correctness(logits: Mapping[str, Tensor], labels: Mapping[str, Tensor], tops: tuple[int, ...] = (1, 5)) -> dict[str, Tensor]:
+def correctness(
+    logits: Mapping[str, Tensor], labels: Mapping[str, Tensor], tops: tuple[int, ...] = (1, 5)
+) -> dict[str, Tensor]:
     """Per sample, whether the truth is in the top k: `verb_top1`, `verb_top5`, …, `action_top5`, each `(samples,)` bool."""
     heads = scored_heads(logits, labels)
     return {f"{head}_top{k}": in_top_k(scores, truth, k) for head, (scores, truth) in heads.items() for k in tops}

@@ -53,7 +53,9 @@ def plot_sweep(results: Mapping[str, Any], metric: str) -> Figure:
         deviations = [entry[metric]["std"] for entry in method["sweep"].values()]
         if None not in deviations:
             spread = np.array(deviations)
-            axes.fill_between([100 * rate for rate in rates], means - spread, means + spread, color=style["color"], alpha=0.15, linewidth=0)
+            axes.fill_between(
+                [100 * rate for rate in rates], means - spread, means + spread, color=style["color"], alpha=0.15, linewidth=0
+            )
     axes.set_xlabel("probability that a modality is missing, %")
     axes.set_ylabel(f"{metric.replace('_', ' ')}, %")
     axes.set_ylim(bottom=0)
@@ -66,7 +68,9 @@ def plot_subsets(results: Mapping[str, Any], metric: str) -> Figure:
     """Bars per subset of modalities and method; at most 15 subsets, largest and smallest first."""
     names = list(results["methods"]["teacher"]["subsets"])
     if len(names) > 15:
-        names = [name for name in names if name.count("+") in (0, len(results["modalities"]) - 1, len(results["modalities"]) - 2)]
+        names = [
+            name for name in names if name.count("+") in (0, len(results["modalities"]) - 1, len(results["modalities"]) - 2)
+        ]
     methods = [name for name in results["methods"] if name != "teacher"]
     figure = new_figure(max(6.4, 0.75 * len(names) + 2), 3.6)
     axes = figure.subplots()
@@ -75,7 +79,15 @@ def plot_subsets(results: Mapping[str, Any], metric: str) -> Figure:
         entries = [results["methods"][method]["subsets"][name][metric] for name in names]
         places = np.arange(len(names)) + (index - (len(methods) - 1) / 2) * width
         errors = [entry["std"] or 0 for entry in entries]
-        axes.bar(places, [entry["mean"] for entry in entries], width * 0.92, yerr=errors if any(errors) else None, color=style_of(method, index)["color"], label=title_of(method), ecolor="#374151")
+        axes.bar(
+            places,
+            [entry["mean"] for entry in entries],
+            width * 0.92,
+            yerr=errors if any(errors) else None,
+            color=style_of(method, index)["color"],
+            label=title_of(method),
+            ecolor="#374151",
+        )
     axes.set_xticks(np.arange(len(names)), [name.replace("+", "\n+") for name in names], fontsize=8)
     axes.set_ylabel(f"{metric.replace('_', ' ')}, %")
     axes.legend(frameon=False, fontsize=8)
@@ -109,7 +121,15 @@ def plot_confusion(counts: NDArray[np.int64], names: Sequence[str], title: str) 
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row, column in zip(*np.nonzero(shares >= 0.05), strict=True):
-        axes.text(column, row, f"{100 * shares[row, column]:.0f}", ha="center", va="center", fontsize=6, color="white" if shares[row, column] > 0.5 else "#111827")
+        axes.text(
+            column,
+            row,
+            f"{100 * shares[row, column]:.0f}",
+            ha="center",
+            va="center",
+            fontsize=6,
+            color="white" if shares[row, column] > 0.5 else "#111827",
+        )
     labels = [names[index] for index in shown]
     axes.set_xticks(np.arange(len(shown)), labels, rotation=60, ha="right", fontsize=7)
     axes.set_yticks(np.arange(len(shown)), labels, fontsize=7)

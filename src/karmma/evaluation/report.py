@@ -27,7 +27,11 @@ def write_report(directory: Path, results: Mapping[str, Any], store: ClipStore, 
     """Write `tables/*.csv`, `plots/*.png` and `report.html` into a run's directory."""
     metric = headline_metric(results)
     write_tables(directory / "tables", results)
-    figures = {"sweep": plot_sweep(results, metric), "subsets": plot_subsets(results, metric), "unimodal": plot_unimodal(results)}
+    figures = {
+        "sweep": plot_sweep(results, metric),
+        "subsets": plot_subsets(results, metric),
+        "unimodal": plot_unimodal(results),
+    }
     for name, figure in figures.items():
         save_png(figure, directory / "plots" / f"{name}.png")
     shown = STUDENT if STUDENT in results["methods"] else list(results["methods"])[-1]
@@ -121,7 +125,11 @@ def example(row: int, store: ClipStore, logits: SubsetLogits, manifest: Manifest
     segment, names = store.segments[index], manifest.labels.names
     answers = []
     for subset in shown_subsets(logits.modalities):
-        found = {head: int(values[row].argmax()) for head, values in logits.logits[subset].items() if not values[row].isnan().any()}
+        found = {
+            head: int(values[row].argmax())
+            for head, values in logits.logits[subset].items()
+            if not values[row].isnan().any()
+        }
         if found:
             answers.append({
                 "subset": subset_name(subset),

@@ -30,7 +30,9 @@ def headline_metric(results: Mapping[str, Any]) -> str:
 def print_results(results: Mapping[str, Any], directory: Path) -> None:
     """Accuracy per subset for every method, means, retention, size."""
     metric, methods = headline_metric(results), results["methods"]
-    table = Table(title=f"{results['recipe']}: {metric.replace('_', ' ')} %, {results['split']} split, {len(results['seeds'])} seed(s)")
+    table = Table(
+        title=f"{results['recipe']}: {metric.replace('_', ' ')} %, {results['split']} split, {len(results['seeds'])} seed(s)"
+    )
     table.add_column("modalities present")
     for name in methods:
         table.add_column(title_of(name), justify="right")

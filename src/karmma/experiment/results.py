@@ -75,7 +75,10 @@ def method_results(directory: Path, name: str, seeds: Sequence[int]) -> dict[str
 def mean_over_subsets(evaluations: Sequence[dict[str, dict[str, float]]]) -> dict[str, Summary]:
     """Mean over all non-empty subsets, per metric, summarised over seeds."""
     metrics = next(iter(evaluations[0].values()))
-    return {metric: summarise([statistics.fmean(row[metric] for row in entry.values()) for entry in evaluations]) for metric in metrics}
+    return {
+        metric: summarise([statistics.fmean(row[metric] for row in entry.values()) for entry in evaluations])
+        for metric in metrics
+    }
 
 
 def majority(train: Sequence[Segment], test: Sequence[Segment]) -> dict[str, float]:

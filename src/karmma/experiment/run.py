@@ -12,7 +12,7 @@ from typing import Any
 import lightning
 import torch
 
-from ..config import MethodConfig, Recipe, RecognizerConfig, TrainingConfig, plain
+from ..config import MethodConfig, Recipe, RecognizerConfig, StudentConfig, TeacherConfig, TrainingConfig, plain
 from ..data.clips import ClipStore
 from ..data.loading import EpochLoader
 from ..data.manifest import Manifest
@@ -34,7 +34,7 @@ from .provenance import provenance
 from .results import collect_results
 from .stages import StageBook, write_json
 
-TEACHER = "teacher"
+TEACHER, STUDENT = "teacher", "student"
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,10 @@ class Run:
         """Every stage that is not yet done; returns the content of results.json."""
         self.make_data()
         stores = {split: self.read_clips(split) for split in self.splits}
-        for name in self.modalities:
-            self.pretrain(name, stores[self.recipe.teacher.pretraining_split])
+        for role in (TEACHER, STUDENT):
+            if self.part(role).pretraining is not None:
+                for name in self.modalities:
+                    self.pretrain(role, name, stores[self.part(role).pretraining_split])
         tokens = {split: self.cache_tokens(split, stores[split]) for split in ("train", self.recipe.evaluation.split)}
         for seed in self.recipe.seeds:
             self.train_teacher(seed, stores["train"], tokens["train"])
@@ -80,7 +82,8 @@ class Run:
 
     @property
     def splits(self) -> list[str]:
-        wanted = [self.recipe.teacher.pretraining_split, "train", self.recipe.evaluation.split]
+        pretraining = [self.part(role).pretraining_split for role in (TEACHER, STUDENT) if self.part(role).pretraining]
+        wanted = [*pretraining, "train", self.recipe.evaluation.split]
         return list(dict.fromkeys(wanted))
 
     # Data
@@ -102,7 +105,9 @@ class Run:
         else:
             create = kind.create
             self.book.run(
-                "simulate", self.data_settings(), lambda bar: create(self.root, settings, self.recipe.data.workers, bar.update)
+                "simulate",
+                self.data_settings(),
+                lambda bar: create(self.root, settings, self.recipe.data.workers, bar.update),
             )
         for split in self.splits:
             self.manifest.split(split)
@@ -147,36 +152,40 @@ class Run:
         self.save(directory, task.recognizer, **origin)
         (directory / "training" / "state.ckpt").unlink(missing_ok=True)
 
-    def pretraining_settings(self, name: str) -> dict[str, Any]:
-        teacher = self.recipe.teacher
+    def part(self, role: str) -> TeacherConfig | StudentConfig:
+        return self.recipe.teacher if role == TEACHER else self.recipe.student
+
+    def pretraining_settings(self, role: str, name: str) -> dict[str, Any]:
+        part = self.part(role)
         return {
             **self.data_settings(),
             "modality": {name: plain(self.modalities[name])},
-            "encoder": plain(teacher.recognizer.encoders[name]),
-            "pretraining": plain(teacher.pretraining),
-            "split": teacher.pretraining_split,
+            "encoder": plain(part.recognizer.encoders[name]),
+            "pretraining": plain(part.pretraining) if part.pretraining else None,
+            "split": part.pretraining_split,
         }
 
-    def new_extractor(self, name: str) -> Encoder:
-        return make_encoder(self.modalities[name].spec, self.recipe.teacher.recognizer.encoders[name])
+    def new_extractor(self, role: str, name: str) -> Encoder:
+        return make_encoder(self.modalities[name].spec, self.part(role).recognizer.encoders[name])
 
-    def extractor_path(self, name: str) -> Path:
-        return self.directory / "extractors" / f"{name}.safetensors"
+    def extractor_path(self, role: str, name: str) -> Path:
+        return self.directory / "extractors" / role / f"{name}.safetensors"
 
-    def pretrain(self, name: str, store: ClipStore) -> None:
-        """Stage 1: one modality's extractor, trained with pooled linear heads on the source split."""
+    def pretrain(self, role: str, name: str, store: ClipStore) -> None:
+        """Stage 1: one modality's extractor of teacher or student, trained with pooled linear heads on the source split."""
+        config = self.part(role).pretraining
+        assert config is not None
 
         def work(progress: Progress) -> None:
-            config = self.recipe.teacher.pretraining
             lightning.seed_everything(0, verbose=False)
-            model = UnimodalClassifier(name, self.new_extractor(name), self.manifest.labels.sizes)
+            model = UnimodalClassifier(name, self.new_extractor(role, name), self.manifest.labels.sizes)
             task = SupervisedTask(model, config, Complete(), self.loader(store, config, 0))
-            training = self.directory / "extractors" / name
+            training = self.directory / "extractors" / role / name
             fit(task, training, progress)
-            save_extractor(self.extractor_path(name), model.encoder)
+            save_extractor(self.extractor_path(role, name), model.encoder)
             (training / "state.ckpt").unlink(missing_ok=True)
 
-        self.book.run(f"pretrain.{name}", self.pretraining_settings(name), work)
+        self.book.run(f"pretrain.{role}.{name}", self.pretraining_settings(role, name), work)
 
     def teacher_settings(self) -> dict[str, Any]:
         return {"teacher": plain(self.recipe.teacher), **self.data_settings(), "modalities": self.recipe.modalities}
@@ -188,16 +197,18 @@ class Run:
         device = training_device()
 
         def encoder_of(name: str) -> Any:
-            encoder = load_extractor(self.extractor_path(name), self.new_extractor(name)).to(device).eval()
+            encoder = load_extractor(self.extractor_path(TEACHER, name), self.new_extractor(TEACHER, name)).to(device).eval()
 
             @torch.no_grad()
             def encode(clips: torch.Tensor) -> torch.Tensor:
-                return encoder(clips.to(device))  # type: ignore[no-any-return]
+                return encoder(clips.to(device))
 
             return encode
 
         def work(progress: Progress) -> None:
-            TokenStore.write(directory, store, {name: encoder_of(name) for name in self.modalities}, views, on_done=progress.update)
+            TokenStore.write(
+                directory, store, {name: encoder_of(name) for name in self.modalities}, views, on_done=progress.update
+            )
 
         self.book.run(f"tokens.{split}", {**self.teacher_settings(), "views": views}, work)
         return TokenStore(directory)
@@ -205,10 +216,10 @@ class Run:
     def seed_directory(self, seed: int, method: str) -> Path:
         return self.directory / f"seed{seed}" / method
 
-    def with_extractors(self, model: RecognizerModel) -> RecognizerModel:
-        """Put the pre-trained extractors into a teacher."""
+    def with_extractors(self, role: str, model: RecognizerModel) -> RecognizerModel:
+        """Put pre-trained extractors into a recognizer."""
         for name in model.modalities:
-            load_extractor(self.extractor_path(name), model.encoder(name))
+            load_extractor(self.extractor_path(role, name), model.encoder(name))
         return model
 
     def train_teacher(self, seed: int, store: ClipStore, tokens: TokenStore) -> None:
@@ -216,7 +227,7 @@ class Run:
 
         def work(progress: Progress) -> None:
             teacher = self.recipe.teacher
-            model = self.with_extractors(self.new_model(teacher.recognizer, tuple(self.modalities), seed))
+            model = self.with_extractors(TEACHER, self.new_model(teacher.recognizer, tuple(self.modalities), seed))
             loader = self.loader(store, teacher.training, seed, clips=False, tokens=tokens)
             scenario = training_scenario(teacher.subsets, teacher.dropout)
             task = TeacherTask(model, teacher.training, scenario, loader, contrastive_weight=teacher.contrastive_weight)
@@ -231,6 +242,8 @@ class Run:
             student = self.recipe.student
             config = replace(student.recognizer, absent=method.absent, average=method.average)
             model = self.new_model(config, tuple(self.modalities), seed)
+            if student.pretraining is not None:
+                self.with_extractors(STUDENT, model)
             scenario = training_scenario(method.subsets, method.dropout)
             task: Task
             if method.distillation is None:
@@ -243,7 +256,12 @@ class Run:
                 )
             self.train(task, self.seed_directory(seed, name), progress, stage=name, seed=seed)
 
-        settings = {"student": plain(self.recipe.student), "method": plain(method), **self.data_settings(), "modalities": self.recipe.modalities}
+        settings = {
+            "student": plain(self.recipe.student),
+            "method": plain(method),
+            **self.data_settings(),
+            "modalities": self.recipe.modalities,
+        }
         if method.distillation is not None:
             settings |= {"teacher": plain(self.recipe.teacher)}
         self.book.run(f"seed{seed}.{name}", settings, work)
@@ -255,9 +273,14 @@ class Run:
 
         def work(name: str, progress: Progress) -> None:
             teacher, split = self.recipe.teacher, self.recipe.evaluation.split
-            model = self.with_extractors(self.new_model(teacher.recognizer, (name,), 0))
+            model = self.with_extractors(TEACHER, self.new_model(teacher.recognizer, (name,), 0))
             loader = self.loader(stores["train"], teacher.training, 0, clips=False, tokens=tokens)
-            self.train(TeacherTask(model, teacher.training, Complete(), loader), self.directory / "unimodal" / name, progress, stage="unimodal")
+            self.train(
+                TeacherTask(model, teacher.training, Complete(), loader),
+                self.directory / "unimodal" / name,
+                progress,
+                stage="unimodal",
+            )
             logits = subset_logits(model, stores[split], device=training_device())
             write_json(self.directory / "unimodal" / name / "evaluation.json", dataclasses.asdict(evaluate(logits, (), 1)))
 
@@ -276,7 +299,10 @@ class Run:
                     model, _ = load_checkpoint(directory)
                     logits = subset_logits(model, store, device=training_device(), on_done=progress.update)
                     logits.save(directory / "logits.safetensors")
-                    write_json(directory / "evaluation.json", dataclasses.asdict(evaluate(logits, evaluation.sweep, evaluation.sweep_draws)))
+                    write_json(
+                        directory / "evaluation.json",
+                        dataclasses.asdict(evaluate(logits, evaluation.sweep, evaluation.sweep_draws)),
+                    )
 
                 self.book.run(f"seed{seed}.{name}.evaluate", {"evaluation": plain(evaluation)}, work)
 

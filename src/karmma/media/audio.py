@@ -29,7 +29,7 @@ def read_audio(path: Path, start_seconds: float, stop_seconds: float, sample_rat
             if not container.streams.audio:
                 return None
             stream = container.streams.audio[0]
-            stream.thread_count = 1
+            stream.codec_context.thread_count = 1
             base = float(stream.time_base or 0)
             origin = float((stream.start_time or 0) * base)
             container.seek(max(int((start_seconds - 0.1 + origin) / base), 0), stream=stream, backward=True)
@@ -52,7 +52,7 @@ def read_audio(path: Path, start_seconds: float, stop_seconds: float, sample_rat
 def place(piece: av.AudioFrame, wanted: Samples, start_seconds: float, sample_rate_hz: int) -> bool:
     """Copy a decoded piece to where it belongs; whether any of it lay inside."""
     samples = piece.to_ndarray()[0]
-    first = round((float((piece.pts or 0) * piece.time_base) - start_seconds) * sample_rate_hz)
+    first = round((float((piece.pts or 0) * (piece.time_base or 0)) - start_seconds) * sample_rate_hz)
     low, high = max(first, 0), min(first + len(samples), len(wanted))
     if low >= high:
         return False

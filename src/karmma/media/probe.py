@@ -29,7 +29,9 @@ def probe(path: Path) -> MediaInfo:
             streams = [*container.streams.video[:1], *container.streams.audio[:1]]
             if not streams:
                 raise MediaError(f"{path}: has neither video nor audio")
-            lengths = [float(stream.duration * stream.time_base) for stream in streams if stream.duration and stream.time_base]
+            lengths = [
+                float(stream.duration * stream.time_base) for stream in streams if stream.duration and stream.time_base
+            ]
             if container.duration:
                 lengths.append(container.duration / av.time_base)
             if not lengths:

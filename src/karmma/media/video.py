@@ -33,7 +33,9 @@ class DecodedFrame:
         turns = round(-self.frame.rotation / 90) % 4
         if turns % 2:
             width, height = height, width
-        picture = self.frame.reformat(width, height, format="rgb24", interpolation="AREA").to_ndarray()
+        picture: Pictures = np.asarray(
+            self.frame.reformat(width, height, format="rgb24", interpolation="AREA").to_ndarray(), np.uint8
+        )
         return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 
 

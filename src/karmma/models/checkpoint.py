@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +47,7 @@ def save_checkpoint(directory: Path, model: RecognizerModel, info: CheckpointInf
     }
     temporary = directory / "config.json.tmp"
     temporary.write_text(json.dumps(content, indent=1))
-    os.replace(temporary, directory / "config.json")
+    temporary.replace(directory / "config.json")
 
 
 def read_info(directory: Path) -> CheckpointInfo:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -33,7 +34,9 @@ class ResidualBlock(nn.Module):
         self.norm1 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(outputs)
-        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if inputs != outputs or stride != 1 else nn.Identity()
+        self.shortcut = (
+            nn.Conv2d(inputs, outputs, 1, stride, bias=False) if inputs != outputs or stride != 1 else nn.Identity()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y = shift_frames(x, self.frames) if self.frames > 1 else x
@@ -91,7 +94,7 @@ class SpectrogramEncoder(Encoder):
         self.stem = nn.Conv2d(1, widths[0], 5, 2, 2, bias=False)
         self.stem_norm = nn.BatchNorm2d(widths[0])
         self.blocks = nn.ModuleList()
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in itertools.pairwise(widths):
             self.blocks.append(ResidualBlock(before, after, 2))
             self.blocks.extend(ResidualBlock(after, after, 1) for _ in range(config.depth - 1))
         self.grid, self.width, self.tokens = config.grid, widths[-1], config.grid * self.TIME_TOKENS

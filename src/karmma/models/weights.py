@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -17,7 +16,7 @@ def save_weights(module: nn.Module, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     save_file({name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}, str(temporary))
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

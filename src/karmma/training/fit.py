@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import warnings
 from pathlib import Path
@@ -41,7 +40,7 @@ class ResumeState(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         temporary = self.path.with_suffix(".tmp")
         trainer.save_checkpoint(temporary)
-        os.replace(temporary, self.path)
+        temporary.replace(self.path)
 
 
 class EpochProgress(Callback):
@@ -77,7 +76,10 @@ def fit(task: Task, directory: Path, progress: Progress) -> None:
         devices=1,
         precision=resolve_precision(task.config.precision),  # type: ignore[arg-type]
         gradient_clip_val=task.config.clip_norm or None,
-        logger=[CSVLogger(str(directory), name="", version="csv"), TensorBoardLogger(str(directory), name="", version="tensorboard")],
+        logger=[
+            CSVLogger(str(directory), name="", version="csv"),
+            TensorBoardLogger(str(directory), name="", version="tensorboard"),
+        ],
         callbacks=[ResumeState(state), EpochProgress(progress, task.config.epochs * task.steps_per_epoch)],
         enable_progress_bar=False,
         enable_checkpointing=False,

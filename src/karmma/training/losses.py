@@ -46,5 +46,7 @@ def info_nce(pooled: Mapping[str, Tensor], present: Mapping[str, Tensor], temper
             left = functional.normalize(pooled[one][rows].float(), dim=-1)
             right = functional.normalize(pooled[other][rows].float(), dim=-1)
             similarity, target = left @ right.T / temperature, torch.arange(len(rows), device=rows.device)
-            losses.append((functional.cross_entropy(similarity, target) + functional.cross_entropy(similarity.T, target)) / 2)
+            losses.append(
+                (functional.cross_entropy(similarity, target) + functional.cross_entropy(similarity.T, target)) / 2
+            )
     return torch.stack(losses).mean() if losses else torch.zeros(())

@@ -25,10 +25,15 @@ class Task(lightning.LightningModule):
     """A recognizer, its optimiser, and losses named `*_loss` that are summed."""
 
     def __init__(
-        self, recognizer: RecognizerModel | UnimodalClassifier, config: TrainingConfig, scenario: Scenario, make_loader: Callable[[int], EpochLoader]
+        self,
+        recognizer: RecognizerModel | UnimodalClassifier,
+        config: TrainingConfig,
+        scenario: Scenario,
+        make_loader: Callable[[int], EpochLoader],
     ) -> None:
         super().__init__()
-        self.recognizer, self.config, self.scenario, self.make_loader = recognizer, config, scenario, make_loader
+        self.recognizer: Any = recognizer  # a RecognizerModel, but for pre-training
+        self.config, self.scenario, self.make_loader = config, scenario, make_loader
         self.steps_per_epoch = len(make_loader(0))
 
     def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
@@ -59,7 +64,9 @@ class Task(lightning.LightningModule):
         if having.all():
             return batch
         rows = having.nonzero().flatten()
-        return replace(batch, batch=batch.batch.select(rows), tokens={name: values[rows] for name, values in batch.tokens.items()})
+        return replace(
+            batch, batch=batch.batch.select(rows), tokens={name: values[rows] for name, values in batch.tokens.items()}
+        )
 
     def transfer_batch_to_device(self, batch: TrainingBatch, device: torch.device, dataloader_idx: int) -> TrainingBatch:
         tokens = {name: values.to(device) for name, values in batch.tokens.items()}
@@ -93,7 +100,9 @@ class SupervisedTask(Task):
 
 def token_logits(recognizer: RecognizerModel, tokens: Mapping[str, Tensor], present: dict[str, Tensor]) -> dict[str, Tensor]:
     """Logits from cached extractor tokens of a whole batch."""
-    features = {name: tokens[name][present[name]] for name in recognizer.modalities if name in tokens and present[name].any()}
+    features = {
+        name: tokens[name][present[name]] for name in recognizer.modalities if name in tokens and present[name].any()
+    }
     return recognizer.fuse(features, present)
 
 
@@ -112,7 +121,9 @@ class TeacherTask(Task):
         logits = token_logits(self.recognizer, batch.tokens, present)
         parts = {"supervised_loss": losses.cross_entropy(logits, batch.batch.labels, self.config.label_smoothing)}
         if self.contrastive_weight:
-            pooled = {name: self.recognizer.embeddings[name].project(values).mean(1) for name, values in batch.tokens.items()}  # type: ignore[operator, union-attr]
+            pooled = {
+                name: self.recognizer.embeddings[name].project(values).mean(1) for name, values in batch.tokens.items()
+            }
             parts["contrastive_loss"] = self.contrastive_weight * losses.info_nce(pooled, present)
         return parts
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .scene import COUNTER_FRONT, COUNTER_HEIGHT
+from .fixtures import COUNTER_FRONT, COUNTER_HEIGHT
 from .stage import Stage, Tremor
 from .tracks import Vector
 
@@ -88,7 +88,7 @@ def free_spots(stage: Stage, noun: str) -> list[tuple[float, float]]:
 
 
 def slide_drawer(stage: Stage, second: float, opening: bool) -> Beat:
-    x = stage.kitchen.drawer_x
+    x = stage.kitchen.layout.drawer_x
     shut, out = np.array([x, 0.74, COUNTER_FRONT, 0, 0, 0]), np.array([x, 0.74, COUNTER_FRONT - 0.27, 0, 0, 0])
     begin, finish = (shut, out) if opening else (out, shut)
     handle = np.array([0.0, 0.07, -0.04])
@@ -114,7 +114,11 @@ def swing_door(stage: Stage, door: str, second: float, opening: bool) -> Beat:
         turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
         return np.array([*(hinge[:3] + turn @ handle), 0.0, 0.7])
 
-    focus = (stage.kitchen.fridge_x, 1.12, 0.35) if door == "fridge door" else handle_at(0.5)[:3] + np.array([-0.1, -0.05, 0.1])
+    focus = (
+        (stage.kitchen.layout.fridge_x, 1.12, 0.35)
+        if door == "fridge door"
+        else handle_at(0.5)[:3] + np.array([-0.1, -0.05, 0.1])
+    )
     stage.look(second - 0.25, focus, 0.45)
     touch = stage.reach(stage.hand, second, stage.duration(0.5), handle_at(begin)[:3], 0.3, 0.5)
     stop = touch + stage.duration(0.75)
@@ -138,7 +142,10 @@ def handle_lid(stage: Stage, noun: str, second: float, opening: bool) -> Beat:
     spot = stage.where[noun]
     assert spot is not None
     thing, pose = stage.thing(noun), stage.standing(noun, spot)
-    on, up = stage.lid_pose(noun, pose), stage.lid_pose(noun, pose) + pose_shift(y=0.10, z=-0.03, x=0.05 * stage.kitchen.side)
+    on, up = (
+        stage.lid_pose(noun, pose),
+        stage.lid_pose(noun, pose) + pose_shift(y=0.10, z=-0.03, x=0.05 * stage.kitchen.habits.side),
+    )
     stage.look(second - 0.2, on[:3])
     side = stage.side_of(stage.helper)
     stage.reach(stage.helper, second, 0.4, pose[:3] + np.array([side * thing.radius, thing.height * 0.45, 0]), 0.9, 0.6)
@@ -157,7 +164,9 @@ def handle_lid(stage: Stage, noun: str, second: float, opening: bool) -> Beat:
     if not opening:
         stage.tracks[hand].key(touch + lifting, np.array([*(on[:3] + knob), 0.0, 0.7]))
     if twists:
-        stage.swing(hand, turn_start, turn_start + turning, np.array([*(on[:3] + knob), 0.0, 0.7]), np.array([0, 0, 0, 0.7, 0]), 2.2)
+        stage.swing(
+            hand, turn_start, turn_start + turning, np.array([*(on[:3] + knob), 0.0, 0.7]), np.array([0, 0, 0, 0.7, 0]), 2.2
+        )
         stage.emit("friction", turn_start, turning, "thin-metal" if noun == "jar" else "plastic", 0.5, 4.5)
     stop = touch + turning + lifting
     if opening:
@@ -195,7 +204,11 @@ def switch(stage: Stage, noun: str, second: float, on: bool) -> Beat:
     visible, audible = ("water", "water") if noun == "tap" else ("flame", "hiss")
     if on:
         stage.is_on[noun] = stop
-        place = (*stage.kitchen.tap_mouth, 0, 0, 0) if noun == "tap" else (stage.kitchen.hob_x, COUNTER_HEIGHT, 0.52, 0, 0, 0)
+        place = (
+            (*stage.kitchen.tap_mouth, 0, 0, 0)
+            if noun == "tap"
+            else (stage.kitchen.layout.hob_x, COUNTER_HEIGHT, 0.52, 0, 0, 0)
+        )
         pose = np.array(place, float) - (pose_shift(y=0.2) if noun == "tap" else 0.0)
         stage.tracks[visible].jump(stop, pose)
         if noun == "hob":
@@ -225,7 +238,7 @@ def wash(stage: Stage, noun: str, second: float) -> Beat:
     for index in range(1, count + 1):
         sway = pose_shift(yaw=0.5 * (-1) ** index, roll=0.35 * (-1) ** (index // 2), x=0.02 * (-1) ** index)
         stage.carry(noun, stage.hand, start + (stop - start) * index / count, under + sway)
-    rub = np.array([*(under[:3] + np.array([-0.03 * stage.kitchen.side, 0.04, -0.02])), 0.3, 0.5])
+    rub = np.array([*(under[:3] + np.array([-0.03 * stage.kitchen.habits.side, 0.04, -0.02])), 0.3, 0.5])
     stage.reach(stage.helper, start - 0.25, 0.4, rub[:3], 0.2, 0.4)
     stage.swing(stage.helper, start + 0.15, stop, rub, np.array([0.03, 0.01, 0.02, 0, 0]), 2.5)
     stage.retreat(stage.helper, stop, 0.3)
@@ -257,13 +270,13 @@ def return_tool(stage: Stage, tool: str, second: float, hand: str) -> float:
 def cut(stage: Stage, noun: str, second: float) -> Beat:
     spot = stage.where[noun]
     assert spot is not None
-    food, side, hand = stage.standing(noun, spot), stage.kitchen.side, stage.hand
+    food, side, hand = stage.standing(noun, spot), stage.kitchen.habits.side, stage.hand
     ready = food + pose_shift(x=0.05 * side, y=0.07, yaw=0.9 - food[3])
     stage.look(second, food[:3])
     start = fetch_tool(stage, "knife", second, ready, hand)
     grip = food[:3] + np.array([-0.02 * side, stage.thing(noun).height, 0.0])
     stage.reach(stage.helper, start - 0.35, 0.4, grip, 0.0, 0.55)
-    rate = float(stage.random.uniform(2.6, 3.6)) / stage.kitchen.pace
+    rate = float(stage.random.uniform(2.6, 3.6)) / stage.kitchen.habits.pace
     stop = start + stage.duration(1.9)
     count = max(int((stop - start) * rate), 3)
     stage.tracks["slices"].jump(start + 0.5, food + pose_shift(x=0.07 * side, y=0.002))
@@ -282,12 +295,12 @@ def cut(stage: Stage, noun: str, second: float) -> Beat:
 
 
 def peel(stage: Stage, noun: str, second: float) -> Beat:
-    helper, hand, side = stage.helper, stage.hand, stage.kitchen.side
+    helper, hand, side = stage.helper, stage.hand, stage.kitchen.habits.side
     start = stage.pick_up(noun, second, stage.workplace(noun), helper)
     pose = stage.tracks[noun].last
     ready = pose + pose_shift(x=0.06 * side, y=0.045, z=-0.01)
     fetched = fetch_tool(stage, "peeler", start - 0.3, ready, hand)
-    rate, start = float(stage.random.uniform(1.3, 1.8)) / stage.kitchen.pace, max(start, fetched)
+    rate, start = float(stage.random.uniform(1.3, 1.8)) / stage.kitchen.habits.pace, max(start, fetched)
     count = 4
     stage.hold_still(noun, helper, start)
     for index in range(count):
@@ -305,11 +318,11 @@ def stir(stage: Stage, noun: str, second: float) -> Beat:
     spot = stage.where[noun]
     assert spot is not None
     thing, pot, hand = stage.thing(noun), stage.standing(noun, spot), stage.hand
-    centre = pot + pose_shift(y=thing.height + 0.10, pitch=0.25, roll=1.15 * stage.kitchen.side)
+    centre = pot + pose_shift(y=thing.height + 0.10, pitch=0.25, roll=1.15 * stage.kitchen.habits.side)
     centre[3] = stage.yaw("spoon")
     stage.look(second, pot[:3])
     start = fetch_tool(stage, "spoon", second, centre, hand)
-    rate = float(stage.random.uniform(1.1, 1.8)) / stage.kitchen.pace
+    rate = float(stage.random.uniform(1.1, 1.8)) / stage.kitchen.habits.pace
     stop, sweep = start + stage.duration(2.0), max(thing.radius * 0.55, 0.018)
     for index in range(1, int((stop - start) * rate * 6) + 1):
         angle = 2 * np.pi * index / 6
@@ -324,18 +337,20 @@ def stir(stage: Stage, noun: str, second: float) -> Beat:
 
 
 def pour(stage: Stage, noun: str, second: float) -> Beat:
-    side, thing = stage.kitchen.side, stage.thing(noun)
+    side, thing = stage.kitchen.habits.side, stage.thing(noun)
     vessels = [name for name in ("bowl", "pot", "pan", "glass", "cup") if name != noun and stage.where[name] is not None]
     home = stage.where[noun]
     assert home is not None
     vessels.sort(key=lambda name: abs((stage.where[name] or home)[0] - home[0]))
-    into = stage.where[vessels[0]] if vessels else (stage.kitchen.sink_x, 0.5)
+    into = stage.where[vessels[0]] if vessels else (stage.kitchen.layout.sink_x, 0.5)
     assert into is not None
     rim = COUNTER_HEIGHT + (stage.thing(vessels[0]).height if vessels else 0.02)
     upright = np.array([into[0] + 0.13 * side, rim + 0.09, into[1], stage.yaw(noun), 0, 0])
     start = stage.pick_up(noun, second, upright)
     tilt = 1.75 if noun in ("bottle", "box", "jar") else 1.35
-    tilted = upright + pose_shift(roll=tilt * (1.0 if stage.yaw(noun) == 0 else -1.0) * side, y=0.05, x=thing.height * 0.35 * side)
+    tilted = upright + pose_shift(
+        roll=tilt * (1.0 if stage.yaw(noun) == 0 else -1.0) * side, y=0.05, x=thing.height * 0.35 * side
+    )
     flowing, stop = start + stage.duration(0.45), 0.0
     drained = flowing + stage.duration(1.1)
     stage.carry(noun, stage.hand, flowing, tilted)
@@ -345,14 +360,24 @@ def pour(stage: Stage, noun: str, second: float) -> Beat:
     if noun not in ("box",):
         stage.tracks["stream"].jump(flowing - 0.1, (into[0], rim - 0.01, into[1], 0, 0, 0))
         stage.vanish("stream", drained + 0.1)
-    stage.emit("rattle" if noun == "box" else "pour", flowing - 0.1, drained - flowing + 0.2, "food" if noun == "box" else "soft", 0.8, 40.0)
+    stage.emit(
+        "rattle" if noun == "box" else "pour",
+        flowing - 0.1,
+        drained - flowing + 0.2,
+        "food" if noun == "box" else "soft",
+        0.8,
+        40.0,
+    )
     return Beat(start, stop, stage.set_down(noun, stop))
 
 
 def shake(stage: Stage, noun: str, second: float) -> Beat:
     start = stage.pick_up(noun, second, stage.workplace(noun) + pose_shift(y=0.04))
-    pose, rate = stage.tracks[noun].last, float(stage.random.uniform(2.8, 3.6)) / stage.kitchen.pace
-    stop, filling = start + stage.duration(1.5), {"pan": "food", "box": "food", "bottle": "soft", "jar": "food", "glass": "soft"}[noun]
+    pose, rate = stage.tracks[noun].last, float(stage.random.uniform(2.8, 3.6)) / stage.kitchen.habits.pace
+    stop, filling = (
+        start + stage.duration(1.5),
+        {"pan": "food", "box": "food", "bottle": "soft", "jar": "food", "glass": "soft"}[noun],
+    )
     across = noun == "pan"
     for index in range(1, int((stop - start) * rate * 2) + 1):
         sign = 1.0 if index % 2 else -1.0
@@ -367,10 +392,10 @@ def wipe(stage: Stage, noun: str, second: float) -> Beat:
     hand = stage.hand
     stroke = np.array([0.09, 0.0, 0.025, 0, 0, 0])
     if noun == "fridge":
-        centre = np.array([stage.kitchen.fridge_x, 1.18, 0.15, 0, -1.4, 0])
+        centre = np.array([stage.kitchen.layout.fridge_x, 1.18, 0.15, 0, -1.4, 0])
         stroke = np.array([0.06, 0.10, 0.0, 0, 0, 0])
     elif noun == "hob":
-        centre = np.array([stage.kitchen.hob_x, COUNTER_HEIGHT + 0.012, 0.42, 0, 0, 0])
+        centre = np.array([stage.kitchen.layout.hob_x, COUNTER_HEIGHT + 0.012, 0.42, 0, 0, 0])
     else:
         spot = stage.where[noun]
         assert spot is not None
@@ -378,7 +403,7 @@ def wipe(stage: Stage, noun: str, second: float) -> Beat:
         stroke = stroke * min(1.0, stage.thing(noun).radius / 0.11)
     stage.look(second, centre[:3])
     start = fetch_tool(stage, "cloth", second, centre, hand)
-    rate, stop = float(stage.random.uniform(1.0, 1.5)) / stage.kitchen.pace, start + stage.duration(1.7)
+    rate, stop = float(stage.random.uniform(1.0, 1.5)) / stage.kitchen.habits.pace, start + stage.duration(1.7)
     for index in range(1, int((stop - start) * rate * 2) + 1):
         drift = pose_shift(z=0.02 * np.sin(index)) if noun != "fridge" else pose_shift(x=0.02 * np.sin(index))
         stage.hold_tool("cloth", hand, start + index / (rate * 2), centre + stroke * (1.0 if index % 2 else -1.0) + drift)

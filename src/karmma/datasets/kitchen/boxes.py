@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .fixtures import Part
 from .objects import Random
-from .scene import Part
 
 LEFT_HAND, RIGHT_HAND, OBJECT = "left hand", "right hand", "object"
 
@@ -73,5 +73,14 @@ class Detector:
         for _ in range(self.random.poisson(0.35 * self.noise_level)):
             left, top = self.random.uniform(0, 0.8, 2)
             width, height = self.random.uniform(0.05, 0.2, 2)
-            boxes.append(Box(OBJECT, float(self.random.uniform(0.3, 0.7)), float(left), float(top), float(left + width), float(top + height)))
+            boxes.append(
+                Box(
+                    OBJECT,
+                    float(self.random.uniform(0.3, 0.7)),
+                    float(left),
+                    float(top),
+                    float(left + width),
+                    float(top + height),
+                )
+            )
         return boxes

@@ -144,7 +144,7 @@ def write_recording(directory: Path, plan: RecordingPlan, config: KitchenConfig)
     random = random_for(config, plan.video_id)
     stage, labelled = play(kitchen, plan.split, config, random)
     head = make_head(stage, config, random)
-    sound = synthesise(stage.sounds, config, random_for(config, plan.video_id, "sound"), kitchen.voice)
+    sound = synthesise(stage.sounds, config, random_for(config, plan.video_id, "sound"), kitchen.habits.pitch)
     imu = measure_imu(head, config, random_for(config, plan.video_id, "imu"))
     missing = random_for(config, plan.video_id, "missing").random(3) < config.missing_sensor_rate
     video = directory / "videos" / plan.participant / f"{plan.video_id}.MP4"
@@ -195,7 +195,7 @@ def write_truth(path: Path, truth: Sequence[tuple[FloatArray, FloatArray]], conf
     if config.write_flow:
         arrays["flow_pixels"] = np.stack([flow for _, flow in truth]).astype(np.float16)
     temporary = path.with_name(path.stem + ".tmp.npz")
-    np.savez_compressed(temporary, **arrays)
+    np.savez_compressed(temporary, allow_pickle=False, **arrays)
     temporary.replace(path)
 
 

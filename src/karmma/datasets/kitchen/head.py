@@ -59,7 +59,7 @@ def smoothed(stage: Stage, track: str, seconds: Vector) -> Vector:
 def make_head(stage: Stage, config: KitchenConfig, random: Random) -> HeadMotion:
     """Sway of six channels (three metres, three radians), each a sum of slow sines."""
     frequencies = 2 * np.pi * random.uniform(0.1, 1.6, (6, 6))
-    scale = np.array([0.009, 0.006, 0.008, 0.022, 0.022, 0.015])[:, None] * config.camera_motion_level
+    scale = np.array([0.012, 0.009, 0.011, 0.042, 0.042, 0.025])[:, None] * config.camera_motion_level
     amplitudes = scale * random.uniform(0.3, 1.0, (6, 6)) / np.sqrt(1 + (frequencies / 4) ** 2)
     height = HEAD_HEIGHT + float(random.normal(0, 0.03)) * config.variety_level
     return HeadMotion(stage, frequencies, random.uniform(0, 2 * np.pi, (6, 6)), amplitudes, height)

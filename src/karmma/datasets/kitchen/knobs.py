@@ -26,9 +26,7 @@ class KitchenConfig:
     """Seed and knobs of a simulated set; each knob named `…_level` is 1 as tuned, 0 off, 2 twice as strong."""
 
     seed: int = 0
-    participants: dict[str, int] = field(
-        default_factory=lambda: {"source": 10, "train": 12, "validation": 4, "test": 8}
-    )
+    participants: dict[str, int] = field(default_factory=lambda: {"source": 10, "train": 12, "validation": 4, "test": 8})
     recordings_per_participant: int = 1
     recording_seconds: float = 90.0
     width: int = 192

@@ -26,7 +26,10 @@ def load_kitchen(root: Path) -> Manifest:
         if settings["participants"].get(split):
             rows = read_actions(annotations / f"KITCHEN_{split}.csv", len(verbs), len(nouns))
             splits[split] = tuple(segment_of(root, row) for row in rows)
-    tail = {kind: frozenset(int(cell) for cell in read_column(annotations / f"KITCHEN_tail_{kind}s.csv", kind)) for kind in ("verb", "noun")}
+    tail = {
+        kind: frozenset(int(cell) for cell in read_column(annotations / f"KITCHEN_tail_{kind}s.csv", kind))
+        for kind in ("verb", "noun")
+    }
     unseen = frozenset(read_column(annotations / "KITCHEN_unseen_participant_ids.csv", "participant_id"))
     return Manifest("kitchen", LabelSpace({"verb": verbs, "noun": nouns}), splits, tail, unseen, settings)
 

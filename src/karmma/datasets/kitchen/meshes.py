@@ -131,9 +131,7 @@ def open_box(width: float, height: float, depth: float, colour: Colour, inner: C
     """A box without its top, seen from inside as well: drawers, cupboards turned on their side."""
     body = box(width, height, depth, colour)
     body = body.without(np.array([True] + [False] * 5))
-    return replace(
-        body, inner_colours=np.tile(np.array(inner, np.float32), (5, 1)), open_inside=np.ones(5, bool)
-    )
+    return replace(body, inner_colours=np.tile(np.array(inner, np.float32), (5, 1)), open_inside=np.ones(5, bool))
 
 
 def tube(start: Colour, stop: Colour, radius: float, stop_radius: float, colour: Colour, *, sides: int = 6) -> Mesh:
@@ -156,8 +154,16 @@ def rotation_onto(direction: FloatArray) -> FloatArray:
 
 
 def grid(
-    origin: Colour, along: Colour, across: Colour, columns: int, rows: int, colour: Colour, *, grain: float = 0.05,
-    checker: float = 0.0, seed: int = 0,
+    origin: Colour,
+    along: Colour,
+    across: Colour,
+    columns: int,
+    rows: int,
+    colour: Colour,
+    *,
+    grain: float = 0.05,
+    checker: float = 0.0,
+    seed: int = 0,
 ) -> Mesh:
     """A plane cut into quads whose brightness varies: tiles, planks. It faces along × across."""
     u, v = np.meshgrid(np.linspace(0, 1, columns + 1), np.linspace(0, 1, rows + 1), indexing="ij")

@@ -67,14 +67,18 @@ def make_glass(random: Random) -> Thing:
     wall = lathe([(radius * 0.85, 0), (radius, height)], tint, sides=14, inner=(0.62, 0.76, 0.80), gloss=0.9)
     panes = wall.without(np.arange(14) % 2 == 1)
     rim = lathe([(radius, height * 0.94), (radius * 1.02, height)], (0.90, 0.96, 0.97), sides=12, inner=tint, gloss=0.9)
-    return Thing("glass", join(disk(radius * 0.85, 0.004, tint), panes, rim), "glass", radius, height, (radius, height * 0.55, 0))
+    return Thing(
+        "glass", join(disk(radius * 0.85, 0.004, tint), panes, rim), "glass", radius, height, (radius, height * 0.55, 0)
+    )
 
 
 def make_bowl(random: Random) -> Thing:
     radius, height, colour = size(random, 0.085), size(random, 0.065), pick(random, CROCKERY)
     profile = [(radius * 0.45, 0), (radius * 0.8, height * 0.4), (radius, height)]
     body = lathe(profile, colour, sides=12, inner=darker(colour, 0.75), gloss=0.3)
-    filling = disk(radius * 0.75, height * 0.45, pick(random, ((0.8, 0.7, 0.3), (0.85, 0.85, 0.8), (0.5, 0.6, 0.25))), sides=12)
+    filling = disk(
+        radius * 0.75, height * 0.45, pick(random, ((0.8, 0.7, 0.3), (0.85, 0.85, 0.8), (0.5, 0.6, 0.25))), sides=12
+    )
     return Thing("bowl", join(body, filling), "ceramic", radius, height, (radius, height * 0.9, 0))
 
 
@@ -82,14 +86,18 @@ def make_plate(random: Random) -> Thing:
     radius, colour = size(random, 0.12, 0.08), pick(random, CROCKERY)
     body = lathe([(radius * 0.6, 0), (radius, 0.02)], colour, sides=14, inner=darker(colour, 0.92), gloss=0.35)
     ring = lathe([(radius * 0.62, 0.006), (radius * 0.58, 0.006)], darker(colour, 0.6), sides=14)
-    return Thing("plate", join(body, disk(radius * 0.6, 0.004, colour, sides=14), ring), "ceramic", radius, 0.02, (radius, 0.012, 0))
+    return Thing(
+        "plate", join(body, disk(radius * 0.6, 0.004, colour, sides=14), ring), "ceramic", radius, 0.02, (radius, 0.012, 0)
+    )
 
 
 def make_pan(random: Random) -> Thing:
     radius, height = size(random, 0.115, 0.08), 0.045
     colour = pick(random, (IRON, (0.25, 0.22, 0.22), (0.45, 0.13, 0.12)))
     body = lathe([(radius * 0.85, 0), (radius, height)], colour, sides=14, inner=darker(IRON, 1.4), gloss=0.2)
-    food = disk(radius * 0.8, 0.012, pick(random, ((0.28, 0.25, 0.22), (0.75, 0.55, 0.25), (0.55, 0.25, 0.15))), sides=14, gloss=0.3)
+    food = disk(
+        radius * 0.8, 0.012, pick(random, ((0.28, 0.25, 0.22), (0.75, 0.55, 0.25), (0.55, 0.25, 0.15))), sides=14, gloss=0.3
+    )
     handle = tube((radius, height, 0), (radius + 0.17, height + 0.03, 0), 0.013, 0.011, (0.10, 0.09, 0.09), sides=5)
     return Thing("pan", join(body, food, handle), "metal", radius, height, (radius + 0.1, height + 0.018, 0))
 
@@ -103,7 +111,10 @@ def make_pot(random: Random) -> Thing:
         for side in (-1.0, 1.0)
     ]
     broth = disk(radius * 0.95, height * 0.6, (0.62, 0.42, 0.18), sides=14, gloss=0.5)
-    lid = join(disk(radius * 1.02, 0.004, darker(colour, 0.85), sides=14, gloss=0.7), lathe([(0.012, 0.004), (0.016, 0.03), (0, 0.032)], IRON, sides=6))
+    lid = join(
+        disk(radius * 1.02, 0.004, darker(colour, 0.85), sides=14, gloss=0.7),
+        lathe([(0.012, 0.004), (0.016, 0.03), (0, 0.032)], IRON, sides=6),
+    )
     return Thing("pot", join(body, broth, *ears), "metal", radius, height, (radius + 0.02, height * 0.78, 0), lid, height)
 
 
@@ -124,12 +135,23 @@ def make_spoon(random: Random) -> Thing:
 
 def make_bottle(random: Random) -> Thing:
     radius, height = size(random, 0.036), size(random, 0.24, 0.08)
-    colour = pick(random, ((0.12, 0.35, 0.17), (0.55, 0.35, 0.10), (0.30, 0.12, 0.08), (0.85, 0.80, 0.35), (0.85, 0.88, 0.92)))
+    colour = pick(
+        random, ((0.12, 0.35, 0.17), (0.55, 0.35, 0.10), (0.30, 0.12, 0.08), (0.85, 0.80, 0.35), (0.85, 0.88, 0.92))
+    )
     profile = [(radius, 0), (radius, height * 0.6), (0.014, height * 0.8), (0.014, height)]
     label = lathe([(radius * 1.03, height * 0.18), (radius * 1.03, height * 0.45)], pick(random, CROCKERY), sides=10)
     lid = lathe([(0.017, 0), (0.017, 0.02), (0.0, 0.021)], pick(random, CROCKERY), sides=6)
     body = lathe(profile, colour, inner=darker(colour, 0.5), gloss=0.8)
-    return Thing("bottle", join(body, label), pick_material(random, "glass", "plastic"), radius, height, (radius, height * 0.45, 0), lid, height)
+    return Thing(
+        "bottle",
+        join(body, label),
+        pick_material(random, "glass", "plastic"),
+        radius,
+        height,
+        (radius, height * 0.45, 0),
+        lid,
+        height,
+    )
 
 
 def pick_material(random: Random, *materials: str) -> str:
@@ -139,15 +161,26 @@ def pick_material(random: Random, *materials: str) -> str:
 def make_jar(random: Random) -> Thing:
     radius, height = size(random, 0.042), size(random, 0.10)
     filling = pick(random, ((0.65, 0.15, 0.15), (0.80, 0.55, 0.15), (0.35, 0.20, 0.12), (0.55, 0.60, 0.25)))
-    body = lathe([(radius, 0), (radius, height * 0.85), (radius * 0.8, height)], filling, inner=darker(filling, 0.6), gloss=0.9)
-    lid = lathe([(radius * 0.86, 0), (radius * 0.86, 0.018), (0, 0.019)], pick(random, (STEEL, (0.8, 0.7, 0.3), (0.7, 0.15, 0.15))), gloss=0.6)
+    body = lathe(
+        [(radius, 0), (radius, height * 0.85), (radius * 0.8, height)], filling, inner=darker(filling, 0.6), gloss=0.9
+    )
+    lid = lathe(
+        [(radius * 0.86, 0), (radius * 0.86, 0.018), (0, 0.019)],
+        pick(random, (STEEL, (0.8, 0.7, 0.3), (0.7, 0.15, 0.15))),
+        gloss=0.6,
+    )
     return Thing("jar", body, "glass", radius, height, (radius, height * 0.5, 0), lid, height)
 
 
 def make_box(random: Random) -> Thing:
     width, height, depth = size(random, 0.13), size(random, 0.18), size(random, 0.06)
-    colour = pick(random, ((0.85, 0.55, 0.15), (0.20, 0.35, 0.60), (0.70, 0.15, 0.20), (0.30, 0.55, 0.25), (0.75, 0.68, 0.55)))
-    body = join(box(width, height, depth, colour), box(width * 0.7, height * 0.3, depth * 1.04, pick(random, CROCKERY)).moved(0, height * 0.5, 0))
+    colour = pick(
+        random, ((0.85, 0.55, 0.15), (0.20, 0.35, 0.60), (0.70, 0.15, 0.20), (0.30, 0.55, 0.25), (0.75, 0.68, 0.55))
+    )
+    body = join(
+        box(width, height, depth, colour),
+        box(width * 0.7, height * 0.3, depth * 1.04, pick(random, CROCKERY)).moved(0, height * 0.5, 0),
+    )
     lid = box(width * 1.02, 0.02, depth * 1.02, darker(colour, 0.8))
     return Thing("box", body, "cardboard", width / 2, height, (width / 2, height * 0.5, 0), lid, height)
 
@@ -170,7 +203,14 @@ def make_round_food(noun: str, radius: float, colours: tuple[Colour, ...]) -> Ca
 
 def make_carrot(random: Random) -> Thing:
     length = size(random, 0.16)
-    root = tube((0.5 * length, 0.016, 0), (-0.5 * length, 0.012, 0), 0.018, 0.005, pick(random, ((0.92, 0.48, 0.12), (0.85, 0.40, 0.15))), sides=6)
+    root = tube(
+        (0.5 * length, 0.016, 0),
+        (-0.5 * length, 0.012, 0),
+        0.018,
+        0.005,
+        pick(random, ((0.92, 0.48, 0.12), (0.85, 0.40, 0.15))),
+        sides=6,
+    )
     leaves = tube((0.5 * length, 0.016, 0), (0.5 * length + 0.03, 0.02, 0), 0.008, 0.012, (0.22, 0.45, 0.15), sides=4)
     return Thing("carrot", join(root, leaves), "food", 0.03, 0.035, (0.02, 0.03, 0))
 

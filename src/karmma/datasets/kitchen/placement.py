@@ -27,4 +27,4 @@ def hand_bones(stage: Stage, hand: str, seconds: Vector) -> dict[str, Vector]:
     side = stage.side_of(hand)
     elbow = np.stack([body[:, 0] + 0.30 * side, np.full(len(seconds), 1.02), np.full(len(seconds), -0.16)], -1)
     elbow[:, 1] += 0.6 * np.maximum(pose[:, 1] - 1.15, 0)
-    return bone_transforms(pose[:, :3], elbow, pose[:, 3], pose[:, 4], side, stage.kitchen.hand_scale)
+    return bone_transforms(pose[:, :3], elbow, pose[:, 3], pose[:, 4], side, stage.kitchen.habits.hand_scale)

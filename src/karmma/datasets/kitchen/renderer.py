@@ -13,12 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .fixtures import COUNTER_HEIGHT, Part
 from .head import FOCAL_SHARE, HeadMotion
 from .knobs import KitchenConfig
 from .motion import FloatArray, FrameGeometry, depth_and_flow, pixel_rays
 from .objects import Random
 from .placement import part_placements
-from .scene import COUNTER_HEIGHT, Light, Part
+from .scene import Light
 from .tracks import Vector
 
 SUPERSAMPLING = 2
@@ -56,9 +57,7 @@ class Renderer:
         self.layer = np.array([part.layer for part in parts.values()])[self.part_of_face]
         self.takes_shadow = np.array([part.takes_shadow for part in parts.values()])[self.part_of_face]
         self.casters = [
-            np.flatnonzero(self.part_of_vertex == index)
-            for index, part in enumerate(parts.values())
-            if part.casts_shadow
+            np.flatnonzero(self.part_of_vertex == index) for index, part in enumerate(parts.values()) if part.casts_shadow
         ]
         self.focal = FOCAL_SHARE * config.width
         self.grain = random.normal(0, 3.0 * config.grain_level, (2 * config.height, 2 * config.width, 1)).astype(np.int16)
@@ -81,7 +80,9 @@ class Renderer:
         world = self.to_world(placements[:-1])
         normals, palettes = self.shade(world, position[:-1])
         for index in range(len(seconds) - 1):
-            yield self.draw_one(world[index], normals[index], palettes[index], views[index : index + 2], placements[index : index + 2])
+            yield self.draw_one(
+                world[index], normals[index], palettes[index], views[index : index + 2], placements[index : index + 2]
+            )
 
     def to_world(self, placements: Vector) -> FloatArray:
         """Vertices `(T, V, 3)` in the world."""
@@ -119,7 +120,7 @@ class Renderer:
         big = self.paint_faces(camera, planes)
         colour = np.concatenate([palette, np.zeros((1, 3), np.uint8)]).take(big, axis=0)
         faces = big[::SUPERSAMPLING, ::SUPERSAMPLING]
-        rgb = cv2.resize(colour, (self.config.width, self.config.height), interpolation=cv2.INTER_AREA)
+        rgb = np.asarray(cv2.resize(colour, (self.config.width, self.config.height), interpolation=cv2.INTER_AREA), np.uint8)
         rgb = self.cast_shadows(rgb, faces, world, views[0])
         geometry = FrameGeometry(planes, self.part_of_face, self.part_motion(views, placements), self.focal)
         rgb = self.blur_motion(rgb, faces, geometry)
@@ -162,10 +163,10 @@ class Renderer:
             screen = camera[:, :2] * (self.focal / camera[:, 2:]) + np.array([rgb.shape[1] / 2, rgb.shape[0] / 2])
             hull = cv2.convexHull(np.clip(screen, -4000, 4000).astype(np.int32))
             cv2.fillConvexPoly(mask, hull, 255)
-        mask = cv2.blur(mask, (5, 5))
+        mask = np.asarray(cv2.blur(mask, (5, 5)), np.uint8)
         mask[~np.append(self.takes_shadow, False)[faces]] = 0
         darkness = cv2.merge([mask] * 3)
-        return cv2.subtract(rgb, cv2.multiply(rgb, darkness, scale=SHADOW_STRENGTH / 255))
+        return np.asarray(cv2.subtract(rgb, cv2.multiply(rgb, darkness, scale=SHADOW_STRENGTH / 255)), np.uint8)
 
     def part_motion(self, views: Vector, placements: Vector) -> FloatArray:
         """`(P, 3, 4)`: where each part's camera-space points are one frame later."""
@@ -184,9 +185,8 @@ class Renderer:
         grid_x, grid_y = np.meshgrid(np.arange(rgb.shape[1], dtype=np.float32), np.arange(rgb.shape[0], dtype=np.float32))
         total = np.zeros(rgb.shape, np.uint16)
         for share in (-0.45, -0.15, 0.15, 0.45):
-            total += cv2.remap(
-                rgb, grid_x + share * flow[..., 0], grid_y + share * flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-            )
+            place = (grid_x + share * flow[..., 0], grid_y + share * flow[..., 1])
+            total += np.asarray(cv2.remap(rgb, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
         return (total >> 2).astype(np.uint8)
 
     def add_grain(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

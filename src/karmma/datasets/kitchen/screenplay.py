@@ -44,7 +44,7 @@ def play(kitchen: Kitchen, split: str, config: KitchenConfig, random: Random) ->
         start, stop = max(beat.start + jitter[0], 0.0), min(beat.stop + jitter[1], config.recording_seconds)
         labelled.append(Labelled(pair, round(float(start), 2), round(float(max(stop, start + 0.4)), 2)))
         history.append(pair)
-        second = beat.free + float(random.gamma(2.0, 0.12)) * kitchen.pace
+        second = beat.free + float(random.gamma(2.0, 0.12)) * kitchen.habits.pace
     for noun, begun in list(stage.is_on.items()):
         stage.emit("water" if noun == "tap" else "hiss", begun, config.recording_seconds - begun, "soft", 0.9)
     return stage, sorted(labelled, key=lambda row: row.start_seconds)
@@ -94,7 +94,7 @@ def choose(stage: Stage, pairs: tuple[Pair, ...], history: list[Pair], random: R
 
 
 def weight(stage: Stage, pair: Pair, before: Pair) -> float:
-    value = pair.weight * stage.kitchen.taste.get(pair.noun, 1.0)
+    value = pair.weight * stage.kitchen.habits.taste.get(pair.noun, 1.0)
     if pair.verb in UNDOES and pair.noun in FIXTURES:
         value *= 3.0
     if pair.noun == before.noun:

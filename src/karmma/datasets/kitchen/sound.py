@@ -44,28 +44,29 @@ MATERIALS = {
 }
 FRICTION_BANDS = {
     "ceramic": (1800, 5000), "glass": (2500, 6500), "metal": (900, 3800), "thin-metal": (2500, 6000), "wood": (250, 1500),
-    "plastic": (500, 2500), "cardboard": (300, 3000), "food": (300, 1800), "soft": (150, 1100), "scrape": (1200, 4500), "squeak": (900, 1300),
+    "plastic": (500, 2500), "cardboard": (300, 3000), "food": (300, 1800), "soft": (150, 1100), "scrape": (1200, 4500),
+    "squeak": (900, 1300),
 }  # fmt: skip
 
 
-def synthesise(sounds: list[Sound], config: KitchenConfig, random: Random, voice: float) -> Samples:
-    """The recording's waveform in −1…1; `voice` scales the pitch of all this kitchen's things."""
+def synthesise(sounds: list[Sound], config: KitchenConfig, random: Random, pitch: float) -> Samples:
+    """The recording's waveform in −1…1; `pitch` scales the pitch of all this kitchen's things."""
     rate = config.audio_hz
     track = np.zeros(int(config.recording_seconds * rate) + rate)
     for sound in sounds:
-        samples = render(sound, rate, random, voice)
+        samples = render(sound, rate, random, pitch)
         start = int(max(sound.second, 0) * rate)
         stop = min(start + len(samples), len(track))
         if start < stop:
             track[start:stop] += samples[: stop - start]
     track = echo(track[: int(config.recording_seconds * rate)], rate, random)
-    track = 0.35 * float(random.uniform(0.6, 1.3)) * track + background(len(track), config, random)
+    track = 0.22 * float(random.uniform(0.5, 1.4)) * track + background(len(track), config, random)
     return np.asarray(np.tanh(1.4 * track) / 1.4)
 
 
-def render(sound: Sound, rate: int, random: Random, voice: float) -> Samples:
+def render(sound: Sound, rate: int, random: Random, pitch: float) -> Samples:
     if sound.kind == "impact":
-        return impact(sound, rate, random, voice)
+        return impact(sound, rate, random, pitch)
     count = max(int(sound.seconds * rate), 16)
     seconds = np.arange(count) / rate
     fade = np.minimum(1, np.minimum(seconds, seconds[::-1]) / 0.05)
@@ -86,16 +87,16 @@ def render(sound: Sound, rate: int, random: Random, voice: float) -> Samples:
     if sound.kind == "pour":
         return fade * (bubbles(sound, rate, random) + 0.14 * sound.gain * noise(count, 400, 5000, rate, random))
     if sound.kind == "rattle":
-        return rattle(sound, rate, random, voice)
+        return rattle(sound, rate, random, pitch)
     raise ValueError(f"unknown sound kind {sound.kind!r}")
 
 
-def impact(sound: Sound, rate: int, random: Random, voice: float) -> Samples:
+def impact(sound: Sound, rate: int, random: Random, pitch: float) -> Samples:
     material = MATERIALS[sound.material]
     seconds = np.arange(int(rate * min(0.6, 6 * material.decay_seconds + 0.03))) / rate
     ring = np.zeros(len(seconds))
     for ratio in material.ratios:
-        hertz = material.base_hz * ratio * voice * float(np.exp(0.03 * random.standard_normal()))
+        hertz = material.base_hz * ratio * pitch * float(np.exp(0.03 * random.standard_normal()))
         if hertz < rate * 0.47:
             decay = material.decay_seconds / ratio**0.6
             ring += random.uniform(0.4, 1.0) / ratio**0.5 * np.exp(-seconds / decay) * np.sin(2 * np.pi * hertz * seconds)
@@ -116,13 +117,13 @@ def bubbles(sound: Sound, rate: int, random: Random) -> Samples:
     return track
 
 
-def rattle(sound: Sound, rate: int, random: Random, voice: float) -> Samples:
+def rattle(sound: Sound, rate: int, random: Random, pitch: float) -> Samples:
     """Many small knocks in swings of `rate_hz`."""
     track = np.zeros(max(int(sound.seconds * rate), 16) + rate)
     for start in random.uniform(0, sound.seconds, int(28 * sound.seconds)):
         swing = 0.3 + 0.7 * abs(np.sin(np.pi * sound.rate_hz / 2 * start))
         grain = Sound("impact", 0, material=sound.material, gain=0.22 * sound.gain * swing * float(random.uniform(0.3, 1)))
-        samples = impact(grain, rate, random, voice)
+        samples = impact(grain, rate, random, pitch)
         track[int(start * rate) : int(start * rate) + len(samples)] += samples
     return track
 
@@ -175,13 +176,15 @@ def radio(count: int, rate: int, random: Random) -> Samples:
     syllables = np.maximum(0, np.sin(2 * np.pi * random.uniform(2.5, 4.5) * seconds + 3 * np.sin(0.7 * seconds)))
     notes = 220 * 2 ** (random.integers(0, 13, int(seconds[-1] * 3) + 2) / 12)
     hertz = notes[(seconds * 3).astype(int)]
-    return np.asarray(0.7 * syllables * noise(count, 200, 2500, rate, random) + 0.4 * np.sin(2 * np.pi * np.cumsum(hertz) / rate))
+    return np.asarray(
+        0.7 * syllables * noise(count, 200, 2500, rate, random) + 0.4 * np.sin(2 * np.pi * np.cumsum(hertz) / rate)
+    )
 
 
 def neighbours(count: int, rate: int, random: Random) -> Samples:
     track = np.zeros(count)
     seconds = count / rate
-    for _ in range(random.poisson(seconds / 1.5)):
+    for _ in range(random.poisson(seconds / 0.9)):
         kind = random.random()
         start = float(random.uniform(0, seconds))
         if kind < 0.15:
@@ -190,7 +193,9 @@ def neighbours(count: int, rate: int, random: Random) -> Samples:
             piece = 0.03 * syllables * noise(length, 150, 900, rate, random)
         elif kind < 0.8:
             material = list(MATERIALS)[int(random.integers(len(MATERIALS)))]
-            piece = 0.3 * impact(Sound("impact", 0, material=material, gain=float(random.uniform(0.2, 1.0))), rate, random, 1.0)
+            piece = 0.3 * impact(
+                Sound("impact", 0, material=material, gain=float(random.uniform(0.2, 1.0))), rate, random, 1.0
+            )
         else:
             length = int(random.uniform(0.8, 2.5) * rate)
             piece = 0.03 * noise(length, 300, 4000, rate, random) * np.hanning(length)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .fixtures import AWAY, COUNTER_HEIGHT
 from .objects import Random, Thing
-from .scene import AWAY, COUNTER_HEIGHT, Kitchen
+from .scene import Kitchen
 from .tracks import Track, Vector, rotations
 
-Point = Sequence[float]
+Point = Sequence[float] | Vector
 HEAD_HEIGHT = 1.50
 
 
@@ -64,11 +65,11 @@ class Stage:
     @property
     def hand(self) -> str:
         """The dominant hand."""
-        return "right" if self.kitchen.side > 0 else "left"
+        return "right" if self.kitchen.habits.side > 0 else "left"
 
     @property
     def helper(self) -> str:
-        return "left" if self.kitchen.side > 0 else "right"
+        return "left" if self.kitchen.habits.side > 0 else "right"
 
     @staticmethod
     def side_of(hand: str) -> float:
@@ -82,13 +83,13 @@ class Stage:
         return self.kitchen.things[noun]
 
     def yaw(self, noun: str) -> float:
-        return 0.0 if self.kitchen.side > 0 or noun == "board" else np.pi
+        return 0.0 if self.kitchen.habits.side > 0 or noun == "board" else np.pi
 
     def standing(self, noun: str, spot: tuple[float, float]) -> Vector:
         return np.array([spot[0], COUNTER_HEIGHT + 0.002, spot[1], self.yaw(noun), 0.0, 0.0])
 
     def duration(self, seconds: float) -> float:
-        return seconds * self.kitchen.pace * float(np.exp(0.15 * self.random.standard_normal()))
+        return seconds * self.kitchen.habits.pace * float(np.exp(0.15 * self.random.standard_normal()))
 
     def wobble(self, metres: float) -> Vector:
         return self.random.normal(0, metres, 3)
@@ -101,12 +102,14 @@ class Stage:
         self.tracks["gaze"].stay(second)
         self.tracks["gaze"].key(second + seconds, target)
         body = self.tracks["body"]
-        step = float(target[0]) - 0.05 * self.kitchen.side - float(body.last[0])
+        step = float(target[0]) - 0.05 * self.kitchen.habits.side - float(body.last[0])
         if abs(step) > 0.10:
             body.stay(second)
             body.key(second + seconds * (1 + min(abs(step), 1.0)), body.last + step * 0.85)
 
-    def reach(self, hand: str, second: float, seconds: float, point: Point, roll: float = 0.0, closure: float = 0.15) -> float:
+    def reach(
+        self, hand: str, second: float, seconds: float, point: Point, roll: float = 0.0, closure: float = 0.15
+    ) -> float:
         """Move a hand to `point`; returns when it is there. `roll` 1 turns the palm inwards, 0 down."""
         self.tracks[hand].stay(second)
         self.tracks[hand].key(second + seconds, np.array([*point, -1.25 * roll * self.side_of(hand), closure]))
@@ -124,7 +127,9 @@ class Stage:
         return grip
 
     def roll_for(self, noun: str) -> float:
-        return {"cup": 0.9, "glass": 1.0, "bottle": 1.0, "jar": 0.9, "box": 0.8, "bowl": 0.5, "plate": 0.4, "pot": 0.6}.get(noun, 0.1)
+        return {"cup": 0.9, "glass": 1.0, "bottle": 1.0, "jar": 0.9, "box": 0.8, "bowl": 0.5, "plate": 0.4, "pot": 0.6}.get(
+            noun, 0.1
+        )
 
     def carry(self, noun: str, hand: str, second: float, pose: Vector, closure: float = 0.75) -> None:
         """Thing and hand together reach `pose` at `second`."""
@@ -139,7 +144,7 @@ class Stage:
         if tool in self.kitchen.things:
             self.carry(tool, hand, second, pose)
             return
-        grip = {"cloth": (0.0, 0.025, 0.0), "peeler": (0.04 * self.kitchen.side, 0.015, 0.0)}[tool]
+        grip = {"cloth": (0.0, 0.025, 0.0), "peeler": (0.04 * self.kitchen.habits.side, 0.015, 0.0)}[tool]
         self.tracks[tool].key(second, pose)
         self.tracks[hand].key(second, np.array([*(pose[:3] + np.array(grip)), 0.0, 0.65]))
 
@@ -163,8 +168,10 @@ class Stage:
         if f"{noun} lid" in self.tracks and noun not in self.is_open:
             self.tracks[f"{noun} lid"].jump(second, self.lid_pose(noun, pose))
 
-    def emit(self, kind: str, second: float, seconds: float = 0.0, material: str = "wood", gain: float = 1.0, rate_hz: float = 0.0) -> None:
-        self.sounds.append(Sound(kind, second, seconds, material, gain * self.kitchen.liveliness**0.5, rate_hz))
+    def emit(
+        self, kind: str, second: float, seconds: float = 0.0, material: str = "wood", gain: float = 1.0, rate_hz: float = 0.0
+    ) -> None:
+        self.sounds.append(Sound(kind, second, seconds, material, gain * self.kitchen.habits.vigour**0.5, rate_hz))
 
     # Moves that many actions share
 
@@ -174,7 +181,7 @@ class Stage:
 
     def workplace(self, noun: str) -> Vector:
         """Pose in front of the body, where things are handled."""
-        x = float(self.tracks["body"].last[0]) + 0.03 * self.kitchen.side
+        x = float(self.tracks["body"].last[0]) + 0.03 * self.kitchen.habits.side
         return np.array([x, 1.10, 0.29, self.yaw(noun), 0.0, 0.0]) + np.concatenate([self.wobble(0.02), np.zeros(3)])
 
     def pick_up(self, noun: str, second: float, target: Vector, hand: str | None = None) -> float:
@@ -207,9 +214,7 @@ class Stage:
         self.emit("impact", stop, material=self.thing(noun).material, gain=gain)
         return self.retreat(hand, stop + 0.08, 0.35)
 
-    def swing(
-        self, track: str, start: float, stop: float, centre: Vector, axis: Vector, rate_hz: float
-    ) -> None:
+    def swing(self, track: str, start: float, stop: float, centre: Vector, axis: Vector, rate_hz: float) -> None:
         """Keys of an oscillation about `centre` along `axis` (both in the track's own coordinates)."""
         self.tracks[track].stay(start)
         count = max(int((stop - start) * rate_hz * 2), 2)

@@ -47,9 +47,7 @@ _SOURCE = {
 }
 
 # How often people do it (EPIC's verbs and nouns have such a long tail): the sampler's weight before a kitchen's own taste.
-VERB_WEIGHTS = dict(
-    zip(VERBS, (9.0, 8.5, 5.0, 4.6, 6.0, 4.0, 3.0, 2.6, 2.6, 2.4, 2.2, 2.0, 1.5, 1.0), strict=True)
-)
+VERB_WEIGHTS = dict(zip(VERBS, (9.0, 8.5, 5.0, 4.6, 6.0, 4.0, 3.0, 2.6, 2.6, 2.4, 2.2, 2.0, 1.5, 1.0), strict=True))
 NOUN_WEIGHTS = {noun: 1.0 / (1.0 + 0.14 * rank) for rank, noun in enumerate(NOUNS)}
 
 

@@ -1,0 +1,108 @@
+"""Stores of clips and tokens, and the order of epochs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.lib.format import open_memmap
+
+from karmma.data.clips import ClipStore
+from karmma.data.loading import EpochLoader, mix_seed
+from karmma.data.manifest import Manifest, Segment
+from karmma.data.tokens import TokenStore
+from karmma.datasets.kitchen.manifest import load_kitchen
+from karmma.modalities import make_modalities
+from karmma.types import Clip, KarmmaError, LabelSpace, collate
+
+MODALITIES = make_modalities(
+    {"rgb": {"frames": 2, "height": 16, "width": 16}, "audio": {"seconds": 0.5, "bands": 16}, "imu": {}, "detections": {}}
+)
+
+
+@pytest.fixture(scope="module")
+def store(kitchen_root: Path, tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
+    made = ClipStore(tmp_path_factory.mktemp("clips"), load_kitchen(kitchen_root).split("train"), MODALITIES)
+    made.write(workers=1)
+    return made
+
+
+def test_stored_clips_equal_fresh_readings(store: ClipStore) -> None:
+    assert store.available.all()
+    segment = store.segments[2]
+    fresh = MODALITIES["rgb"].read(segment.sources["rgb"], segment.start_seconds, segment.stop_seconds)
+    assert fresh is not None and np.array_equal(fresh, store.arrays["rgb"][2])
+    batch = store.batch([2, 0], None)
+    assert torch.equal(batch.data["rgb"][0], MODALITIES["rgb"].transform(torch.from_numpy(fresh)[None], None)[0])
+    assert batch.labels["verb"].tolist() == [store.segments[2].labels["verb"], store.segments[0].labels["verb"]]
+
+
+def test_broken_and_missing_sources_are_absent_named_and_counted(kitchen_root: Path, tmp_path: Path) -> None:
+    segments = list(load_kitchen(kitchen_root).split("train")[:4])
+    garbage = tmp_path / "garbage.mp4"
+    garbage.write_bytes(b"not a video" * 100)
+    silent = tmp_path / "none.csv"
+    segments[1] = Segment("broken", "P", 0, 1, segments[1].labels, {**segments[1].sources, "rgb": garbage, "audio": garbage})
+    segments[2] = Segment("bare", "P", 0, 1, segments[2].labels, {"imu": silent, "detections": silent})
+    segments[3] = Segment("sightless", "P", 0, 1, segments[3].labels, {"imu": segments[3].sources["imu"]})
+    made = ClipStore(tmp_path / "store", segments, MODALITIES)
+    made.write(workers=1)
+    assert made.available.tolist() == [[True] * 4, [False, False, True, True], [False] * 4, [False, False, True, False]]
+    assert made.usable.tolist() == [0, 1, 3]
+    assert [(row[0], row[1]) for row in made.failures()] == [("broken", "rgb"), ("broken", "audio")]
+    assert all("garbage.mp4" in row[2] for row in made.failures())
+
+
+def test_an_interrupted_store_reads_only_what_is_missing(store: ClipStore, tmp_path: Path) -> None:
+    shutil.copytree(store.directory, tmp_path / "copy")
+    state = open_memmap(tmp_path / "copy" / "state.npy", mode="r+")
+    state[3] = 0
+    state.flush()
+    again = ClipStore(tmp_path / "copy", store.segments, MODALITIES)
+    with pytest.raises(KarmmaError, match="1 segments are not yet read"):
+        _ = again.available
+    counted: list[tuple[int, int]] = []
+    again = ClipStore(tmp_path / "copy", store.segments, MODALITIES)
+    again.write(workers=1, on_done=lambda done, total: counted.append((done, total)))
+    assert counted == [(len(store), len(store))]
+    assert all(np.array_equal(again.arrays[name], store.arrays[name]) for name in store.arrays)
+
+
+def test_epochs_follow_from_seed_and_epoch(store: ClipStore) -> None:
+    def epoch(seed: int, number: int) -> list[torch.Tensor]:
+        return [item.batch.data["rgb"] for item in EpochLoader(store, 3, seed, number, augment=True)]
+
+    assert all(torch.equal(one, other) for one, other in zip(epoch(1, 2), epoch(1, 2), strict=True))
+    assert not torch.equal(epoch(1, 2)[0], epoch(1, 3)[0]) and not torch.equal(epoch(1, 2)[0], epoch(2, 2)[0])
+    assert mix_seed(1, 2, 3) == mix_seed(1, 2, 3) != mix_seed(1, 3, 2)
+
+
+def test_tokens_are_cached_per_view_and_survive_reopening(store: ClipStore, tmp_path: Path) -> None:
+    def encode(clips: torch.Tensor) -> torch.Tensor:
+        return clips.flatten(1)[:, :12].unflatten(1, (3, 4))
+
+    tokens = TokenStore.write(tmp_path / "tokens", store, {"rgb": encode, "imu": encode}, views=2)
+    expected = encode(store.batch(np.arange(len(store)), None).data["rgb"])
+    torch.testing.assert_close(tokens.fixed("rgb"), expected, atol=2e-3, rtol=2e-3)
+    assert tokens.arrays["rgb"].shape == (2, len(store), 3, 4)
+    assert not np.array_equal(tokens.arrays["rgb"][0], tokens.arrays["rgb"][1])
+    drawn = TokenStore(tmp_path / "tokens").draw(np.array([1, 4]), seed=3)
+    assert drawn["imu"].shape == (2, 3, 4) and torch.equal(drawn["imu"], tokens.draw(np.array([1, 4]), seed=3)["imu"])
+    assert not list((tmp_path / "tokens").glob("*.part"))
+
+
+def test_collate_marks_absent_slots_with_nan() -> None:
+    batch = collate([Clip({"a": torch.ones(2)}), Clip({"a": torch.ones(2), "b": torch.zeros(3)})], ("a", "b", "c"))
+    assert batch.present["b"].tolist() == [False, True] and batch.present["c"].tolist() == [False, False]
+    assert batch.data["b"][0].isnan().all() and "c" not in batch.data
+
+
+def test_splits_that_are_missing_or_empty_are_named() -> None:
+    manifest = Manifest("m", LabelSpace({"verb": ("a",)}), {"train": ()})
+    with pytest.raises(KarmmaError, match="split 'train' is empty"):
+        manifest.split("train")
+    with pytest.raises(KarmmaError, match="no split 'dev'; there is: train"):
+        manifest.split("dev")

@@ -1,0 +1,128 @@
+"""Protocols P1 and P2 and the metrics below them."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from karmma.data.missing import IndependentDropout, Subset
+from karmma.evaluation.evaluate import SubsetLogits, evaluate, fuse_subset
+from karmma.evaluation.metrics import action_scores, confusion, correctness, in_top_k, retention
+from karmma.evaluation.profile import count_gflops, count_parameters
+from karmma.types import subsets_of
+
+from ..conftest import SPECS, make_batch, make_recognizer
+
+NAMES = ("a", "b", "c")
+
+
+def random_logits(samples: int = 60, available: torch.Tensor | None = None, seed: int = 0) -> SubsetLogits:
+    generator = torch.Generator().manual_seed(seed)
+    there = torch.ones(samples, 3, dtype=torch.bool) if available is None else available
+    labels = {
+        "verb": torch.randint(4, (samples,), generator=generator),
+        "noun": torch.randint(6, (samples,), generator=generator),
+    }
+    logits = {
+        subset: {"verb": torch.randn(samples, 4, generator=generator), "noun": torch.randn(samples, 6, generator=generator)}
+        for subset in subsets_of(NAMES)
+    }
+    return SubsetLogits(NAMES, there, labels, logits)
+
+
+def test_top_k_counts_ties_against_the_truth() -> None:
+    scores = torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0], [0.0, 0.0, 0.0]])
+    labels = torch.tensor([1, 0, 2])
+    assert in_top_k(scores, labels, 1).tolist() == [True, False, False]
+    assert in_top_k(scores, labels, 2).tolist() == [True, True, False]
+    assert in_top_k(scores, labels, 3).tolist() == [True, True, True]
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_action_top1_is_both_heads_right(seed: int) -> None:
+    logits = random_logits(40, seed=seed)
+    correct = correctness(logits.logits[NAMES], logits.labels)
+    assert torch.equal(correct["action_top1"], correct["verb_top1"] & correct["noun_top1"])
+    assert (correct["action_top5"] | ~correct["action_top1"]).all()
+
+
+def test_action_scores_are_joint_log_probabilities() -> None:
+    scores = action_scores({"verb": torch.randn(3, 4), "noun": torch.randn(3, 6)})
+    torch.testing.assert_close(scores.exp().sum(1), torch.ones(3, dtype=torch.float64))
+
+
+def test_sweep_equals_the_mixture_of_subset_rows_in_expectation() -> None:
+    """P2 of a fixed model is P1 mixed by the sampler's probabilities."""
+    logits, rate = random_logits(), 0.4
+    rows = {subset: logits.accuracies(Subset(subset))["verb_top1"] for subset in subsets_of(NAMES)}
+    expected = 0.0
+    for kept in product((False, True), repeat=3):
+        chance = float(torch.tensor([0.6 if flag else 0.4 for flag in kept]).prod())
+        names = [name for name, flag in zip(NAMES, kept, strict=True) if flag]
+        outcomes = [tuple(names)] if names else [(name,) for name in NAMES]
+        expected += chance * sum(rows[outcome] for outcome in outcomes) / len(outcomes)
+    draws = [logits.accuracies(IndependentDropout(rate), seed)["verb_top1"] for seed in range(300)]
+    assert sum(draws) / len(draws) == pytest.approx(expected, abs=1.0)
+
+
+def test_a_sweep_without_dropout_is_the_complete_row() -> None:
+    result = evaluate(random_logits(), (0.0,), 3)
+    assert result.sweep["0.0"] == pytest.approx(result.subsets["a+b+c"])
+
+
+def test_samples_that_have_nothing_left_are_not_counted() -> None:
+    available = torch.ones(10, 3, dtype=torch.bool)
+    available[:4, 1] = False
+    logits = random_logits(10, available)
+    correct, some = logits.under(Subset(("b",)).presence(available, NAMES, torch.Generator()))
+    assert some.tolist() == [False] * 4 + [True] * 6
+    expected = 100 * float(logits.correct[("b",)]["verb_top1"][4:].double().mean())
+    assert logits.accuracies(Subset(("b",)))["verb_top1"] == pytest.approx(expected)
+    assert not correct["verb_top1"][:4].any()
+
+
+def test_retention_is_the_incomplete_mean_over_the_complete() -> None:
+    assert retention({("a", "b"): 80.0, ("a",): 60.0, ("b",): 20.0}, ("a", "b")) == pytest.approx(0.5)
+
+
+def test_confusion_counts() -> None:
+    counts = confusion(torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 1.0]]), torch.tensor([0, 1, 1]))
+    assert counts.tolist() == [[1, 0], [1, 1]]
+
+
+def test_logits_survive_saving(tmp_path: Path) -> None:
+    before = random_logits()
+    before.save(tmp_path / "logits.safetensors")
+    after = SubsetLogits.load(tmp_path / "logits.safetensors")
+    assert after.modalities == before.modalities and torch.equal(after.available, before.available)
+    assert all(torch.equal(after.logits[s][h], before.logits[s][h]) for s in before.logits for h in ("verb", "noun"))
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4).filter(any), min_size=3, max_size=3))
+@settings(max_examples=10, deadline=None)
+def test_shared_extractor_passes_equal_separate_forward_passes(rows: list[list[bool]]) -> None:
+    model, batch, names = make_recognizer(absent="skip"), make_batch(3), tuple(SPECS)
+    having = torch.tensor(rows)
+    features = {n: model.encoder(n)(batch.data[n][having[:, i]]) for i, n in enumerate(names) if having[:, i].any()}
+    for subset in subsets_of(names)[:6] + subsets_of(names)[-4:]:
+        shared = fuse_subset(model, features, having, subset)
+        keep = having & torch.tensor([name in subset for name in names])
+        some = keep.any(1)
+        assert torch.equal(shared["verb"].isnan().all(1), ~some)
+        if some.any():
+            direct = model({n: v[some] for n, v in batch.data.items()}, {n: keep[some][:, i] for i, n in enumerate(names)})
+            torch.testing.assert_close(shared["verb"][some], direct["verb"], atol=2e-6, rtol=1e-5)
+
+
+def test_costs_follow_the_subset() -> None:
+    model = make_recognizer(absent="skip")
+    alone = {name: count_gflops(model, SPECS, (name,)) for name in SPECS}
+    everything = count_gflops(model, SPECS, tuple(SPECS))
+    assert everything > sum(alone.values()) * 0.8 and all(0 < value < everything for value in alone.values())
+    assert count_parameters(model) == sum(value.numel() for value in model.parameters())

@@ -1,0 +1,232 @@
+"""The main job end to end on a tiny kitchen: stages, resume, results, report, command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from karmma.config import Recipe, build, load_recipe
+from karmma.experiment.run import run
+from karmma.experiment.stages import StageBook
+from karmma.types import KarmmaError
+
+ENCODERS = {
+    "rgb": {"kind": "frames", "width": 8}, "audio": {"kind": "spectrogram", "width": 8}, "imu": {"kind": "sequence", "width": 8},
+}  # fmt: skip
+RECOGNIZER = {"encoders": ENCODERS, "dim": 16, "ffn_dim": 16, "head_dim": 16, "heads": 2}
+TRAINING = {"epochs": 3, "batch_size": 4, "precision": "32-true"}
+
+
+def tiny_recipe(root: Path) -> dict[str, Any]:
+    return {
+        "name": "tiny",
+        "seeds": [0, 1],
+        "data": {"dataset": "kitchen", "root": str(root), "workers": 1},
+        "modalities": {"rgb": {"frames": 2, "height": 24, "width": 32}, "audio": {"seconds": 1.0, "bands": 24}, "imu": {}},
+        "teacher": {"recognizer": RECOGNIZER, "pretraining": TRAINING, "training": TRAINING, "token_views": 2},
+        "student": {"recognizer": RECOGNIZER, "training": TRAINING, "pretraining": TRAINING},
+        "methods": {
+            "baseline": {"absent": "skip"},
+            "baseline_dropout": {"dropout": 0.3},
+            "karmma": {"dropout": 0.3, "distillation": {"alpha": 0.5}},
+        },
+        "evaluation": {"sweep_draws": 2, "examples": 1},
+    }
+
+
+def run_cli(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "karmma.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+@pytest.fixture(scope="module")
+def recipe_path(kitchen_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny_recipe(kitchen_root)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(recipe_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, made through the real entry point."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    done = run_cli("run", recipe_path, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "KARMMA student" in done.stdout and "mean over subsets" in done.stdout
+    return out
+
+
+def test_results_follow_the_documented_schema(finished: Path) -> None:
+    results = json.loads((finished / "results.json").read_text())
+    assert set(results["methods"]) == {"teacher", "baseline", "baseline_dropout", "karmma"}
+    for method in results["methods"].values():
+        assert set(method["subsets"]) == {"rgb+audio+imu", "rgb+audio", "rgb+imu", "audio+imu", "rgb", "audio", "imu"}
+        assert list(method["sweep"]) == [f"0.{i}" for i in range(10)]
+        for row in (*method["subsets"].values(), *method["sweep"].values()):
+            assert set(row) == {f"{head}_top{k}" for head in ("verb", "noun", "action") for k in (1, 5)}
+            for summary in row.values():
+                assert set(summary) == {"mean", "std", "n"} and summary["n"] == 2 and 0 <= summary["mean"] <= 100
+        assert method["parameters"] > 0 and method["gflops"] > 0
+    assert results["seeds"] == [0, 1] and results["versions"]["torch"] and "git_commit" in results
+    assert {"read.train", "pretrain.teacher.rgb", "pretrain.student.imu", "tokens.train", "seed1.karmma"} <= set(
+        results["seconds"]
+    )
+    assert set(results["unimodal"]) == {"rgb", "audio", "imu"}
+
+
+def test_the_report_is_one_self_contained_page(finished: Path) -> None:
+    page = (finished / "report.html").read_text()
+    assert "KARMMA student" in page and "data:image/png;base64," in page and "data:image/jpeg;base64," in page
+    assert "http://" not in page and "https://" not in page and "<script src" not in page
+    assert (finished / "tables" / "subsets.csv").read_text().count("\n") == 1 + 4 * 7 * 6
+    assert (finished / "plots" / "sweep.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_finished_run_does_nothing_again(finished: Path, recipe_path: Path) -> None:
+    stages = {path: path.stat().st_mtime_ns for path in (finished / "stages").iterdir()}
+    again = run(load_recipe(recipe_path), finished)
+    assert {path: path.stat().st_mtime_ns for path in (finished / "stages").iterdir()} == stages
+    assert again["methods"] == json.loads((finished / "results.json").read_text())["methods"]
+
+
+def test_other_settings_in_the_same_directory_are_refused(finished: Path, recipe_path: Path) -> None:
+    with pytest.raises(KarmmaError, match=r"stage seed0.baseline was run with student.training.lr = 0.001, now 0.5"):
+        run(load_recipe(recipe_path, ["student.training.lr=0.5"]), finished)
+
+
+def comparable(directory: Path) -> dict[str, Any]:
+    results = json.loads((directory / "results.json").read_text())
+    return {name: value for name, value in results.items() if name not in ("seconds", "git_commit")}
+
+
+def test_a_run_killed_again_and_again_ends_in_the_same_results(finished: Path, recipe_path: Path, tmp_path: Path) -> None:
+    out, kills = tmp_path / "out", 0
+    while True:
+        command = [sys.executable, "-m", "karmma.cli", "run", str(recipe_path), "--out", str(out)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 5.0 + 1.3 * kills
+        while process.poll() is None and time.monotonic() < deadline and kills < 6:
+            time.sleep(0.05)
+        if process.poll() is None and kills < 6:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        if process.wait() == 0:
+            break
+    assert kills >= 1
+    assert comparable(out) == comparable(finished)
+
+
+def test_a_run_stopped_between_epochs_resumes_inside_the_stage(
+    kitchen_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state of an unfinished stage is used: weights after the resume equal those of an uninterrupted stage."""
+    from karmma.training import fit as fit_module
+
+    tree = {**tiny_recipe(kitchen_root), "seeds": [0], "methods": {"baseline_dropout": {"dropout": 0.3}}}
+    recipe: Recipe = build(Recipe, tree, "tiny")
+    whole = run(recipe, tmp_path / "whole")
+    original, calls = fit_module.ResumeState.on_train_epoch_end, {"count": 0}
+
+    def stop_after_some(self: Any, trainer: Any, module: Any) -> None:
+        original(self, trainer, module)
+        calls["count"] += 1
+        if calls["count"] % 4 == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit_module.ResumeState, "on_train_epoch_end", stop_after_some)
+    interrupted = 0
+    while True:
+        try:
+            parts = run(recipe, tmp_path / "parts")
+            break
+        except BaseException as error:
+            if not isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            interrupted += 1
+    assert interrupted >= 3
+    assert parts["methods"] == whole["methods"]
+
+
+def test_stage_markers_appear_only_after_success(tmp_path: Path) -> None:
+    book = StageBook(tmp_path)
+    with pytest.raises(ValueError, match="broken"), book.stage("a", {"x": 1}):
+        raise ValueError("broken")
+    assert not book.is_done("a", {"x": 1})
+    book.run("a", {"x": 1}, lambda _: None)
+    assert book.is_done("a", {"x": 1}) and "a" in book.seconds()
+
+
+SONAR = [
+    "modalities.sonar={{}}",
+    *[f"{who}.recognizer.encoders.sonar={{{{kind: frames}}}}" for who in ("teacher", "student")],
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "{recipe}", "--out", "{tmp}/x", "student.training.epoch=1"], "did you mean student.training.epochs?"),
+        (["run", "nowhere.yaml", "--out", "{tmp}/x"], "recipe not found: nowhere.yaml"),
+        (["run", "{recipe}", "--out", "{tmp}/x", "data.root={tmp}/none"], "no such directory"),
+        (["run", "{recipe}", "--out", "{tmp}/x", "data.dataset=bathroom"], "unknown data set 'bathroom'"),
+        (["run", "{recipe}", "--out", "{tmp}/x", *SONAR], "unknown modality 'sonar'"),
+        (["run", "{recipe}", "--out", "{tmp}/x", "evaluation.split=dev"], "no split 'dev'"),
+        (["simulate", "{tmp}/k", "cluter=2"], "did you mean clutter?"),
+        (["predict", "{tmp}/none", "video.mp4"], "not a checkpoint"),
+        (["predict", "{run}/seed0/karmma", "{tmp}/none.mp4"], "none.mp4: no such file"),
+        (["predict", "{run}/seed0/karmma", "{video}", "--start", "3", "--stop", "1"], "stop 1.00 s does not lie after start 3.00 s"),
+        (["predict", "{run}/seed0/karmma", "{video}", "--only", "sonar"], "unknown modality 'sonar'"),
+        (["evaluate", "{run}/seed0/karmma", "{tmp}"], "no finished simulated kitchen"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str], words: str, finished: Path, recipe_path: Path, kitchen_root: Path, tmp_path: Path
+) -> None:
+    places = {"recipe": recipe_path, "tmp": tmp_path, "run": finished, "video": kitchen_root / "videos/P05/P05_01.MP4"}
+    done = run_cli(*[argument.format(**places) for argument in arguments])
+    assert done.returncode == 2
+    assert words in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_an_empty_split_and_a_backward_row_are_named(recipe_path: Path, kitchen_root: Path, tmp_path: Path) -> None:
+    import shutil
+
+    root = tmp_path / "kitchen"
+    shutil.copytree(kitchen_root, root)
+    table = root / "annotations" / "KITCHEN_test.csv"
+    lines = table.read_text().splitlines()
+    table.write_text(lines[0] + "\n")
+    done = run_cli("run", recipe_path, "--out", tmp_path / "x", f"data.root={root}")
+    assert (done.returncode, "split 'test' is empty" in done.stderr) == (2, True)
+    cells = lines[1].split(",")
+    cells[5] = cells[4]
+    table.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]) + "\n")
+    done = run_cli("run", recipe_path, "--out", tmp_path / "x", f"data.root={root}")
+    assert done.returncode == 2 and "KITCHEN_test.csv: line 2: stop" in done.stderr
+
+
+def test_a_checkpoint_of_another_label_set_is_refused(finished: Path, kitchen_root: Path, tmp_path: Path) -> None:
+    import shutil
+
+    root = tmp_path / "kitchen"
+    shutil.copytree(kitchen_root, root)
+    table = root / "annotations" / "KITCHEN_noun_classes.csv"
+    table.write_text(table.read_text().replace("cup\r\n", "mug\r\n", 1).replace("cup\n", "mug\n", 1))
+    done = run_cli("evaluate", finished / "seed0/karmma", root)
+    assert done.returncode == 2 and "label set 'noun' has other classes" in done.stderr
+
+
+def test_evaluating_a_checkpoint_repeats_the_runs_figures(finished: Path, kitchen_root: Path, tmp_path: Path) -> None:
+    done = run_cli("evaluate", finished / "seed0/karmma", kitchen_root, "--json", tmp_path / "e.json")
+    assert done.returncode == 0, done.stderr
+    run_figures = json.loads((finished / "seed0/karmma/evaluation.json").read_text())
+    assert json.loads((tmp_path / "e.json").read_text())["subsets"] == run_figures["subsets"]

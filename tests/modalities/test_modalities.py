@@ -1,0 +1,159 @@
+"""Every modality: shapes, determinism, augmentation that keeps meaning, absence."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from karmma.modalities import MODALITIES, make_modalities
+from karmma.modalities.audio import Audio, log_mel, mel_filters
+from karmma.modalities.base import pick_frames, sample_seconds, window
+from karmma.modalities.detections import Detections, mirror_boxes
+from karmma.modalities.flow import Flow
+from karmma.modalities.imu import Imu
+from karmma.modalities.rgb import Rgb
+from karmma.types import Augmentation, KarmmaError
+
+
+def source_of(name: str, root: Path) -> Path:
+    folder, suffix = {"detections": ("boxes", "csv"), "imu": ("imu", "csv")}.get(name, ("videos", "MP4"))
+    return root / folder / "P02" / f"P02_01.{suffix}"
+
+
+@pytest.mark.parametrize("name", list(MODALITIES))
+def test_reading_and_transforming_give_the_specified_shape(name: str, kitchen_root: Path) -> None:
+    modality = make_modalities({name: {}})[name]
+    stored = modality.read(source_of(name, kitchen_root), 2.0, 3.7)
+    assert stored is not None
+    batch = torch.from_numpy(np.stack([stored, stored, stored]))
+    for augmentation in (None, Augmentation.draw(3, 1)):
+        inputs = modality.transform(batch, augmentation)
+        assert inputs.dtype == torch.float32 and tuple(inputs.shape) == (3, *modality.spec.input_shape)
+        assert inputs.isfinite().all() and float(inputs.std()) > 0.01
+    fixed = modality.transform(batch, None)
+    assert torch.equal(fixed[0], fixed[1]) and torch.equal(fixed, modality.transform(batch, None))
+    again = [modality.transform(batch, Augmentation.draw(3, 7)) for _ in range(2)]
+    assert torch.equal(again[0], again[1]) and not torch.equal(again[0][0], again[0][1])
+
+
+@pytest.mark.parametrize("name", list(MODALITIES))
+def test_two_readings_are_equal(name: str, kitchen_root: Path) -> None:
+    modality = make_modalities({name: {}})[name]
+    readings = [modality.read(source_of(name, kitchen_root), 4.1, 5.0) for _ in range(2)]
+    assert readings[0] is not None and readings[1] is not None and np.array_equal(readings[0], readings[1])
+
+
+def test_what_a_source_does_not_have_is_absent(mute_video: Path, tmp_path: Path, kitchen_root: Path) -> None:
+    assert Audio().read(mute_video, 0.5, 1.5) is None
+    assert Detections().read(tmp_path / "none.csv", 0, 1) is None
+    assert Imu().read(tmp_path / "none.csv", 0, 1) is None
+    assert Imu().read(source_of("imu", kitchen_root), 500, 501) is None
+
+
+def test_silence_is_data(clock_video: Path) -> None:
+    stored = Audio(seconds=0.5, shift_seconds=0.1).read(clock_video, 0.6, 1.0)
+    assert stored is not None
+    assert Audio(seconds=0.5, shift_seconds=0.1).transform(torch.from_numpy(stored)[None], None).isfinite().all()
+
+
+def test_a_picture_without_boxes_is_data_not_absence(tmp_path: Path) -> None:
+    path = tmp_path / "boxes.csv"
+    path.write_text("seconds,label,score,left,top,right,bottom\n9.0,object,0.9,0.1,0.1,0.2,0.2\n")
+    stored = Detections().read(path, 1.0, 2.0)
+    assert stored is not None and np.abs(stored).sum() == 0
+
+
+def test_rgb_shows_the_right_moments(clock_video: Path) -> None:
+    stored = Rgb(frames=2, height=16, width=16).read(clock_video, 1.0, 3.0)
+    assert stored is not None and stored.shape[0] == 4
+    expected = [20 + 50 * second for second in (1.2, 1.7, 2.2, 2.7)]
+    np.testing.assert_allclose(stored.mean((1, 2, 3)), expected, atol=4)
+
+
+def test_mirroring_rgb_and_flow_keeps_them_in_step() -> None:
+    pictures = torch.randint(0, 255, (2, 4, 18, 20, 3), dtype=torch.uint8)
+    fields = torch.randint(-100, 100, (2, 4, 18, 20, 2), dtype=torch.int8)
+    rgb, flow = Rgb(2, 18, 20, 0.0, colour_jitter=0.0), Flow(2, 18, 20, 0.0)
+    straight = Augmentation(torch.Generator().manual_seed(3), torch.tensor([False, False]))
+    turned = Augmentation(torch.Generator().manual_seed(3), torch.tensor([True, False]))
+    one, other = rgb.transform(pictures, straight), rgb.transform(pictures, turned)
+    torch.testing.assert_close(other[0], one[0].flip(2))
+    torch.testing.assert_close(other[1], one[1])
+    straight = Augmentation(torch.Generator().manual_seed(3), straight.mirrored)
+    turned = Augmentation(torch.Generator().manual_seed(3), turned.mirrored)
+    one, other = flow.transform(fields, straight), flow.transform(fields, turned)
+    torch.testing.assert_close(other[0, ..., 0], -one[0, ..., 0].flip(2))
+    torch.testing.assert_close(other[0, ..., 1], one[0, ..., 1].flip(2))
+
+
+def test_mirrored_boxes_swap_edges_and_hands_and_leave_empty_slots_empty() -> None:
+    boxes = torch.tensor([[0.1, 0.2, 0.3, 0.4, 0.9, 1, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0]], dtype=torch.float32)
+    mirrored = mirror_boxes(boxes)
+    torch.testing.assert_close(mirrored[0], torch.tensor([0.7, 0.2, 0.9, 0.4, 0.9, 0, 1, 0]))
+    assert mirrored[1].abs().sum() == 0
+    torch.testing.assert_close(mirror_boxes(mirrored), boxes)
+
+
+def test_boxes_come_hands_first_then_objects_near_them(tmp_path: Path) -> None:
+    rows = ["0.5,object,0.9,0.8,0.8,0.9,0.9", "0.5,right hand,0.6,0.4,0.4,0.5,0.5", "0.5,object,0.9,0.45,0.4,0.55,0.5",
+            "0.5,right hand,0.9,0.1,0.1,0.2,0.2", "0.5,object,0.2,0.1,0.1,0.2,0.2"]  # fmt: skip
+    path = tmp_path / "boxes.csv"
+    path.write_text("seconds,label,score,left,top,right,bottom\n" + "\n".join(rows) + "\n")
+    stored = Detections(frames=1, boxes=3).read(path, 0.4, 0.6)
+    assert stored is not None
+    np.testing.assert_allclose(stored[0, :, 0], [0.1, 0.45, 0.8], atol=1e-6)
+    assert stored[0, 0, 5:].tolist() == [0, 1, 0] and stored[0, 1, 5:].tolist() == [0, 0, 1]
+
+
+def test_imu_is_resampled_by_seconds(tmp_path: Path) -> None:
+    path = tmp_path / "imu.csv"
+    lines = [f"{i / 200:.3f},{i / 200:.3f},0,9.81,0,0,0" for i in range(2000)]
+    path.write_text("seconds,accel_x,accel_y,accel_z,gyro_x,gyro_y,gyro_z\n" + "\n".join(lines) + "\n")
+    stored = Imu(seconds=1.0, rate_hz=10, shift_seconds=0.0).read(path, 4.0, 5.0)
+    assert stored is not None
+    np.testing.assert_allclose(stored[:, 0], 4.0 + np.arange(10) / 10, atol=1e-3)
+    shifted = Imu(seconds=1.0, rate_hz=10, shift_seconds=0.0, offset_seconds=0.5).read(path, 4.0, 5.0)
+    assert shifted is not None
+    np.testing.assert_allclose(shifted[:, 0] - stored[:, 0], 0.5, atol=1e-3)
+
+
+def test_a_tone_lights_up_its_mel_band() -> None:
+    tone = torch.sin(2 * torch.pi * 1000 * torch.arange(16000) / 16000)
+    picture = log_mel(tone, 16000, 512, 256, 64)
+    filters = mel_filters(16000, 512, 64, 40.0, 8000.0)
+    assert picture.shape == (64, 63)
+    assert int(picture[:, 30].argmax()) == int(filters[:, 32].argmax())
+    assert filters.max() <= 1.0 and (filters.sum(1) > 0).all()
+
+
+@given(st.floats(0, 1e4), st.floats(0.05, 100), st.integers(1, 64))
+def test_sampled_seconds_lie_inside_and_rise(start: float, length: float, count: int) -> None:
+    moments = sample_seconds(start, start + length, count)
+    assert len(moments) == count and start < moments[0] and moments[-1] < start + length
+    assert all(one < other for one, other in itertools.pairwise(moments))
+
+
+@given(st.floats(0, 1e4), st.floats(0.05, 100), st.floats(0.1, 10))
+def test_windows_keep_their_length_and_middle(start: float, length: float, seconds: float) -> None:
+    first, last = window(start, start + length, seconds)
+    assert last - first == pytest.approx(seconds) and (first + last) / 2 == pytest.approx(start + length / 2)
+
+
+def test_picked_frames_are_one_of_each_pair() -> None:
+    stored = torch.arange(8).repeat(5, 1)
+    assert pick_frames(stored, 4, None).tolist() == [[0, 2, 4, 6]] * 5
+    picked = pick_frames(stored, 4, Augmentation.draw(5, 0))
+    assert torch.equal(picked // 2, torch.arange(4).repeat(5, 1)) and len({tuple(row) for row in picked.tolist()}) > 1
+
+
+def test_unknown_modalities_and_settings_name_the_nearest() -> None:
+    with pytest.raises(KarmmaError, match="unknown modality 'audoi'; did you mean audio"):
+        make_modalities({"audoi": {}})
+    with pytest.raises(KarmmaError, match=r"unknown key frame; did you mean frames"):
+        make_modalities({"rgb": {"frame": 3}})
