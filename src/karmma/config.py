@@ -155,7 +155,7 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     if not path.is_file():
         raise KarmmaError(f"recipe not found: {path}")
     try:
-        tree = yaml.safe_load(path.read_text())
+        tree = unshared(yaml.safe_load(path.read_text()))
     except yaml.YAMLError as error:
         raise KarmmaError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
@@ -163,6 +163,13 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     for override in overrides or []:
         apply_override(tree, override)
     return build(Recipe, tree, str(path))
+
+
+def unshared(tree: Any) -> Any:
+    """A copy in which YAML aliases are separate, so that an override of one does not change the other."""
+    if isinstance(tree, dict):
+        return {key: unshared(value) for key, value in tree.items()}
+    return [unshared(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def apply_override(tree: dict[str, Any], override: str) -> None:

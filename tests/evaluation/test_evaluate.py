@@ -89,6 +89,15 @@ def test_samples_that_have_nothing_left_are_not_counted() -> None:
 
 def test_retention_is_the_incomplete_mean_over_the_complete() -> None:
     assert retention({("a", "b"): 80.0, ("a",): 60.0, ("b",): 20.0}, ("a", "b")) == pytest.approx(0.5)
+    assert retention({("a", "b"): 0.0, ("a",): 1.0}, ("a", "b")) is None
+    assert retention({("a", "b"): 50.0, ("a",): 40.0, ("b",): None}, ("a", "b")) == pytest.approx(0.8)
+
+
+def test_a_subset_that_nobody_has_is_not_measured() -> None:
+    available = torch.tensor([[True, True, False]] * 5)
+    result = evaluate(random_logits(5, available), (0.5,), 2)
+    assert result.subsets["c"] == dict.fromkeys(result.subsets["a"])
+    assert result.sweep["0.5"]["verb_top1"] is not None
 
 
 def test_confusion_counts() -> None:

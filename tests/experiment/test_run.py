@@ -51,7 +51,7 @@ def run_cli(*arguments: object, **options: Any) -> subprocess.CompletedProcess[s
 @pytest.fixture(scope="module")
 def recipe_path(kitchen_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
-    path.write_text(yaml.safe_dump(tiny_recipe(kitchen_root)))
+    path.write_text(yaml.safe_dump(tiny_recipe(kitchen_root), sort_keys=False))
     return path
 
 

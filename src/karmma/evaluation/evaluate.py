@@ -20,9 +20,9 @@ from ..data.clips import ClipStore
 from ..data.missing import IndependentDropout, Scenario, Subset, split_presence
 from ..models.recognizer import RecognizerModel
 from ..types import subset_name, subsets_of
-from .metrics import accuracies, correctness, retention
+from .metrics import accuracies, correctness, mean_of, retention
 
-Accuracies = dict[str, float]
+Accuracies = dict[str, float | None]
 Encode = Callable[[str, Tensor], Tensor]
 
 
@@ -50,7 +50,7 @@ class SubsetLogits:
         save_file(
             {**tensors, "available": self.available.contiguous()},
             str(temporary),
-            {"modalities": subset_name(self.modalities)},
+            {"modalities": subset_name(self.modalities), "heads": "+".join(self.labels)},
         )
         temporary.replace(path)
 
@@ -58,8 +58,8 @@ class SubsetLogits:
     def load(path: Path) -> SubsetLogits:
         with safe_open(str(path), "pt") as file:
             modalities = tuple(file.metadata()["modalities"].split("+"))
+            heads = file.metadata()["heads"].split("+")
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        heads = [key.removeprefix("labels/") for key in tensors if key.startswith("labels/")]
         logits = {s: {head: tensors[f"logits/{subset_name(s)}/{head}"] for head in heads} for s in subsets_of(modalities)}
         return SubsetLogits(modalities, tensors["available"], {head: tensors[f"labels/{head}"] for head in heads}, logits)
 
@@ -149,7 +149,7 @@ class Evaluation:
 
     subsets: dict[str, Accuracies]
     sweep: dict[str, Accuracies]
-    retention: dict[str, float]
+    retention: dict[str, float | None]
     samples: int
 
 
@@ -159,7 +159,7 @@ def evaluate(logits: SubsetLogits, rates: Sequence[float], draws: int) -> Evalua
     sweep = {}
     for rate in rates:
         rows = [logits.accuracies(IndependentDropout(rate), seed) for seed in range(draws)]
-        sweep[f"{rate:.1f}"] = {metric: sum(row[metric] for row in rows) / draws for metric in rows[0]}
+        sweep[f"{rate:.1f}"] = {metric: mean_of(row[metric] for row in rows) for metric in rows[0]}
     metrics = next(iter(subsets.values()))
     kept = {metric: retention({s: values[metric] for s, values in subsets.items()}, logits.modalities) for metric in metrics}
     return Evaluation({subset_name(s): values for s, values in subsets.items()}, sweep, kept, len(logits.available))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -39,18 +39,22 @@ def correctness(
     return {f"{head}_top{k}": in_top_k(scores, truth, k) for head, (scores, truth) in heads.items() for k in tops}
 
 
-def accuracies(correct: Mapping[str, Tensor], rows: Tensor | None = None) -> dict[str, float]:
-    """Shares of correct samples, in percent, over all samples or the marked ones."""
-    chosen = {name: flags if rows is None else flags[rows] for name, flags in correct.items()}
-    return {name: 100 * float(flags.double().mean()) for name, flags in chosen.items()}
+def accuracies(correct: Mapping[str, Tensor], rows: Tensor) -> dict[str, float | None]:
+    """Shares of correct samples among the marked `rows` `(samples,)`, in percent; None where no sample is marked."""
+    return {name: 100 * float(flags[rows].double().mean()) if rows.any() else None for name, flags in correct.items()}
 
 
-def retention(subset_accuracies: Mapping[tuple[str, ...], float], complete: tuple[str, ...]) -> float:
-    """Mean over incomplete subsets divided by the accuracy with everything there."""
-    incomplete = [value for subset, value in subset_accuracies.items() if subset != complete]
-    if not incomplete or subset_accuracies[complete] == 0:
-        return float("nan")
-    return sum(incomplete) / len(incomplete) / subset_accuracies[complete]
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """Mean of what was measured; None if nothing was."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def retention(by_subset: Mapping[tuple[str, ...], float | None], complete: tuple[str, ...]) -> float | None:
+    """Mean over incomplete subsets divided by the accuracy with everything there; None if either is undefined."""
+    incomplete = mean_of(value for subset, value in by_subset.items() if subset != complete)
+    whole = by_subset[complete]
+    return incomplete / whole if incomplete is not None and whole else None
 
 
 def confusion(logits: Tensor, labels: Tensor) -> Tensor:

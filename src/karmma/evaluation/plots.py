@@ -47,7 +47,7 @@ def plot_sweep(results: Mapping[str, Any], metric: str) -> Figure:
     axes = figure.subplots()
     for index, (name, method) in enumerate(results["methods"].items()):
         rates = [float(rate) for rate in method["sweep"]]
-        means = np.array([entry[metric]["mean"] for entry in method["sweep"].values()])
+        means = np.array([entry[metric]["mean"] for entry in method["sweep"].values()], float)
         style = style_of(name, index)
         axes.plot([100 * rate for rate in rates], means, label=title_of(name), markersize=5, **style)
         deviations = [entry[metric]["std"] for entry in method["sweep"].values()]
@@ -81,7 +81,7 @@ def plot_subsets(results: Mapping[str, Any], metric: str) -> Figure:
         errors = [entry["std"] or 0 for entry in entries]
         axes.bar(
             places,
-            [entry["mean"] for entry in entries],
+            [entry["mean"] or 0 for entry in entries],
             width * 0.92,
             yerr=errors if any(errors) else None,
             color=style_of(method, index)["color"],
@@ -102,7 +102,7 @@ def plot_unimodal(results: Mapping[str, Any]) -> Figure:
     heads = [head for head in ("verb", "noun", "action") if f"{head}_top1" in next(iter(results["unimodal"].values()))]
     groups = {**results["unimodal"], "most frequent": results["chance"]}
     for index, head in enumerate(heads):
-        values = [group.get(f"{head}_top1", 0.0) for group in groups.values()]
+        values = [group.get(f"{head}_top1") or 0.0 for group in groups.values()]
         places = np.arange(len(groups)) + (index - (len(heads) - 1) / 2) * 0.26
         bars = axes.bar(places, values, 0.24, color=("#1d4ed8", "#d97706", "#6b7280")[index], label=head)
         axes.bar_label(bars, fmt="%.0f", fontsize=7, padding=1)

@@ -18,7 +18,7 @@ from ..types import subset_name, subsets_of
 from .evaluate import SubsetLogits
 from .metrics import confusion
 from .plots import data_uri, image_uri, plot_confusion, plot_spectrogram, plot_subsets, plot_sweep, plot_unimodal, save_png
-from .tables import headline_metric, title_of, with_deviation
+from .tables import as_share, headline_metric, title_of, with_deviation
 
 STUDENT = "karmma"
 
@@ -42,6 +42,7 @@ def write_report(directory: Path, results: Mapping[str, Any], store: ClipStore, 
         "metrics": list(next(iter(results["methods"]["teacher"]["subsets"].values()))),
         "title_of": title_of,
         "with_deviation": with_deviation,
+        "as_share": as_share,
         "plots": {name: data_uri(figure) for name, figure in figures.items()},
         "headline": headline(results, metric),
         "confusions": confusions(results, metric, shown, logits, manifest),
@@ -63,7 +64,7 @@ def headline(results: Mapping[str, Any], metric: str) -> list[dict[str, Any]]:
             "title": title_of(name),
             "name": name,
             "mean": with_deviation(method["mean_over_subsets"][metric]),
-            "retention": f"{100 * method['retention'][metric]['mean']:.0f} %",
+            "retention": as_share(method["retention"][metric]),
             "size": f"{method['parameters'] / 1e6:.2f} M parameters, {method['gflops']:.2f} GFLOPs",
         }
         for name, method in results["methods"].items()
@@ -97,7 +98,9 @@ def confusions(
 ) -> list[dict[str, str]]:
     """Confusion of every head for the subset on which the student is worst."""
     values = results["methods"][method]["subsets"]
-    worst = min(values, key=lambda subset: values[subset][metric]["mean"])
+    worst = min(
+        values, key=lambda subset: values[subset][metric]["mean"] if values[subset][metric]["mean"] is not None else 101
+    )
     heads = logits.logits[tuple(worst.split("+"))]
     pictures = []
     for head, names in manifest.labels.names.items():

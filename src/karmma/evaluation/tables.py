@@ -17,8 +17,15 @@ def title_of(method: str) -> str:
 
 
 def with_deviation(summary: Mapping[str, float | None]) -> str:
-    """`42.1 ± 0.8`, or `42.1` for one seed."""
+    """`42.1 ± 0.8`, `42.1` for one seed, a dash for what could not be measured."""
+    if summary["mean"] is None:
+        return "–"
     return f"{summary['mean']:.1f}" + (f" ± {summary['std']:.1f}" if summary["std"] is not None else "")
+
+
+def as_share(summary: Mapping[str, float | None]) -> str:
+    """`72 %` of a summary between 0 and 1."""
+    return "–" if summary["mean"] is None else f"{100 * summary['mean']:.0f} %"
 
 
 def headline_metric(results: Mapping[str, Any]) -> str:
@@ -40,7 +47,7 @@ def print_results(results: Mapping[str, Any], directory: Path) -> None:
         table.add_row(subset, *[with_deviation(method["subsets"][subset][metric]) for method in methods.values()])
     table.add_section()
     table.add_row("mean over subsets", *[with_deviation(method["mean_over_subsets"][metric]) for method in methods.values()])
-    table.add_row("retention", *[f"{100 * method['retention'][metric]['mean']:.0f} %" for method in methods.values()])
+    table.add_row("retention", *[as_share(method["retention"][metric]) for method in methods.values()])
     table.add_row("parameters", *[f"{method['parameters'] / 1e6:.2f} M" for method in methods.values()])
     table.add_row("GFLOPs", *[f"{method['gflops']:.2f}" for method in methods.values()])
     console = Console(width=None if Console().is_terminal else 120)
@@ -56,5 +63,5 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
     for metric in metrics:
         table.add_column(metric.replace("_", " "), justify="right")
     for subset, values in result["subsets"].items():
-        table.add_row(subset, *[f"{values[metric]:.1f}" for metric in metrics])
+        table.add_row(subset, *["–" if values[metric] is None else f"{values[metric]:.1f}" for metric in metrics])
     Console(width=None if Console().is_terminal else 120).print(table)

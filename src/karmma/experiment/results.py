@@ -10,6 +10,7 @@ from typing import Any
 
 from ..config import Recipe, plain
 from ..data.manifest import Manifest, Segment
+from ..evaluation.metrics import mean_of
 from ..evaluation.profile import count_gflops, count_parameters
 from ..models.checkpoint import load_checkpoint
 from ..types import subset_name, subsets_of
@@ -19,10 +20,11 @@ SCHEMA_VERSION = 1
 Summary = dict[str, float | int | None]
 
 
-def summarise(values: Sequence[float]) -> Summary:
-    """Mean, sample standard deviation (None for one value) and count."""
-    deviation = statistics.stdev(values) if len(values) > 1 else None
-    return {"mean": statistics.fmean(values), "std": deviation, "n": len(values)}
+def summarise(values: Sequence[float | None]) -> Summary:
+    """Mean, sample standard deviation (None for one value) and count of what was measured."""
+    known = [value for value in values if value is not None]
+    deviation = statistics.stdev(known) if len(known) > 1 else None
+    return {"mean": mean_of(known), "std": deviation, "n": len(known)}
 
 
 def summarise_trees(trees: Sequence[Any]) -> Any:
@@ -72,12 +74,11 @@ def method_results(directory: Path, name: str, seeds: Sequence[int]) -> dict[str
     }
 
 
-def mean_over_subsets(evaluations: Sequence[dict[str, dict[str, float]]]) -> dict[str, Summary]:
+def mean_over_subsets(evaluations: Sequence[dict[str, dict[str, float | None]]]) -> dict[str, Summary]:
     """Mean over all non-empty subsets, per metric, summarised over seeds."""
     metrics = next(iter(evaluations[0].values()))
     return {
-        metric: summarise([statistics.fmean(row[metric] for row in entry.values()) for entry in evaluations])
-        for metric in metrics
+        metric: summarise([mean_of(row[metric] for row in entry.values()) for entry in evaluations]) for metric in metrics
     }
 
 

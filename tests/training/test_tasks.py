@@ -1,0 +1,159 @@
+"""What a training step does: golden losses of a tiny run, frozen things stay frozen, the same subset for teacher and student."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from karmma.config import DistillationConfig, TrainingConfig
+from karmma.data.loading import TrainingBatch
+from karmma.data.missing import Complete, IndependentDropout, Subset
+from karmma.progress import Progress
+from karmma.training.fit import fit, resolve_precision
+from karmma.training.tasks import DistillationTask, SupervisedTask, TeacherTask, token_logits
+
+from ..conftest import make_batch, make_recognizer
+
+CONFIG = TrainingConfig(epochs=2, batch_size=4, lr=0.01, warmup_epochs=0.5, precision="32-true")
+
+
+class FakeLoader:
+    """Three fixed batches; tokens are those of a teacher's extractors."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return 3
+
+    def __iter__(self) -> Any:
+        teacher = make_recognizer(seed=9)
+        for number in range(3):
+            batch = make_batch(4, seed=number)
+            with torch.no_grad():
+                tokens = {name: teacher.encoder(name)(values) for name, values in batch.data.items()}
+            yield TrainingBatch(batch, tokens, seed=100 * self.epoch + number)
+
+
+def make_loader(epoch: int) -> Any:
+    return FakeLoader(epoch)
+
+
+def step(task: Any, number: int = 0) -> torch.Tensor:
+    """One training step outside a trainer."""
+    task.log_dict = lambda *arguments, **options: None
+    batch = list(make_loader(0))[number]
+    loss: torch.Tensor = task.training_step(batch, number)
+    return loss
+
+
+def fitted(task: Any, directory: Path) -> Any:
+    with Progress("test") as progress:
+        fit(task, directory, progress)
+    return task
+
+
+def test_golden_losses_of_the_three_arms() -> None:
+    """Fails when anything in the model, the losses or the samplers changes; then look why before writing new numbers."""
+    arms = {
+        "baseline": SupervisedTask(make_recognizer(absent="skip", dropout=0.0).train(), CONFIG, Complete(), make_loader),
+        "baseline_dropout": SupervisedTask(make_recognizer(dropout=0.0).train(), CONFIG, IndependentDropout(0.5), make_loader),
+        "karmma": DistillationTask(
+            make_recognizer(dropout=0.0).train(), CONFIG, IndependentDropout(0.5), make_loader, teacher=make_recognizer(seed=9),
+            distillation=DistillationConfig(0.7, 2.0),
+        ),
+    }  # fmt: skip
+    losses = {name: float(step(task).detach()) for name, task in arms.items()}
+    assert losses == pytest.approx(GOLDEN, rel=2e-4)
+
+
+GOLDEN = {"baseline": 1.764510, "baseline_dropout": 1.826609, "karmma": 0.636845}
+
+
+def test_golden_tiny_training_run(tmp_path: Path) -> None:
+    task = fitted(SupervisedTask(make_recognizer(dropout=0.0), CONFIG, IndependentDropout(0.3), make_loader), tmp_path)
+    batch = make_batch(4, seed=0)
+    logits = task.recognizer(batch.data, batch.present)
+    assert float(logits["verb"].abs().mean()) == pytest.approx(GOLDEN_RUN, rel=5e-3)
+    rows = (tmp_path / "csv" / "metrics.csv").read_text().splitlines()
+    assert "supervised_loss" in rows[0] and "data_wait_share" in rows[0] and list((tmp_path / "tensorboard").iterdir())
+
+
+GOLDEN_RUN = 0.341766
+
+
+def test_teacher_training_moves_fusion_but_not_extractors() -> None:
+    teacher = make_recognizer()
+    task = TeacherTask(teacher.train(), CONFIG, IndependentDropout(0.3), make_loader, contrastive_weight=0.1)
+    assert not any(name.startswith("encoders") for name, _ in task.trainable())
+    step(task).backward()  # type: ignore[no-untyped-call]
+    assert teacher.fusion.cls.grad is not None
+    assert all(parameter.grad is None for parameter in teacher.encoders.parameters())
+
+
+def test_distillation_trains_the_student_only_and_saves_no_teacher() -> None:
+    teacher = make_recognizer(seed=9)
+    task = DistillationTask(
+        make_recognizer().train(), CONFIG, Complete(), make_loader, teacher=teacher, distillation=DistillationConfig()
+    )
+    task.train()
+    assert not teacher.training
+    step(task).backward()  # type: ignore[no-untyped-call]
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert {id(parameter) for parameter in task.parameters()}.isdisjoint(id(parameter) for parameter in teacher.parameters())
+    assert len(task.state_dict()) == len(make_recognizer().state_dict())
+
+
+@pytest.mark.parametrize("sees", ["same", "all"])
+def test_the_teacher_sees_what_the_switch_says(sees: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def spy(recognizer: Any, tokens: Any, present: Any) -> Any:
+        seen.append(present)
+        return token_logits(recognizer, tokens, present)
+
+    monkeypatch.setattr("karmma.training.tasks.token_logits", spy)
+    distillation = DistillationConfig(teacher_sees=sees)  # type: ignore[arg-type]
+    task = DistillationTask(
+        make_recognizer().train(),
+        CONFIG,
+        Subset(("imu",)),
+        make_loader,
+        teacher=make_recognizer(9),
+        distillation=distillation,
+    )
+    step(task)
+    assert bool(seen[0]["rgb"].any()) is (sees == "all") and bool(seen[0]["imu"].all())
+
+
+def test_token_logits_equal_a_full_forward_pass() -> None:
+    model, batch = make_recognizer(), make_batch(3)
+    present = {**batch.present, "rgb": torch.tensor([True, False, True])}
+    with torch.no_grad():
+        tokens = {name: model.encoder(name)(values) for name, values in batch.data.items()}
+        torch.testing.assert_close(token_logits(model, tokens, present), model(batch.data, present))
+
+
+def test_samples_without_any_known_modality_are_left_out() -> None:
+    task = SupervisedTask(make_recognizer(), CONFIG, Complete(), make_loader)
+    full = next(iter(make_loader(0)))
+    full.batch.present.update({name: torch.tensor([True, False, True, False]) for name in full.batch.present})
+    kept = task.with_some_modality(full)
+    assert len(kept.batch) == 2 and kept.tokens["imu"].shape[0] == 2
+
+
+def test_learning_rate_warms_up_and_decays_to_zero() -> None:
+    config = TrainingConfig(epochs=10, warmup_epochs=1, lr=1.0)
+    task = SupervisedTask(make_recognizer(), config, Complete(), make_loader)
+    factor = task.configure_optimizers()["lr_scheduler"]["scheduler"].lr_lambdas[0]
+    values = [factor(number) for number in range(31)]
+    assert values[0] == pytest.approx(1 / 3) and max(values) == pytest.approx(1.0, abs=0.01)
+    assert values[-1] == pytest.approx(0.0, abs=1e-9) and values[3:] == sorted(values[3:], reverse=True)
+
+
+def test_precision_follows_the_hardware_only_when_asked() -> None:
+    assert resolve_precision("32-true") == "32-true"
+    assert resolve_precision("auto") in ("32-true", "bf16-mixed")
