@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from karmma.data.missing import IndependentDropout, Subset
+from karmma.data.missing import IndependentDropout, Scenario, Subset
 from karmma.evaluation.evaluate import SubsetLogits, evaluate, fuse_subset
 from karmma.evaluation.metrics import action_scores, confusion, correctness, in_top_k, retention
 from karmma.evaluation.profile import count_gflops, count_parameters
@@ -57,17 +57,23 @@ def test_action_scores_are_joint_log_probabilities() -> None:
     torch.testing.assert_close(scores.exp().sum(1), torch.ones(3, dtype=torch.float64))
 
 
+def verb_accuracy(logits: SubsetLogits, scenario: Scenario, seed: int = 0) -> float:
+    value = logits.accuracies(scenario, seed)["verb_top1"]
+    assert value is not None
+    return value
+
+
 def test_sweep_equals_the_mixture_of_subset_rows_in_expectation() -> None:
     """P2 of a fixed model is P1 mixed by the sampler's probabilities."""
     logits, rate = random_logits(), 0.4
-    rows = {subset: logits.accuracies(Subset(subset))["verb_top1"] for subset in subsets_of(NAMES)}
+    rows = {subset: verb_accuracy(logits, Subset(subset)) for subset in subsets_of(NAMES)}
     expected = 0.0
     for kept in product((False, True), repeat=3):
         chance = float(torch.tensor([0.6 if flag else 0.4 for flag in kept]).prod())
         names = [name for name, flag in zip(NAMES, kept, strict=True) if flag]
         outcomes = [tuple(names)] if names else [(name,) for name in NAMES]
         expected += chance * sum(rows[outcome] for outcome in outcomes) / len(outcomes)
-    draws = [logits.accuracies(IndependentDropout(rate), seed)["verb_top1"] for seed in range(300)]
+    draws = [verb_accuracy(logits, IndependentDropout(rate), seed) for seed in range(300)]
     assert sum(draws) / len(draws) == pytest.approx(expected, abs=1.0)
 
 

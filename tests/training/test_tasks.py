@@ -89,7 +89,7 @@ def test_teacher_training_moves_fusion_but_not_extractors() -> None:
     teacher = make_recognizer()
     task = TeacherTask(teacher.train(), CONFIG, IndependentDropout(0.3), make_loader, contrastive_weight=0.1)
     assert not any(name.startswith("encoders") for name, _ in task.trainable())
-    step(task).backward()  # type: ignore[no-untyped-call]
+    step(task).backward()
     assert teacher.fusion.cls.grad is not None
     assert all(parameter.grad is None for parameter in teacher.encoders.parameters())
 
@@ -101,7 +101,7 @@ def test_distillation_trains_the_student_only_and_saves_no_teacher() -> None:
     )
     task.train()
     assert not teacher.training
-    step(task).backward()  # type: ignore[no-untyped-call]
+    step(task).backward()
     assert all(parameter.grad is None for parameter in teacher.parameters())
     assert {id(parameter) for parameter in task.parameters()}.isdisjoint(id(parameter) for parameter in teacher.parameters())
     assert len(task.state_dict()) == len(make_recognizer().state_dict())

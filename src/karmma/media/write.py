@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +22,7 @@ class VideoWriter:
     ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self.temporary = path.with_name(f".{path.name}.tmp")
         self.container = av.open(str(self.temporary), "w", format="mp4")
         rate = Fraction(frames_hz).limit_denominator(1001)
         self.video = self.container.add_stream("libx264", rate=rate)

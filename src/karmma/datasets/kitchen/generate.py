@@ -130,7 +130,7 @@ def check_settings(directory: Path, config: KitchenConfig) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
+    temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text)
     temporary.replace(path)
 
@@ -201,7 +201,7 @@ def write_truth(path: Path, truth: Sequence[tuple[FloatArray, FloatArray]], conf
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
+    temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
