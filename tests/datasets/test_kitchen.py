@@ -197,11 +197,21 @@ def test_boxes_stay_in_the_picture_and_show_hands(kitchen_root: Path) -> None:
         )
 
 
+def test_larger_hands_hide_more() -> None:
+    def share_of_hands(size: float) -> float:
+        renderer, frames, _ = frames_of(replace(QUIET, hand_size=size), np.arange(50) / 10)
+        hands = np.array(["/" in name for name in renderer.names])[renderer.part_of_face]
+        return float(np.mean([hands[frame.faces[frame.faces >= 0]].mean() for frame in frames]))
+
+    assert share_of_hands(1.6) > 1.3 * share_of_hands(1.0) > 0
+
+
 def test_knobs_are_checked() -> None:
     for tree, words in (
         ({"cluter": 3}, "did you mean clutter?"),
         ({"participants": {"dev": 1}}, "unknown split 'dev'"),
         ({"width": 97}, "even"),
+        ({"hand_size": 0}, "0.2–3"),
         ({"recording_seconds": 2}, "at least 10"),
         ({"missing_sensor_rate": 2}, "0–1"),
     ):

@@ -23,7 +23,10 @@ class Rates:
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class KitchenConfig:
-    """Seed and knobs of a simulated set; each knob named `…_level` is 1 as tuned, 0 off, 2 twice as strong."""
+    """Seed and knobs of a simulated set; each knob named `…_level` is 1 as tuned, 0 off, 2 twice as strong.
+
+    `hand_size` scales hands and forearms, and with them how much they hide; `clutter` counts things nobody touches.
+    """
 
     seed: int = 0
     participants: dict[str, int] = field(default_factory=lambda: {"source": 10, "train": 12, "validation": 4, "test": 8})
@@ -39,6 +42,7 @@ class KitchenConfig:
     motion_blur_level: float = 1.0
     grain_level: float = 1.0
     clutter: int = 3
+    hand_size: float = 1.0
     room_noise_level: float = 1.0
     mains_hum_level: float = 1.0
     neighbours_level: float = 1.0
@@ -58,6 +62,8 @@ class KitchenConfig:
             raise ValueError(f"width and height must be even for H.264, not {self.width}x{self.height}")
         if not 0 <= self.missing_sensor_rate <= 1:
             raise ValueError(f"missing_sensor_rate must lie in 0–1, not {self.missing_sensor_rate}")
+        if not 0.2 <= self.hand_size <= 3:
+            raise ValueError(f"hand_size must lie in 0.2–3, not {self.hand_size}")
         if self.recording_seconds < 10:
             raise ValueError(f"recording_seconds must be at least 10, not {self.recording_seconds}")
 

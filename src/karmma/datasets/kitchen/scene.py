@@ -61,7 +61,7 @@ class Kitchen:
 def furnish(random: Random, config: KitchenConfig) -> Kitchen:
     """A kitchen of its own for one participant."""
     variety = config.variety_level
-    layout, habits = make_layout(random, variety), make_habits(random, variety)
+    layout, habits = make_layout(random, variety), make_habits(random, variety, config.hand_size)
     things = {noun: make(random) for noun, make in THINGS.items()}
     parts = {**fixture_parts(random, layout), **thing_parts(things), **clutter_parts(random, config.clutter)}
     look = HandLook(pick(random, SKINS), SLEEVES[int(random.integers(len(SLEEVES)))], habits.hand_scale)
@@ -82,9 +82,9 @@ def make_layout(random: Random, variety: float) -> Layout:
     return Layout(-0.62 * mirror + sink, 0.62 * mirror + hob, 3 * drawer, 0.25 * mirror + cupboard, 1.28 * mirror)
 
 
-def make_habits(random: Random, variety: float) -> Habits:
+def make_habits(random: Random, variety: float, hand_size: float) -> Habits:
     side = 1.0 if random.random() < 0.88 else -1.0
-    scale = float(random.uniform(0.9, 1.12))
+    scale = float(random.uniform(0.9, 1.12)) * hand_size
     pace, vigour, pitch = np.exp(variety * random.normal(0, (0.12, 0.2, 0.1))).tolist()
     taste = {noun: float(np.exp(0.35 * variety * random.standard_normal())) for noun in THINGS}
     return Habits(side, scale, pace, vigour, pitch, taste)
