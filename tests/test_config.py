@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from karmma.config import MethodConfig, Recipe, fingerprint, load_recipe, plain
+from karmma.config import load_recipe, plain
 from karmma.types import KarmmaError
 
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))
@@ -66,9 +66,3 @@ def test_missing_and_malformed_files_are_clear(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("a: [1,\n")
     with pytest.raises(KarmmaError, match="not YAML"):
         load_recipe(tmp_path / "bad.yaml")
-
-
-def test_fingerprints_tell_configs_apart() -> None:
-    assert fingerprint(MethodConfig(dropout=0.3)) == fingerprint(MethodConfig(dropout=0.3))
-    assert fingerprint(MethodConfig(dropout=0.3)) != fingerprint(MethodConfig(dropout=0.4))
-    assert Recipe.__dataclass_fields__.keys() >= {"data", "teacher", "student", "methods"}

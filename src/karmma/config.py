@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import hashlib
 import json
 from dataclasses import field
 from pathlib import Path
@@ -218,9 +217,3 @@ def refuse_unknown(kind: Any, tree: Any, where: str, prefix: str) -> None:
 def plain(config: Any) -> Any:
     """A config as JSON-able dicts and lists."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
-
-
-def fingerprint(*parts: Any) -> str:
-    """A short hash of configs or plain values: what a finished stage depends on."""
-    text = json.dumps([plain(part) if dataclasses.is_dataclass(part) else part for part in parts], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

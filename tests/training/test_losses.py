@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from karmma.training.losses import combine, cross_entropy, distillation, info_nce
+from karmma.training.losses import cross_entropy, distillation, info_nce
 
 
 def test_cross_entropy_is_the_mean_over_heads() -> None:
@@ -30,10 +30,6 @@ def test_distillation_gradient_reaches_only_the_student() -> None:
     assert student.grad is not None and student.grad.abs().sum() > 0
     expected = 3.0 * (torch.softmax(student / 3, -1) - torch.softmax(teacher / 3, -1)) / 2
     torch.testing.assert_close(student.grad, expected.detach())
-
-
-def test_combine_weights_by_alpha() -> None:
-    assert float(combine(torch.tensor(2.0), torch.tensor(10.0), 0.25)) == pytest.approx(4.0)
 
 
 def test_info_nce_prefers_matching_pairs_and_skips_absent_samples() -> None:

@@ -61,7 +61,3 @@ class TokenStore:
         return {
             name: torch.from_numpy(array[views[name], indices].astype(np.float32)) for name, array in self.arrays.items()
         }
-
-    def fixed(self, name: str) -> Tensor:
-        """Tokens `(segments, tokens, width)` of the fixed view."""
-        return torch.from_numpy(self.arrays[name][0].astype(np.float32))

@@ -68,12 +68,12 @@ class Run:
             if self.part(role).pretraining is not None:
                 for name in self.modalities:
                     self.pretrain(role, name, stores[self.part(role).pretraining_split])
-        tokens = {split: self.cache_tokens(split, stores[split]) for split in ("train", self.recipe.evaluation.split)}
+        tokens = self.cache_tokens(stores["train"])
         for seed in self.recipe.seeds:
-            self.train_teacher(seed, stores["train"], tokens["train"])
+            self.train_teacher(seed, stores["train"], tokens)
             for name, method in self.recipe.methods.items():
-                self.train_student(name, method, seed, stores["train"], tokens["train"])
-        self.measure_unimodal(stores, tokens["train"])
+                self.train_student(name, method, seed, stores["train"], tokens)
+        self.measure_unimodal(stores, tokens)
         self.evaluate_all(stores[self.recipe.evaluation.split])
         results = collect_results(self.directory, self.recipe, self.manifest, self.book.seconds())
         write_json(self.directory / "results.json", results)
@@ -190,10 +190,9 @@ class Run:
     def teacher_settings(self) -> dict[str, Any]:
         return {"teacher": plain(self.recipe.teacher), **self.data_settings(), "modalities": self.recipe.modalities}
 
-    def cache_tokens(self, split: str, store: ClipStore) -> TokenStore:
-        """Stage 2: tokens of the frozen extractors, several augmented views for training, one for evaluation."""
-        directory = self.directory / "tokens" / split
-        views = self.recipe.teacher.token_views if split == "train" else 1
+    def cache_tokens(self, store: ClipStore) -> TokenStore:
+        """Stage 2: tokens of the frozen extractors for several augmented views of every training clip."""
+        directory, views = self.directory / "tokens" / "train", self.recipe.teacher.token_views
         device = training_device()
 
         def encoder_of(name: str) -> Any:
@@ -210,7 +209,7 @@ class Run:
                 directory, store, {name: encoder_of(name) for name in self.modalities}, views, on_done=progress.update
             )
 
-        self.book.run(f"tokens.{split}", {**self.teacher_settings(), "views": views}, work)
+        self.book.run("tokens.train", self.teacher_settings(), work)
         return TokenStore(directory)
 
     def seed_directory(self, seed: int, method: str) -> Path:

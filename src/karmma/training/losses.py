@@ -30,11 +30,6 @@ def distillation(student: Logits, teacher: Logits, temperature: float) -> Tensor
     return torch.stack(losses).mean()
 
 
-def combine(supervised: Tensor, distilled: Tensor, alpha: float) -> Tensor:
-    """L_S = (1 − alpha) · CE + alpha · KD."""
-    return (1 - alpha) * supervised + alpha * distilled
-
-
 def info_nce(pooled: Mapping[str, Tensor], present: Mapping[str, Tensor], temperature: float = 0.1) -> Tensor:
     """Symmetric InfoNCE between pooled tokens `(batch, dim)` of each pair of modalities that samples share (paper v1)."""
     names, losses = list(pooled), []

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass as checked_dataclass
+from pydantic.dataclasses import dataclass
 
 KITCHEN_VERSION = "1.0"
 SPLITS = ("source", "train", "validation", "test")
 
 
-@dataclass(frozen=True)
-class Rates:
-    """How often each simulated sensor samples."""
-
-    frames_hz: float
-    boxes_hz: float
-    imu_hz: float
-    audio_hz: int
-
-
-@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class KitchenConfig:
     """Seed and knobs of a simulated set; each knob named `…_level` is 1 as tuned, 0 off, 2 twice as strong.
 
@@ -66,7 +56,3 @@ class KitchenConfig:
             raise ValueError(f"hand_size must lie in 0.2–3, not {self.hand_size}")
         if self.recording_seconds < 10:
             raise ValueError(f"recording_seconds must be at least 10, not {self.recording_seconds}")
-
-    @property
-    def rates(self) -> Rates:
-        return Rates(self.frames_hz, self.boxes_hz, self.imu_hz, self.audio_hz)
