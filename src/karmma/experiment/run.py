@@ -268,14 +268,15 @@ class Run:
     # Evaluation
 
     def measure_unimodal(self, stores: Mapping[str, ClipStore], tokens: TokenStore) -> None:
-        """How much each sensor tells alone: a fusion block of its own on each frozen extractor, trained on `train`."""
+        """How much each sensor tells alone: a fusion block on each frozen extractor, trained half as long as the teacher."""
 
         def work(name: str, progress: Progress) -> None:
             teacher, split = self.recipe.teacher, self.recipe.evaluation.split
+            config = replace(teacher.training, epochs=max(teacher.training.epochs // 2, 1))
             model = self.with_extractors(TEACHER, self.new_model(teacher.recognizer, (name,), 0))
-            loader = self.loader(stores["train"], teacher.training, 0, clips=False, tokens=tokens)
+            loader = self.loader(stores["train"], config, 0, clips=False, tokens=tokens)
             self.train(
-                TeacherTask(model, teacher.training, Complete(), loader),
+                TeacherTask(model, config, Complete(), loader),
                 self.directory / "unimodal" / name,
                 progress,
                 stage="unimodal",
