@@ -6,13 +6,14 @@ python benchmarks/main_job.py [RECIPE] [KEY=VALUE ...]
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from recording import write_result
+from recording import RESULTS, write_result
 
 DEMO = Path(__file__).resolve().parents[1] / "recipes" / "demo.yaml"
 
@@ -30,6 +31,14 @@ def memory_of_group(group: int) -> float:
     return total / 1024
 
 
+def keep_results(run: Path, target: Path) -> None:
+    """Copy the run's figures, tables and plots to where results are committed."""
+    shutil.rmtree(target, ignore_errors=True)
+    for name in ("tables", "plots"):
+        shutil.copytree(run / name, target / name)
+    shutil.copy(run / "results.json", target)
+
+
 def main() -> None:
     recipe, overrides = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else (str(DEMO), [])
     with tempfile.TemporaryDirectory() as directory:
@@ -44,6 +53,7 @@ def main() -> None:
         if process.returncode:
             sys.exit(process.returncode)
         stages = json.loads((Path(directory) / "results.json").read_text())["seconds"]
+        keep_results(Path(directory), RESULTS / Path(recipe).stem)
     figures = {
         "recipe": Path(recipe).name,
         "overrides": overrides,
