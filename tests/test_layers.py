@@ -41,6 +41,6 @@ def test_imports_only_point_downwards() -> None:
 
 
 def test_models_know_only_types_and_config() -> None:
-    for path in (SOURCE / "models").glob("*.py"):
+    for path in (SOURCE / "models").rglob("*.py"):
         others = {module.split(".")[0] for module in imported_modules(path)}
         assert others <= {"types", "config", "models"}, path

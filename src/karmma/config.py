@@ -70,6 +70,7 @@ class DistillationConfig:
     alpha: float = 0.5
     temperature: float = 2.0
     teacher_sees: Literal["same", "all"] = "same"  # paper v3: the subset the student sees; v1: everything
+    teacher_input: Literal["live", "cached"] = "live"  # the student's own clip, or tokens of a random cached view
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -22,8 +22,21 @@ from karmma.types import Augmentation, KarmmaError
 
 
 def source_of(name: str, root: Path) -> Path:
+    if name in ("skeleton", "depth"):
+        path = root / f"{name}.npz"
+        if not path.exists():
+            write_body(path)
+        return path
     folder, suffix = {"detections": ("boxes", "csv"), "imu": ("imu", "csv")}.get(name, ("videos", "MP4"))
     return root / folder / "P02" / f"P02_01.{suffix}"
+
+
+def write_body(path: Path) -> None:
+    """Six seconds of a skeleton and of depth pictures, each with a clock of its own."""
+    random, seconds = np.random.default_rng(0), np.arange(90) / 15.0
+    skeleton = random.normal(0, 1, (90, 20, 3)) + np.sin(seconds)[:, None, None]
+    depth = np.where(random.random((90, 24, 32)) < 0.3, 0.0, 2 + random.random((90, 24, 32)))
+    np.savez(path, seconds=seconds, **{"skeleton": skeleton} if path.stem == "skeleton" else {"depth_metres": depth})
 
 
 @pytest.mark.parametrize("name", list(MODALITIES))

@@ -123,7 +123,7 @@ def test_logits_are_the_average_of_cls_and_present_means() -> None:
 
 
 def test_an_encoder_may_be_anyones_factory_by_dotted_path() -> None:
-    encoder = make_encoder(SPECS["imu"], EncoderConfig("karmma.models.encoders:SequenceEncoder", 8))
+    encoder = make_encoder(SPECS["imu"], EncoderConfig("karmma.models.encoders.sequence:SequenceEncoder", 8))
     assert encoder(torch.randn(3, 20, 6)).shape == (3, encoder.tokens, encoder.width)
     with pytest.raises(KarmmaError, match=r"neither frames, .* nor a path"):
         make_encoder(SPECS["imu"], EncoderConfig("transformer"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import torch
 from karmma.config import DistillationConfig, TrainingConfig
 from karmma.data.loading import TrainingBatch
 from karmma.data.missing import Complete, IndependentDropout, Subset
+from karmma.models.recognizer import Logits
 from karmma.progress import Progress
 from karmma.training.fit import fit, resolve_precision
-from karmma.training.tasks import DistillationTask, SupervisedTask, TeacherTask, token_logits
+from karmma.training.tasks import DistillationTask, SupervisedTask, TeacherTask
+from karmma.training.teachers import CachedTeacher, EnsembleTeacher, LiveTeacher, SpecialistTeacher, token_logits
+from karmma.types import subsets_of
 
-from ..conftest import make_batch, make_recognizer
+from ..conftest import SPECS, make_batch, make_recognizer
 
 CONFIG = TrainingConfig(epochs=2, batch_size=4, lr=0.01, warmup_epochs=0.5, precision="32-true")
 
@@ -62,8 +66,8 @@ def test_golden_losses_of_the_three_arms() -> None:
         "baseline": SupervisedTask(make_recognizer(absent="skip", dropout=0.0).train(), CONFIG, Complete(), make_loader),
         "baseline_dropout": SupervisedTask(make_recognizer(dropout=0.0).train(), CONFIG, IndependentDropout(0.5), make_loader),
         "karmma": DistillationTask(
-            make_recognizer(dropout=0.0).train(), CONFIG, IndependentDropout(0.5), make_loader, teacher=make_recognizer(seed=9),
-            distillation=DistillationConfig(0.7, 2.0),
+            make_recognizer(dropout=0.0).train(), CONFIG, IndependentDropout(0.5), make_loader,
+            teacher=CachedTeacher(make_recognizer(seed=9)), distillation=DistillationConfig(0.7, 2.0),
         ),
     }  # fmt: skip
     losses = {name: float(step(task).detach()) for name, task in arms.items()}
@@ -97,7 +101,12 @@ def test_teacher_training_moves_fusion_but_not_extractors() -> None:
 def test_distillation_trains_the_student_only_and_saves_no_teacher() -> None:
     teacher = make_recognizer(seed=9)
     task = DistillationTask(
-        make_recognizer().train(), CONFIG, Complete(), make_loader, teacher=teacher, distillation=DistillationConfig()
+        make_recognizer().train(),
+        CONFIG,
+        Complete(),
+        make_loader,
+        teacher=LiveTeacher(teacher),
+        distillation=DistillationConfig(),
     )
     task.train()
     assert not teacher.training
@@ -107,26 +116,54 @@ def test_distillation_trains_the_student_only_and_saves_no_teacher() -> None:
     assert len(task.state_dict()) == len(make_recognizer().state_dict())
 
 
+class SpyTeacher:
+    """Notes the presence it is asked about."""
+
+    def __init__(self) -> None:
+        self.seen: list[Mapping[str, torch.Tensor]] = []
+        self.inner = CachedTeacher(make_recognizer(9))
+
+    def to(self, device: torch.device) -> SpyTeacher:
+        return self
+
+    def logits(self, batch: TrainingBatch, present: Mapping[str, torch.Tensor]) -> Logits:
+        self.seen.append(present)
+        return self.inner.logits(batch, present)
+
+
 @pytest.mark.parametrize("sees", ["same", "all"])
-def test_the_teacher_sees_what_the_switch_says(sees: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[dict[str, torch.Tensor]] = []
+def test_the_teacher_sees_what_the_switch_says(sees: str) -> None:
+    spy, distillation = SpyTeacher(), DistillationConfig(teacher_sees=sees)  # type: ignore[arg-type]
+    step(DistillationTask(make_recognizer().train(), CONFIG, Subset(("imu",)), make_loader, teacher=spy,
+                          distillation=distillation))  # fmt: skip
+    assert bool(spy.seen[0]["rgb"].any()) is (sees == "all") and bool(spy.seen[0]["imu"].all())
 
-    def spy(recognizer: Any, tokens: Any, present: Any) -> Any:
-        seen.append(present)
-        return token_logits(recognizer, tokens, present)
 
-    monkeypatch.setattr("karmma.training.tasks.token_logits", spy)
-    distillation = DistillationConfig(teacher_sees=sees)  # type: ignore[arg-type]
-    task = DistillationTask(
-        make_recognizer().train(),
-        CONFIG,
-        Subset(("imu",)),
-        make_loader,
-        teacher=make_recognizer(9),
-        distillation=distillation,
-    )
-    step(task)
-    assert bool(seen[0]["rgb"].any()) is (sees == "all") and bool(seen[0]["imu"].all())
+def test_a_live_teacher_sees_the_students_own_clip() -> None:
+    model, batch = make_recognizer(9), make_batch(3)
+    taught = LiveTeacher(model).logits(TrainingBatch(batch, {}, 0), batch.present)
+    with torch.no_grad():
+        torch.testing.assert_close(taught, model(batch.data, batch.present))
+
+
+def test_every_sample_is_taught_by_the_specialist_of_what_it_has() -> None:
+    names = tuple(SPECS)
+    models = {subset: make_recognizer(seed) for seed, subset in enumerate(subsets_of(names))}
+    batch = make_batch(3)
+    present = {name: torch.tensor([True, name == "imu", name in ("rgb", "audio")]) for name in names}
+    logits = SpecialistTeacher(models, names).logits(TrainingBatch(batch, {}, 0), present)
+    for row, subset in enumerate((names, ("imu",), ("rgb", "audio"))):
+        alone = batch.select(torch.tensor([row]))
+        expected = models[subset](alone.data, {name: torch.tensor([True]) for name in subset})
+        torch.testing.assert_close(logits["verb"][row], expected["verb"][0].detach())
+
+
+def test_an_ensemble_teaches_the_mean() -> None:
+    one, other, batch = make_recognizer(1), make_recognizer(2), make_batch(2)
+    training_batch = TrainingBatch(batch, {}, 0)
+    both = EnsembleTeacher([LiveTeacher(one), LiveTeacher(other)]).logits(training_batch, batch.present)["noun"]
+    parts = [LiveTeacher(model).logits(training_batch, batch.present)["noun"] for model in (one, other)]
+    torch.testing.assert_close(both, (parts[0] + parts[1]) / 2)
 
 
 def test_token_logits_equal_a_full_forward_pass() -> None:

@@ -29,6 +29,7 @@ from ..models.unimodal import UnimodalClassifier, load_extractor, save_extractor
 from ..progress import Progress
 from ..training.fit import fit, training_device
 from ..training.tasks import DistillationTask, SupervisedTask, Task, TeacherTask
+from ..training.teachers import CachedTeacher, LiveTeacher
 from ..types import KarmmaError
 from .provenance import provenance
 from .results import collect_results
@@ -248,8 +249,10 @@ class Run:
             if method.distillation is None:
                 task = SupervisedTask(model, student.training, scenario, self.loader(store, student.training, seed))
             else:
-                teacher, _ = load_checkpoint(self.seed_directory(seed, TEACHER))
-                loader = self.loader(store, student.training, seed, tokens=tokens)
+                model_of_teacher, _ = load_checkpoint(self.seed_directory(seed, TEACHER))
+                live = method.distillation.teacher_input == "live"
+                teacher = LiveTeacher(model_of_teacher) if live else CachedTeacher(model_of_teacher)
+                loader = self.loader(store, student.training, seed, tokens=None if live else tokens)
                 task = DistillationTask(
                     model, student.training, scenario, loader, teacher=teacher, distillation=method.distillation
                 )

@@ -10,10 +10,12 @@ from ..config import build
 from ..types import KarmmaError
 from .audio import Audio
 from .base import Modality
+from .depth import Depth
 from .detections import Detections
 from .flow import Flow
 from .imu import Imu
 from .rgb import Rgb
+from .skeleton import Skeleton
 
 MODALITIES: dict[str, type[Any]] = {
     "rgb": Rgb,
@@ -21,6 +23,8 @@ MODALITIES: dict[str, type[Any]] = {
     "audio": Audio,
     "detections": Detections,
     "imu": Imu,
+    "skeleton": Skeleton,
+    "depth": Depth,
 }
 
 

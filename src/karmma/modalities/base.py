@@ -63,5 +63,43 @@ def mirror_pictures(pictures: Tensor, mirrored: Tensor) -> Tensor:
     return torch.where(mirrored.view(-1, 1, 1, 1, 1), pictures.flip(3), pictures)
 
 
+def warped_positions(
+    batch: int, stored: int, count: int, augmentation: Augmentation | None, trim: float, bend: float
+) -> Tensor:
+    """Where to sample `stored` instants: `(batch, count)` fractional indices, evenly spread in the fixed view.
+
+    While training up to `trim` of either end is cut off and the pace bends by a power in `exp(±bend)` (time warp).
+    """
+    even = torch.linspace(0, 1, count).expand(batch, count)
+    if augmentation is None:
+        return even * (stored - 1)
+    first = augmentation.uniform((batch, 1), 0, trim)
+    last = 1 - augmentation.uniform((batch, 1), 0, trim)
+    power = augmentation.uniform((batch, 1), -bend, bend).exp()
+    return (first + even.pow(power) * (last - first)) * (stored - 1)
+
+
+def sample_linearly(stored: Tensor, positions: Tensor) -> Tensor:
+    """Stored series `(batch, time, …)` at fractional positions `(batch, count)`, as `(batch, count, …)`."""
+    below = positions.floor().long().clamp(max=max(stored.shape[1] - 2, 0))
+    share = (positions - below).view(*positions.shape, *[1] * (stored.ndim - 2))
+    rows = torch.arange(len(stored))[:, None]
+    return stored[rows, below] * (1 - share) + stored[rows, (below + 1).clamp(max=stored.shape[1] - 1)] * share
+
+
+def random_rotations(batch: int, augmentation: Augmentation, degrees: tuple[float, float, float]) -> Tensor:
+    """Rotation matrices `(batch, 3, 3)` about x, then y, then z by up to the given angles."""
+    angles = augmentation.uniform((batch, 3), -1, 1) * torch.deg2rad(torch.tensor(degrees))
+    result = torch.eye(3).expand(batch, 3, 3)
+    for axis in range(3):
+        one, other = (axis + 1) % 3, (axis + 2) % 3
+        turn = torch.eye(3).repeat(batch, 1, 1)
+        cosine, sine = angles[:, axis].cos(), angles[:, axis].sin()
+        turn[:, one, one], turn[:, other, other] = cosine, cosine
+        turn[:, one, other], turn[:, other, one] = -sine, sine
+        result = turn @ result
+    return result
+
+
 def view(array: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))

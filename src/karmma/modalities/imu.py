@@ -1,8 +1,9 @@
-"""Inertial measurements: accelerometer and gyroscope, resampled to a fixed rate."""
+"""Inertial measurements: accelerometer and gyroscope, resampled to a fixed rate or spread over a segment."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,23 +12,37 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from ..config import STRICT
+from ..media.series import Series, read_series
 from ..media.tables import read_table, rows_between
+from ..media.video import MediaError
 from ..types import Augmentation, ModalitySpec
-from .base import window
+from .base import random_rotations, sample_linearly, sample_seconds, warped_positions, window
 
 AXES = ("accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z")
 
 
 @dataclass(frozen=True, config=STRICT)
 class Imu:
-    """`seconds` at `rate_hz`: specific force (m/s²) and angular rate (rad/s), as multiples of the given scales."""
+    """`seconds` at `rate_hz`: specific force and angular rate, as multiples of the given scales.
+
+    `span="window"` takes that long a window around the middle of a segment; `span="segment"` spreads as many samples
+    over the whole segment, however long it is. Sources: CSV (m/s², rad/s) or .mat (`d_iner`, in g and degrees/s).
+    """
 
     seconds: float = 2.4
     rate_hz: float = 50.0
+    span: Literal["window", "segment"] = "window"
     shift_seconds: float = 0.2
     force_scale: float = 9.81
     turn_scale: float = 1.0
     offset_seconds: float = 0.0
+    trim: float = 0.15  # of a segment's span, while training
+    bend: float = 0.3
+    rotate_degrees: float = 0.0
+    stretch: float = 0.15
+    axis_stretch: float = 0.0
+    bias: float = 0.03
+    noise: float = 0.02
 
     @property
     def samples(self) -> int:
@@ -40,22 +55,48 @@ class Imu:
     def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
         if not source.is_file():
             return None
-        start, stop = window(start_seconds, stop_seconds, self.seconds + 2 * self.shift_seconds)
-        start, stop = start + self.offset_seconds, stop + self.offset_seconds
-        rows = rows_between(read_table(source), start - 0.1, stop + 0.1)
+        if self.span == "segment":
+            start, stop = start_seconds, stop_seconds
+            moments = np.array(sample_seconds(start, stop, 2 * self.samples))
+        else:
+            start, stop = window(start_seconds, stop_seconds, self.seconds + 2 * self.shift_seconds)
+            moments = start + np.arange(round((stop - start) * self.rate_hz)) / self.rate_hz
+        series = self.series(source, start + self.offset_seconds, stop + self.offset_seconds)
+        return None if series is None else series.at(moments + self.offset_seconds, start_seconds, stop_seconds)
+
+    def series(self, source: Path, start_seconds: float, stop_seconds: float) -> Series | None:
+        """What was measured around a stretch of time, or None if nothing was."""
+        if source.suffix == ".mat":
+            series = read_series(source, "d_iner")
+            if series.values.shape[1:] != (len(AXES),):
+                raise MediaError(f"{source}: {series.values.shape[1:]} axes, expected {len(AXES)}")
+            return series
+        rows = rows_between(read_table(source), start_seconds - 0.1, stop_seconds + 0.1)
         if len(rows["seconds"]) < 2:
             return None
-        moments = start + np.arange(round((stop - start) * self.rate_hz)) / self.rate_hz
-        return np.stack([np.interp(moments, rows["seconds"], rows[axis]) for axis in AXES], -1).astype(np.float32)
+        return Series(np.stack([rows[axis] for axis in AXES], -1).astype(np.float32), rows["seconds"])
 
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
-        spare = stored.shape[1] - self.samples
-        scale = torch.tensor([1 / self.force_scale] * 3 + [1 / self.turn_scale] * 3)
+        values = self.cut(stored, augmentation)
+        values = values * torch.tensor([1 / self.force_scale] * 3 + [1 / self.turn_scale] * 3)
         if augmentation is None:
-            return stored[:, spare // 2 : spare // 2 + self.samples] * scale
-        firsts = torch.randint(spare + 1, (len(stored),), generator=augmentation.generator).tolist()
-        values = torch.stack([clip[first : first + self.samples] for clip, first in zip(stored, firsts, strict=True)])
+            return values
         flip = torch.tensor([-1.0, 1, 1, 1, -1, -1])
-        values = torch.where(augmentation.mirrored.view(-1, 1, 1), values * flip, values) * scale
-        values = values * augmentation.uniform((len(values), 1, 1), 0.85, 1.15)
-        return values + augmentation.normal((len(values), 1, 6), 0.03) + augmentation.normal(values.shape, 0.02)
+        values = torch.where(augmentation.mirrored.view(-1, 1, 1), values * flip, values)
+        if self.rotate_degrees:
+            turn = random_rotations(len(values), augmentation, (self.rotate_degrees,) * 3)
+            values = torch.einsum("bij,btsj->btsi", turn, values.unflatten(2, (2, 3))).flatten(2)
+        values = values * augmentation.uniform((len(values), 1, 1), 1 - self.stretch, 1 + self.stretch)
+        values = values * augmentation.uniform((len(values), 1, 6), 1 - self.axis_stretch, 1 + self.axis_stretch)
+        return values + augmentation.normal((len(values), 1, 6), self.bias) + augmentation.normal(values.shape, self.noise)
+
+    def cut(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
+        """The samples the model gets: a window shifted at random, or a time warp of the whole segment."""
+        if self.span == "segment":
+            positions = warped_positions(len(stored), stored.shape[1], self.samples, augmentation, self.trim, self.bend)
+            return sample_linearly(stored, positions)
+        spare = stored.shape[1] - self.samples
+        if augmentation is None:
+            return stored[:, spare // 2 : spare // 2 + self.samples]
+        firsts = torch.randint(spare + 1, (len(stored),), generator=augmentation.generator).tolist()
+        return torch.stack([clip[first : first + self.samples] for clip, first in zip(stored, firsts, strict=True)])

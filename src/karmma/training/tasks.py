@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..data.missing import Scenario, split_presence, stack_presence
 from ..models.recognizer import RecognizerModel
 from ..models.unimodal import UnimodalClassifier
 from . import losses
+from .teachers import Teacher, token_logits
 
 Losses = dict[str, Tensor]
 
@@ -98,14 +99,6 @@ class SupervisedTask(Task):
         return {"supervised_loss": losses.cross_entropy(logits, batch.batch.labels, self.config.label_smoothing)}
 
 
-def token_logits(recognizer: RecognizerModel, tokens: Mapping[str, Tensor], present: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Logits from cached extractor tokens of a whole batch."""
-    features = {
-        name: tokens[name][present[name]] for name in recognizer.modalities if name in tokens and present[name].any()
-    }
-    return recognizer.fuse(features, present)
-
-
 class TeacherTask(Task):
     """Fusion and heads on frozen extractors, whose tokens come from the cache."""
 
@@ -129,20 +122,18 @@ class TeacherTask(Task):
 
 
 class DistillationTask(Task):
-    """KARMMA's student: cross-entropy and KL to a frozen teacher that reads cached tokens."""
+    """KARMMA's student: cross-entropy and KL to a frozen teacher."""
 
-    def __init__(self, *arguments: Any, teacher: RecognizerModel, distillation: DistillationConfig) -> None:
+    def __init__(self, *arguments: Any, teacher: Teacher, distillation: DistillationConfig) -> None:
         super().__init__(*arguments)
         self.distillation = distillation
-        teacher.requires_grad_(False)
-        self.hidden_teacher = (teacher.eval(),)  # in a tuple: neither trained, nor saved, nor put into train mode
+        self.teacher = teacher  # no module: neither trained, nor saved, nor put into train mode
 
     def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
         alpha, temperature = self.distillation.alpha, self.distillation.temperature
-        teacher = self.hidden_teacher[0].to(self.device)
         with torch.no_grad():
             seen = present if self.distillation.teacher_sees == "same" else available
-            target = token_logits(teacher, batch.tokens, seen)
+            target = self.teacher.to(self.device).logits(batch, seen)
         logits = self.recognizer(batch.batch.data, present)
         supervised = losses.cross_entropy(logits, batch.batch.labels, self.config.label_smoothing)
         distilled = losses.distillation(logits, target, temperature)

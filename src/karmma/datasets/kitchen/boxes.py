@@ -14,6 +14,7 @@ from .fixtures import Part
 from .objects import Random
 
 LEFT_HAND, RIGHT_HAND, OBJECT = "left hand", "right hand", "object"
+Edges = tuple[float, float, float, float]  # left, top, right, bottom as shares of the picture
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Detector:
         """Boxes of one frame, given the face each pixel shows `(H, W)`."""
         owners = self.owner_of_face[faces]
         height, width = owners.shape
-        found = []
+        seen: list[tuple[str, Edges, float]] = []
         for owner in np.unique(owners[owners >= 0]):
             rows, columns = np.nonzero(owners == owner)
             if len(rows) < 12:
@@ -49,20 +50,31 @@ class Detector:
             name = self.owners[owner]
             label = name if name in (LEFT_HAND, RIGHT_HAND) else OBJECT
             edges = (columns.min() / width, rows.min() / height, (columns.max() + 1) / width, (rows.max() + 1) / height)
-            box = self.spoil(label, edges, len(rows) / (width * height))
-            if box is not None:
-                found.append(box)
-        return found + self.invent()
+            seen.append((label, edges, len(rows) / (width * height)))
+        found = [self.spoil(label, self.merge(index, seen), share) for index, (label, _, share) in enumerate(seen)]
+        return [box for box in found if box is not None] + self.invent()
 
-    def spoil(self, label: str, edges: tuple[float, float, float, float], share: float) -> Box | None:
-        """Miss it (small ones more often), jitter its edges, sometimes take one hand for the other."""
-        miss = self.noise_level * (0.08 + 0.35 * np.exp(-share / 0.004))
+    def merge(self, index: int, seen: list[tuple[str, Edges, float]]) -> Edges:
+        """The extent of a find; a thing is sometimes taken together with something that it overlaps."""
+        label, own, _ = seen[index]
+        if label != OBJECT or self.random.random() >= 0.3 * self.noise_level:
+            return own
+        others = [edges for at, (_, edges, _) in enumerate(seen) if at != index and overlap(own, edges)]
+        if not others:
+            return own
+        other = others[self.random.integers(len(others))]
+        return (min(own[0], other[0]), min(own[1], other[1]), max(own[2], other[2]), max(own[3], other[3]))
+
+    def spoil(self, label: str, edges: Edges, share: float) -> Box | None:
+        """Miss it (small ones more often), jitter its edges (a thing's more than a hand's), sometimes swap the hands."""
+        miss = self.noise_level * ((0.08 if label != OBJECT else 0.22) + 0.35 * np.exp(-share / 0.004))
         if self.random.random() < miss:
             return None
         if label != OBJECT and self.random.random() < 0.03 * self.noise_level:
             label = LEFT_HAND if label == RIGHT_HAND else RIGHT_HAND
         width, height = edges[2] - edges[0], edges[3] - edges[1]
-        jitter = self.random.normal(0, 0.05 * self.noise_level, 4) * (width, height, width, height)
+        deviation = (0.06 if label != OBJECT else 0.16) * self.noise_level
+        jitter = self.random.normal(0, deviation, 4) * (width, height, width, height)
         left, top, right, bottom = np.clip(np.array(edges) + jitter, 0, 1)
         score = float(np.clip(1 - 0.4 * np.exp(-share / 0.01) - abs(self.random.normal(0, 0.1)), 0.3, 0.99))
         return Box(label, score, float(left), float(top), float(max(right, left + 0.01)), float(max(bottom, top + 0.01)))
@@ -84,3 +96,8 @@ class Detector:
                 )
             )
         return boxes
+
+
+def overlap(one: Edges, other: Edges) -> bool:
+    """Whether two boxes share any area."""
+    return min(one[2], other[2]) > max(one[0], other[0]) and min(one[3], other[3]) > max(one[1], other[1])

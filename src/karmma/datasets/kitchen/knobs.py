@@ -7,7 +7,7 @@ from dataclasses import field
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-KITCHEN_VERSION = "1.0"
+KITCHEN_VERSION = "1.1"
 SPLITS = ("source", "train", "validation", "test")
 
 

@@ -1,0 +1,132 @@
+"""Depth video: whole pictures, or three views of a segmented person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+from torch.nn import functional
+
+from ..config import STRICT
+from ..media.body import draw_views, find_body
+from ..media.series import read_series
+from ..media.video import MediaError
+from ..types import Augmentation, ModalitySpec
+from .base import crop, mirror_pictures, sample_seconds, warped_positions
+
+
+@dataclass(frozen=True, config=STRICT)
+class Depth:
+    """`frames` depth pictures spread evenly over a segment.
+
+    `content="person"` draws a segmented person (background 0) from the front, the side and above, next to each other:
+    `(frames, size, 2·size, 1)`. `content="picture"` keeps the picture as nearness up to `far_metres`:
+    `(frames, size, size·5/4, 1)`. Sources: .mat (`d_depth`, height × width × time, millimetres) or .npz
+    (`depth_metres`, time × height × width, and `seconds`).
+    """
+
+    frames: int = 16
+    size: int = 64
+    content: Literal["picture", "person"] = "picture"
+    margin: float = 0.25  # what random shifts have to spare
+    near_metres: float = 0.4  # person: how far before the trunk; picture: no meaning
+    far_metres: float = 3.0  # person: how far behind the trunk; picture: farthest visible
+    trim: float = 0.12
+    bend: float = 0.3
+    stretch: float = 0.1
+    gain: float = 0.2
+
+    @property
+    def stored_size(self) -> int:
+        return 2 * round(self.size * (1 + self.margin) / 2)
+
+    @property
+    def width(self) -> int:
+        return 2 * self.size if self.content == "person" else self.size * 5 // 4
+
+    @property
+    def spec(self) -> ModalitySpec:
+        return ModalitySpec("depth", (self.frames, self.size, self.width, 1), "frames height width channels")
+
+    def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.uint8] | None:
+        if not source.is_file():
+            return None
+        matlab = source.suffix == ".mat"
+        series = read_series(source, "d_depth" if matlab else "depth_metres", -1 if matlab else 0)
+        if series.values.ndim != 3:
+            raise MediaError(f"{source}: depth has shape {series.values.shape}, expected time, height and width")
+        if not series.covers(start_seconds, stop_seconds):
+            return None
+        moments = np.array(sample_seconds(start_seconds, stop_seconds, 2 * self.frames))
+        metres = series.nearest(moments, start_seconds, stop_seconds) * (0.001 if matlab else 1.0)
+        return self.person(metres) if self.content == "person" else self.pictures(metres)
+
+    def person(self, metres: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+        """Stored views, or None if no frame shows anybody."""
+        frame = find_body(metres)
+        if frame is None:
+            return None
+        return np.stack([draw_views(m, frame, self.stored_size, self.near_metres, self.far_metres) for m in metres])
+
+    def pictures(self, metres: NDArray[np.float32]) -> NDArray[np.uint8]:
+        height = self.stored_size
+        near = np.where(metres > 0, np.clip(1 - metres / self.far_metres, 0, 1), 0).astype(np.float32)
+        small = [cv2.resize(picture, (height * 5 // 4, height), interpolation=cv2.INTER_AREA) for picture in near]
+        return np.rint(np.stack(small) * 255).astype(np.uint8)
+
+    def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
+        batch = len(stored)
+        positions = warped_positions(batch, stored.shape[1], self.frames, augmentation, self.trim, self.bend)
+        chosen = stored[torch.arange(batch)[:, None], positions.round().long()].unsqueeze(-1)
+        if self.content == "person":
+            views = chosen.split([self.stored_size, self.stored_size // 2, self.stored_size // 2], 3)
+            panels = self.shifted(views, augmentation)
+            if augmentation is not None:
+                mirrored = augmentation.mirrored
+                panels[0] = mirror_pictures(panels[0], mirrored)
+                panels[2] = torch.where(mirrored.view(-1, 1, 1, 1, 1), panels[2].flip(2), panels[2])
+            pictures = torch.cat(panels, 3)
+        else:
+            pictures = crop(chosen, self.size, self.width, augmentation)
+            if augmentation is not None:
+                pictures = mirror_pictures(pictures, augmentation.mirrored)
+        return self.spoiled(pictures.float() * (2 / 255), augmentation)
+
+    def shifted(self, views: tuple[Tensor, ...], augmentation: Augmentation | None) -> list[Tensor]:
+        """Cut each view to size; the shifts along x, y and z are the same in all views that show the axis."""
+        spare = self.stored_size - self.size
+        middle = torch.full((len(views[0]), 3), spare // 2)
+        middle[:, 2] = spare // 4
+        if augmentation is not None:
+            reach = torch.tensor([spare * 5 // 16, spare * 5 // 16, spare * 3 // 16])
+            middle = middle + (augmentation.uniform(middle.shape, -1, 1) * (reach + 0.5)).round().long().clamp(-reach, reach)
+        x, y, z = middle.unbind(1)
+        half = self.size // 2
+        return [
+            cut(views[0], y, x, self.size, self.size),
+            cut(views[1], y, z, self.size, half),
+            cut(views[2], x, z, self.size, half),
+        ]
+
+    def spoiled(self, pictures: Tensor, augmentation: Augmentation | None) -> Tensor:
+        """Gain and vertical stretch, while training."""
+        if augmentation is None:
+            return pictures
+        batch = len(pictures)
+        pictures = pictures * augmentation.uniform((batch, 1, 1, 1, 1), 1 - self.gain, 1 + self.gain)
+        place = torch.eye(2, 3).repeat(batch, 1, 1)
+        place[:, 1, 1] = 1 + augmentation.uniform((batch,), -self.stretch, self.stretch)
+        grid = functional.affine_grid(place, [batch, 1, self.size, self.width], align_corners=False)
+        return functional.grid_sample(pictures[..., 0], grid, align_corners=False).unsqueeze(-1)
+
+
+def cut(pictures: Tensor, tops: Tensor, lefts: Tensor, height: int, width: int) -> Tensor:
+    """Crop each clip of `(batch, T, H, W, C)` at its own place."""
+    pairs = zip(pictures, tops.tolist(), lefts.tolist(), strict=True)
+    return torch.stack([clip[:, y : y + height, x : x + width] for clip, y, x in pairs])

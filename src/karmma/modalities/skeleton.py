@@ -1,0 +1,85 @@
+"""Skeletons: joints of a tracked body in space (Kinect's twenty joints, or any other number)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from ..config import STRICT
+from ..media.series import read_series
+from ..media.video import MediaError
+from ..types import Augmentation, ModalitySpec
+from .base import random_rotations, sample_linearly, sample_seconds, warped_positions
+
+TORSO_LENGTH = 0.5
+
+
+@dataclass(frozen=True, config=STRICT)
+class Skeleton:
+    """`frames` poses spread evenly over a segment, centred at the hip and scaled to one torso length.
+
+    `hip` and `neck` index the joints that give centre and scale; `mirror_pairs` are exchanged when a clip is mirrored.
+    Sources: .mat (`d_skel`, joints × 3 × time) or .npz (`skeleton`, time × joints × 3, and `seconds`); y points up.
+    """
+
+    frames: int = 48
+    joints: int = 20
+    hip: int = 3
+    neck: int = 1
+    mirror_pairs: tuple[tuple[int, int], ...] = ((4, 8), (5, 9), (6, 10), (7, 11), (12, 16), (13, 17), (14, 18), (15, 19))
+    trim: float = 0.15
+    bend: float = 0.3
+    turn_degrees: float = 25.0  # about the vertical
+    tilt_degrees: float = 8.0
+    stretch: float = 0.1
+    noise: float = 0.01
+    joint_dropout: float = 0.0
+
+    @property
+    def spec(self) -> ModalitySpec:
+        return ModalitySpec("skeleton", (self.frames, self.joints, 3), "frames joints xyz")
+
+    def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
+        if not source.is_file():
+            return None
+        matlab = source.suffix == ".mat"
+        series = read_series(source, "d_skel" if matlab else "skeleton", -1 if matlab else 0)
+        if series.values.shape[1:] != (self.joints, 3):
+            raise MediaError(f"{source}: joints have shape {series.values.shape[1:]}, expected ({self.joints}, 3)")
+        if not series.covers(start_seconds, stop_seconds):
+            return None
+        moments = np.array(sample_seconds(start_seconds, stop_seconds, 4 * self.frames // 3))
+        return self.normalised(series.at(moments, start_seconds, stop_seconds))
+
+    def normalised(self, poses: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Centred at the hip's median place, so that moving about stays visible; torso length scaled to one value."""
+        centred = poses - np.median(poses[:, self.hip], axis=0)
+        torso = np.median(np.linalg.norm(poses[:, self.neck] - poses[:, self.hip], axis=-1))
+        return (centred * (TORSO_LENGTH / max(float(torso), 1e-3))).astype(np.float32)
+
+    def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
+        batch = len(stored)
+        positions = warped_positions(batch, stored.shape[1], self.frames, augmentation, self.trim, self.bend)
+        poses = sample_linearly(stored, positions)
+        if augmentation is None:
+            return poses
+        turn = random_rotations(batch, augmentation, (self.tilt_degrees, self.turn_degrees, self.tilt_degrees))
+        poses = torch.einsum("bij,btvj->btvi", turn, self.mirror(poses, augmentation.mirrored))
+        poses = poses * (1 + augmentation.uniform((batch, 1, 1, 1), -self.stretch, self.stretch))
+        poses = poses * (1 + augmentation.uniform((batch, 1, 1, 3), -self.stretch, self.stretch))
+        poses = poses + augmentation.normal((batch, 1, self.joints, 3), self.noise)
+        poses = poses + augmentation.normal(poses.shape, self.noise / 2)
+        lost = augmentation.uniform((batch, 1, self.joints, 1), 0, 1) < self.joint_dropout
+        return poses.masked_fill(lost, 0.0)
+
+    def mirror(self, poses: Tensor, mirrored: Tensor) -> Tensor:
+        order = list(range(self.joints))
+        for left, right in self.mirror_pairs:
+            order[left], order[right] = right, left
+        flipped = poses[:, :, order] * torch.tensor([-1.0, 1.0, 1.0])
+        return torch.where(mirrored.view(-1, 1, 1, 1), flipped, poses)

@@ -1,0 +1,12 @@
+"""What every feature extractor is."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+class Encoder(nn.Module):
+    """Any module with `tokens` and `width` whose forward maps `(batch, *spec.input_shape)` to `(batch, tokens, width)`."""
+
+    tokens: int
+    width: int

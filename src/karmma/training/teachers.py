@@ -1,0 +1,105 @@
+"""Who teaches: frozen recognizers that give soft targets for a batch (paper, step 8), live or from cached tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..data.loading import TrainingBatch
+from ..data.missing import split_presence, stack_presence
+from ..models.recognizer import Logits, RecognizerModel
+
+
+class Teacher(Protocol):
+    """Soft targets for the samples of a batch under a presence; runs without gradients and is never trained."""
+
+    def to(self, device: torch.device) -> Teacher: ...
+
+    def logits(self, batch: TrainingBatch, present: Mapping[str, Tensor]) -> Logits: ...
+
+
+def frozen(model: RecognizerModel) -> RecognizerModel:
+    return model.eval().requires_grad_(False)
+
+
+def token_logits(recognizer: RecognizerModel, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Logits:
+    """Logits from cached extractor tokens of a whole batch."""
+    features = {
+        name: tokens[name][present[name]] for name in recognizer.modalities if name in tokens and present[name].any()
+    }
+    return recognizer.fuse(features, present)
+
+
+class LiveTeacher:
+    """One recognizer that looks at the very clips the student gets: same crop, same instants, same noise."""
+
+    def __init__(self, model: RecognizerModel) -> None:
+        self.model = frozen(model)
+
+    def to(self, device: torch.device) -> LiveTeacher:
+        self.model.to(device)
+        return self
+
+    def logits(self, batch: TrainingBatch, present: Mapping[str, Tensor]) -> Logits:
+        return self.model(batch.batch.data, present)
+
+
+class CachedTeacher:
+    """One recognizer that reads cached tokens of a random view: cheaper, but its view is another than the student's."""
+
+    def __init__(self, model: RecognizerModel) -> None:
+        self.model = frozen(model)
+
+    def to(self, device: torch.device) -> CachedTeacher:
+        self.model.to(device)
+        return self
+
+    def logits(self, batch: TrainingBatch, present: Mapping[str, Tensor]) -> Logits:
+        return token_logits(self.model, batch.tokens, present)
+
+
+class SpecialistTeacher:
+    """A recognizer for every subset of modalities: each sample is taught by the one that knows what is present there."""
+
+    def __init__(self, models: Mapping[tuple[str, ...], RecognizerModel], modalities: Sequence[str]) -> None:
+        self.models = {frozenset(subset): frozen(model) for subset, model in models.items()}
+        self.modalities = tuple(modalities)
+
+    def to(self, device: torch.device) -> SpecialistTeacher:
+        for model in self.models.values():
+            model.to(device)
+        return self
+
+    def logits(self, batch: TrainingBatch, present: Mapping[str, Tensor]) -> Logits:
+        presence = stack_presence(present, self.modalities)
+        result: Logits = {}
+        for pattern in presence.unique(dim=0):
+            rows = (presence == pattern).all(1).nonzero().flatten()
+            names = [name for name, flag in zip(self.modalities, pattern.tolist(), strict=True) if flag]
+            part = batch.batch.select(rows)
+            flags = split_presence(pattern[self.columns(names)].expand(len(rows), -1), names)
+            for head, values in self.models[frozenset(names)](part.data, flags).items():
+                result.setdefault(head, values.new_zeros(len(presence), values.shape[1]))[rows] = values
+        return result
+
+    def columns(self, names: Sequence[str]) -> list[int]:
+        return [self.modalities.index(name) for name in names]
+
+
+class EnsembleTeacher:
+    """The mean of several teachers' logits."""
+
+    def __init__(self, teachers: Sequence[Teacher]) -> None:
+        self.teachers = tuple(teachers)
+
+    def to(self, device: torch.device) -> EnsembleTeacher:
+        for teacher in self.teachers:
+            teacher.to(device)
+        return self
+
+    def logits(self, batch: TrainingBatch, present: Mapping[str, Tensor]) -> Logits:
+        all_logits = [teacher.logits(batch, present) for teacher in self.teachers]
+        return {head: torch.stack([logits[head].float() for logits in all_logits]).mean(0) for head in all_logits[0]}
