@@ -20,13 +20,15 @@ def run(
     recipe: Annotated[Path, typer.Argument(help="a recipe, e.g. recipes/demo.yaml")],
     out: Annotated[Path, typer.Option(help="directory for everything the run makes; an unfinished run goes on there")],
     overrides: Overrides = None,
+    only: Annotated[str | None, typer.Option(help="only these methods and what they build on, e.g. karmma,baseline")] = None,
 ) -> None:
     """Run every stage of RECIPE that is not yet done in OUT: data, pre-training, teacher, students, evaluation, report."""
     from .config import load_recipe
     from .evaluation.tables import print_results
     from .experiment.run import run as run_recipe
 
-    print_results(run_recipe(load_recipe(recipe, overrides), out), out)
+    loaded = load_recipe(recipe, overrides)
+    print_results(run_recipe(loaded.only(only.split(",")) if only else loaded, out), out)
 
 
 @app.command()
@@ -87,12 +89,17 @@ def evaluate(
     split: Annotated[str, typer.Option(help="which split")] = "test",
     cache: Annotated[Path | None, typer.Option(help="directory for decoded clips; default: a temporary one")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="settings of the data set as key=value")] = None,
 ) -> None:
     """Test CHECKPOINT on a data set under every subset of its modalities (P1) and random dropout (P2)."""
+    from .config import apply_override
     from .evaluation.tables import print_evaluation
     from .experiment.evaluation import evaluate_checkpoint
 
-    result = evaluate_checkpoint(checkpoint, root, dataset, split, cache)
+    settings: dict[str, object] = {}
+    for override in overrides or []:
+        apply_override(settings, override)
+    result = evaluate_checkpoint(checkpoint, root, dataset, split, cache, settings)
     print_evaluation(result)
     if json_path is not None:
         json_path.write_text(json.dumps(result, indent=1))

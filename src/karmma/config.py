@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-from dataclasses import field
+from collections.abc import Sequence
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -43,7 +44,7 @@ class RecognizerConfig:
     ffn_dim: int = 96
     head_dim: int = 192
     dropout: float = 0.1  # not from the paper
-    absent: Literal["tokens", "skip"] = "tokens"  # absent modalities: learned tokens (paper) or no tokens at all
+    absent: Literal["tokens", "skip", "zeros"] = "tokens"  # absent: learned tokens (paper), nothing, or zeros as input
     average: Literal["present", "all"] = "present"  # whose modality means vote beside CLS; not from the paper
 
 
@@ -60,28 +61,36 @@ class TrainingConfig:
     clip_norm: float = 5.0
     label_smoothing: float = 0.0
     augment: bool = True
+    mirror: float = 0.5  # probability of a left–right flip while augmenting; 0 where left and right are classes
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
 
 
 @dataclass(frozen=True, config=STRICT)
 class DistillationConfig:
-    """L = (1 − alpha) · CE + alpha · temperature² · KL(teacher ‖ student). Values not from the paper."""
+    """L = (1 − alpha) · CE + alpha · temperature² · KL(teacher ‖ student). Values not from the paper.
+
+    `teachers` names the recipe's `teacher` (paper) and/or methods with `specialists`; several teach the mean logits.
+    """
 
     alpha: float = 0.5
     temperature: float = 2.0
     teacher_sees: Literal["same", "all"] = "same"  # paper v3: the subset the student sees; v1: everything
+    teachers: tuple[str, ...] = ("teacher",)
     teacher_input: Literal["live", "cached"] = "live"  # the student's own clip, or tokens of a random cached view
 
 
 @dataclass(frozen=True, config=STRICT)
 class MethodConfig:
-    """One way to train the student. The paper's three arms differ in nothing but these switches."""
+    """One way to train the student. The paper's three arms differ in nothing but the first five switches."""
 
     dropout: float = 0.0  # probability p with which δ drops a modality; not from the paper
     subsets: Literal["independent", "uniform"] = "independent"  # how δ draws: paper's rule, or every subset alike
-    absent: Literal["tokens", "skip"] = "tokens"
+    absent: Literal["tokens", "skip", "zeros"] = "tokens"
     average: Literal["present", "all"] = "present"
     distillation: DistillationConfig | None = None
+    specialists: bool = False  # one model per subset of modalities, each trained on that subset alone
+    late_fusion_of: str | None = None  # no training: mean probability of the single-sensor models of such a method
+    extractors_from: str | None = None  # extractors start from the single-sensor models of such a method
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -91,6 +100,7 @@ class DataConfig:
     dataset: str = "kitchen"
     root: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    keep_modalities: int | None = None  # protocol P5: so many random modalities are left of each training sample
     workers: int = 0
 
 
@@ -148,6 +158,35 @@ class Recipe:
                     raise ValueError(f"{whose}.recognizer.encoders has no encoder for modality {name!r}")
         if not self.seeds:
             raise ValueError("seeds is empty")
+        specialists: list[str] = []
+        for name, method in self.methods.items():
+            for key, other in method_references(method):
+                if other not in specialists:
+                    known = ", ".join(specialists) or "none"
+                    raise ValueError(
+                        f"methods.{name}.{key}: {other!r} is no method with specialists above it; there is: {known}"
+                    )
+            if method.specialists:
+                specialists.append(name)
+
+    def only(self, names: Sequence[str]) -> Recipe:
+        """This recipe with the named methods and those that they build on. Raises KarmmaError for an unknown one."""
+        wanted, open_names = set[str](), list(names)
+        while open_names:
+            name = open_names.pop()
+            if name not in self.methods:
+                raise KarmmaError(f"unknown method {name!r}; the recipe has: {', '.join(self.methods)}")
+            wanted.add(name)
+            open_names += [other for _, other in method_references(self.methods[name]) if other not in wanted]
+        return replace(self, methods={name: method for name, method in self.methods.items() if name in wanted})
+
+
+def method_references(method: MethodConfig) -> list[tuple[str, str]]:
+    """Pairs (key, method with specialists) that a method builds on."""
+    teachers = method.distillation.teachers if method.distillation else ()
+    references = [("distillation.teachers", name) for name in teachers if name != "teacher"]
+    references += [("late_fusion_of", method.late_fusion_of)] if method.late_fusion_of else []
+    return references + ([("extractors_from", method.extractors_from)] if method.extractors_from else [])
 
 
 def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:

@@ -79,9 +79,10 @@ class Augmentation:
     mirrored: Tensor
 
     @staticmethod
-    def draw(batch_size: int, seed: int) -> Augmentation:
+    def draw(batch_size: int, seed: int, mirror: float = 0.5) -> Augmentation:
+        """Fresh randomness; `mirror` is the probability of a flip."""
         generator = torch.Generator().manual_seed(seed)
-        return Augmentation(generator, torch.rand(batch_size, generator=generator) < 0.5)
+        return Augmentation(generator, torch.rand(batch_size, generator=generator) < mirror)
 
     def uniform(self, shape: Sequence[int], low: float, high: float) -> Tensor:
         return torch.rand(tuple(shape), generator=self.generator) * (high - low) + low

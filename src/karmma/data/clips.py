@@ -24,6 +24,7 @@ from ..media.video import MediaError
 from ..modalities import Modality
 from ..types import Augmentation, Batch, KarmmaError
 from .manifest import Segment
+from .missing import KeepSome
 
 READ, FAILED = 1, 2
 
@@ -59,8 +60,15 @@ class ClipStore:
     Writing is resumable: a segment counts once its state byte is set, after its arrays.
     """
 
-    def __init__(self, directory: Path, segments: Sequence[Segment], modalities: Mapping[str, Modality]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        segments: Sequence[Segment],
+        modalities: Mapping[str, Modality],
+        keep_modalities: int | None = None,
+    ) -> None:
         self.directory, self.segments, self.modalities = directory, tuple(segments), dict(modalities)
+        self.keep_modalities = keep_modalities
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -128,8 +136,11 @@ class ClipStore:
 
     @cached_property
     def available(self) -> Tensor:
-        """`(segments, modalities)` bool."""
-        return torch.from_numpy(self.state[:, :-1] == READ)
+        """`(segments, modalities)` bool; under protocol P5 `keep_modalities` random ones of each segment."""
+        available = torch.from_numpy(self.state[:, :-1] == READ)
+        if self.keep_modalities is None:
+            return available
+        return KeepSome(self.keep_modalities).presence(available, self.names, torch.Generator().manual_seed(0))
 
     @cached_property
     def usable(self) -> NDArray[np.int64]:

@@ -41,11 +41,12 @@ class EpochLoader:
         epoch: int,
         *,
         augment: bool,
+        mirror: float = 0.5,
         clips: bool = True,
         tokens: TokenStore | None = None,
     ) -> None:
         self.store, self.batch_size, self.seed, self.epoch = store, batch_size, seed, epoch
-        self.augment, self.clips, self.tokens = augment, clips, tokens
+        self.augment, self.mirror, self.clips, self.tokens = augment, mirror, clips, tokens
 
     def __len__(self) -> int:
         return max(len(self.store.usable) // self.batch_size, 1)
@@ -55,7 +56,7 @@ class EpochLoader:
         for number in range(len(self)):
             indices = np.sort(order[number * self.batch_size : (number + 1) * self.batch_size])
             seed = mix_seed(self.seed, self.epoch, number)
-            augmentation = Augmentation.draw(len(indices), seed) if self.augment else None
+            augmentation = Augmentation.draw(len(indices), seed, self.mirror) if self.augment else None
             batch = self.store.batch(indices, augmentation) if self.clips else self.store.bare_batch(indices)
             tokens = self.tokens.draw(indices, seed) if self.tokens is not None else {}
             yield TrainingBatch(batch, tokens, seed)

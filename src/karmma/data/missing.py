@@ -73,6 +73,22 @@ class UniformSubsets:
         return kept
 
 
+@dataclass(frozen=True)
+class KeepSome:
+    """Of every sample `count` random modalities are left, or all it has where that is fewer (protocol P5)."""
+
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise KarmmaError(f"at least one modality must be kept, not {self.count}")
+
+    def presence(self, available: Tensor, modalities: Sequence[str], generator: torch.Generator) -> Tensor:
+        chance = torch.rand(available.shape, generator=generator).masked_fill(~available, -1)
+        rank = chance.argsort(1, descending=True).argsort(1)
+        return available & (rank < self.count)
+
+
 def training_scenario(rule: Literal["independent", "uniform"], rate: float) -> Scenario:
     """The δ of a method's configuration."""
     if rule == "uniform":

@@ -29,7 +29,7 @@ class TokenStore:
     @staticmethod
     def write(
         directory: Path, store: ClipStore, encoders: Mapping[str, Encode], views: int, batch_size: int = 32,
-        on_done: Callable[[int, int], None] | None = None,
+        mirror: float = 0.5, on_done: Callable[[int, int], None] | None = None,
     ) -> TokenStore:  # fmt: skip
         """Encode all segments that have a modality; whole modalities are renamed into place when complete."""
         directory.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ class TokenStore:
             for view in range(views):
                 for first in range(0, len(rows), batch_size):
                     index = rows[first : first + batch_size]
-                    augmentation = Augmentation.draw(len(index), view * 1_000_003 + first) if view else None
+                    augmentation = Augmentation.draw(len(index), view * 1_000_003 + first, mirror) if view else None
                     stored = torch.from_numpy(store.arrays[name][index])
                     tokens = encoders[name](store.modalities[name].transform(stored, augmentation))
                     if array is None:

@@ -9,8 +9,10 @@ from typing import Any
 
 from ..config import build
 from ..data.manifest import Manifest
+from ..types import KarmmaError
 from .kitchen import KitchenConfig, simulate
 from .kitchen.manifest import load_kitchen
+from .utd_mhad import UtdMhadConfig, load_utd_mhad
 
 Progress = Callable[[int, int], None]
 
@@ -19,11 +21,11 @@ Progress = Callable[[int, int], None]
 class DataSet:
     """How to read a data set and, where that is possible, how to make it.
 
-    `load(root)` gives the manifest; `create(root, settings, workers, on_done)` writes the set, or is None.
+    `load(root, settings)` gives the manifest; `create(root, settings, workers, on_done)` writes the set, or is None.
     `settings` validates what a recipe says below `data.settings`.
     """
 
-    load: Callable[[Path], Manifest]
+    load: Callable[[Path, Any], Manifest]
     settings: Callable[[Mapping[str, Any], str], Any]
     create: Callable[[Path, Any, int, Progress | None], None] | None = None
 
@@ -33,7 +35,20 @@ def create_kitchen(root: Path, settings: KitchenConfig, workers: int, on_done: P
 
 
 DATASETS: dict[str, DataSet] = {
-    "kitchen": DataSet(load_kitchen, lambda tree, where: build(KitchenConfig, dict(tree), where), create_kitchen),
+    "kitchen": DataSet(
+        lambda root, settings: load_kitchen(root),
+        lambda tree, where: build(KitchenConfig, dict(tree), where),
+        create_kitchen,
+    ),
+    "utd_mhad": DataSet(load_utd_mhad, lambda tree, where: build(UtdMhadConfig, dict(tree), where)),
 }
 
-__all__ = ["DATASETS", "DataSet", "KitchenConfig", "simulate"]
+
+def find_data_set(name: str) -> DataSet:
+    """A data set by name. Raises KarmmaError with the known ones."""
+    if name not in DATASETS:
+        raise KarmmaError(f"data.dataset: unknown data set {name!r}; known: {', '.join(DATASETS)}")
+    return DATASETS[name]
+
+
+__all__ = ["DATASETS", "DataSet", "KitchenConfig", "find_data_set", "simulate"]

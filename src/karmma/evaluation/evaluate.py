@@ -118,6 +118,47 @@ def subset_logits(
     return SubsetLogits(model.modalities, available[rows], labels, logits)
 
 
+@torch.no_grad()
+def specialist_logits(
+    models: Mapping[tuple[str, ...], RecognizerModel], modalities: tuple[str, ...], store: ClipStore, *,
+    batch_size: int = 64, device: torch.device | str = "cpu", on_done: Callable[[int, int], None] | None = None,
+) -> SubsetLogits:  # fmt: skip
+    """Logits where each subset has a model of its own; a sample that lacks part of a subset goes to the model of the rest."""
+    available = store.available[:, [store.names.index(name) for name in modalities]]
+    rows = available.any(1).nonzero().flatten()
+    available = available[rows]
+    logits: dict[tuple[str, ...], dict[str, Tensor]] = {}
+    for number, subset in enumerate(reversed(subsets_of(modalities))):
+        columns = [modalities.index(name) for name in subset]
+        whole = available[:, columns].all(1)
+        model = models[subset].to(device).eval()
+        logits[subset] = {head: torch.full((len(rows), size), torch.nan) for head, size in head_sizes(model).items()}
+        for index in whole.nonzero().flatten().split(batch_size):
+            batch = store.batch(rows[index].numpy(), None).to(device)
+            present = {name: torch.ones(len(index), dtype=torch.bool, device=device) for name in subset}
+            for head, values in model({name: batch.data[name] for name in subset}, present).items():
+                logits[subset][head][index] = values.float().cpu()
+        for index in (~whole & available[:, columns].any(1)).nonzero().flatten().tolist():
+            rest = tuple(name for name, column in zip(subset, columns, strict=True) if available[index, column])
+            for head in logits[subset]:
+                logits[subset][head][index] = logits[rest][head][index]
+        if on_done:
+            on_done(number + 1, len(models))
+    labels = {head: values[rows] for head, values in store.labels.items()}
+    return SubsetLogits(modalities, available, labels, {subset: logits[subset] for subset in subsets_of(modalities)})
+
+
+def late_fusion(specialists: SubsetLogits) -> SubsetLogits:
+    """For every subset the log of the mean probability of its single-sensor models (those a sample has)."""
+    fused = {}
+    for subset in specialists.logits:
+        singles = [specialists.logits[(name,)] for name in subset]
+        fused[subset] = {
+            head: torch.stack([single[head].softmax(-1) for single in singles]).nanmean(0).log() for head in singles[0]
+        }
+    return SubsetLogits(specialists.modalities, specialists.available, specialists.labels, fused)
+
+
 def fuse_subset(
     model: RecognizerModel, features: Mapping[str, Tensor], having: Tensor, subset: Sequence[str]
 ) -> dict[str, Tensor]:

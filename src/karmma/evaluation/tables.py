@@ -9,7 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-TITLES = {"teacher": "teacher", "baseline": "Baseline", "baseline_dropout": "Baseline w/ δ", "karmma": "KARMMA student"}
+TITLES = {
+    "teacher": "teacher", "baseline": "Baseline", "baseline_dropout": "Baseline w/ δ", "karmma": "KARMMA student",
+    "specialists": "specialist per subset", "early_fusion": "early fusion, zeros", "late_fusion": "late fusion",
+}  # fmt: skip
 
 
 def title_of(method: str) -> str:

@@ -9,21 +9,21 @@ from typing import Any
 
 from ..config import EvaluationConfig
 from ..data.clips import ClipStore
-from ..datasets import DATASETS
+from ..datasets import find_data_set
 from ..evaluation.evaluate import evaluate, subset_logits
 from ..modalities import make_modalities
 from ..models.checkpoint import load_checkpoint
 from ..progress import Progress
 from ..training.fit import training_device
-from ..types import KarmmaError
 
 
-def evaluate_checkpoint(checkpoint: Path, root: Path, dataset: str, split: str, cache: Path | None) -> dict[str, Any]:
+def evaluate_checkpoint(
+    checkpoint: Path, root: Path, dataset: str, split: str, cache: Path | None, settings: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Percent per subset and dropout rate. Raises KarmmaError if the checkpoint knows other classes than the data."""
     model, info = load_checkpoint(checkpoint)
-    if dataset not in DATASETS:
-        raise KarmmaError(f"unknown data set {dataset!r}; known: {', '.join(DATASETS)}")
-    manifest = DATASETS[dataset].load(root)
+    kind = find_data_set(dataset)
+    manifest = kind.load(root, kind.settings(settings or {}, "settings"))
     manifest.labels.require_same(info.labels, f"checkpoint {checkpoint}")
     modalities = make_modalities(info.modalities, f"{checkpoint}/config.json: modalities")
     with tempfile.TemporaryDirectory() as temporary:
@@ -32,5 +32,5 @@ def evaluate_checkpoint(checkpoint: Path, root: Path, dataset: str, split: str, 
             store.write(on_done=progress.update)
         with Progress("evaluate") as progress:
             logits = subset_logits(model, store, device=training_device(), on_done=progress.update)
-        settings = EvaluationConfig()
-        return dataclasses.asdict(evaluate(logits, settings.sweep, settings.sweep_draws))
+        protocol = EvaluationConfig()
+        return dataclasses.asdict(evaluate(logits, protocol.sweep, protocol.sweep_draws))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..config import Recipe, plain
-from ..data.manifest import Manifest, Segment
+from ..config import plain
+from ..data.clips import ClipStore
+from ..data.manifest import Segment
 from ..evaluation.metrics import mean_of
 from ..evaluation.profile import count_gflops, count_parameters
 from ..models.checkpoint import load_checkpoint
 from ..types import subset_name, subsets_of
+from .arms import load_specialists
+from .context import TEACHER, Context
 from .provenance import provenance
 
 SCHEMA_VERSION = 1
@@ -34,10 +36,9 @@ def summarise_trees(trees: Sequence[Any]) -> Any:
     return summarise(trees)
 
 
-def collect_results(directory: Path, recipe: Recipe, manifest: Manifest, seconds: dict[str, float]) -> dict[str, Any]:
+def collect_results(context: Context, stores: Mapping[str, ClipStore]) -> dict[str, Any]:
     """The content of results.json from the evaluations of all seeds."""
-    methods = {name: method_results(directory, name, recipe.seeds) for name in ("teacher", *recipe.methods)}
-    split = manifest.split(recipe.evaluation.split)
+    recipe, manifest, directory = context.recipe, context.manifest, context.directory
     unimodal = {
         name: json.loads((directory / "unimodal" / name / "evaluation.json").read_text())["subsets"][name]
         for name in recipe.modalities
@@ -48,30 +49,56 @@ def collect_results(directory: Path, recipe: Recipe, manifest: Manifest, seconds
         "modalities": list(recipe.modalities),
         "split": recipe.evaluation.split,
         "samples": {name: len(segments) for name, segments in manifest.splits.items()},
-        "methods": methods,
+        "available": {split: count_available(store) for split, store in stores.items()},
+        "unreadable": {split: len(store.failures()) for split, store in stores.items()},
+        "methods": {name: method_results(context, name) for name in (TEACHER, *recipe.methods)},
         "unimodal": unimodal,
-        "chance": majority(manifest.splits["train"], split),
+        "chance": majority(manifest.splits["train"], manifest.split(recipe.evaluation.split)),
         "seeds": list(recipe.seeds),
-        "seconds": seconds,
+        "seconds": context.book.seconds(),
         "data": dict(manifest.provenance),
         "settings": plain(recipe),
         **provenance(),
     }
 
 
-def method_results(directory: Path, name: str, seeds: Sequence[int]) -> dict[str, Any]:
-    evaluations = [json.loads((directory / f"seed{seed}" / name / "evaluation.json").read_text()) for seed in seeds]
-    model, info = load_checkpoint(directory / f"seed{seeds[0]}" / name)
-    costs = {subset_name(subset): count_gflops(model, info.specs, subset) for subset in subsets_of(model.modalities)}
+def count_available(store: ClipStore) -> dict[str, int]:
+    """How many segments of a split have each modality."""
+    return dict(zip(store.names, store.available.sum(0).tolist(), strict=True))
+
+
+def method_results(context: Context, name: str) -> dict[str, Any]:
+    """Accuracies of a method over the seeds, and its cost."""
+    directories = [context.seed_directory(seed, name) for seed in context.recipe.seeds]
+    evaluations = [json.loads((directory / "evaluation.json").read_text()) for directory in directories]
+    parameters, gflops = costs(context, name, context.recipe.seeds[0])
     return {
         "subsets": summarise_trees([entry["subsets"] for entry in evaluations]),
         "sweep": summarise_trees([entry["sweep"] for entry in evaluations]),
         "retention": summarise_trees([entry["retention"] for entry in evaluations]),
         "mean_over_subsets": mean_over_subsets([entry["subsets"] for entry in evaluations]),
-        "parameters": count_parameters(model),
-        "gflops": costs[subset_name(model.modalities)],
-        "gflops_by_subset": costs,
+        "parameters": parameters,
+        "gflops": gflops[subset_name(context.names)],
+        "gflops_by_subset": gflops,
     }
+
+
+def costs(context: Context, name: str, seed: int) -> tuple[int, dict[str, float]]:
+    """Parameters of all models that a method needs, and GFLOPs for a clip that has a subset."""
+    method = None if name == TEACHER else context.recipe.methods[name]
+    specs = {other: modality.spec for other, modality in context.modalities.items()}
+    subsets = subsets_of(context.names)
+    if method is not None and method.late_fusion_of is not None:
+        models = load_specialists(context, method.late_fusion_of, seed)
+        single = {name: count_gflops(models[(name,)], specs, (name,)) for name in context.names}
+        parameters = sum(count_parameters(models[(name,)]) for name in context.names)
+        return parameters, {subset_name(subset): sum(single[name] for name in subset) for subset in subsets}
+    if method is not None and method.specialists:
+        models = load_specialists(context, name, seed)
+        gflops = {subset_name(subset): count_gflops(models[subset], specs, subset) for subset in subsets}
+        return sum(count_parameters(model) for model in models.values()), gflops
+    model, _ = load_checkpoint(context.seed_directory(seed, name))
+    return count_parameters(model), {subset_name(subset): count_gflops(model, specs, subset) for subset in subsets}
 
 
 def mean_over_subsets(evaluations: Sequence[dict[str, dict[str, float | None]]]) -> dict[str, Summary]:

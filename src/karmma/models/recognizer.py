@@ -20,8 +20,8 @@ Logits = dict[str, Tensor]
 class RecognizerModel(nn.Module):
     """Maps any non-empty subset of modalities to logits per label set.
 
-    `absent="tokens"` feeds learned tokens for what is missing, `"skip"` feeds nothing for it. An extractor runs only
-    on the samples that have its modality.
+    `absent="tokens"` feeds learned tokens for what is missing, `"skip"` feeds nothing for it; an extractor then runs only
+    on the samples that have its modality. `"zeros"` (early fusion) takes zeros for its data and knows of no absence.
     """
 
     def __init__(self, config: RecognizerConfig, specs: Mapping[str, ModalitySpec], label_sizes: Mapping[str, int]) -> None:
@@ -29,7 +29,7 @@ class RecognizerModel(nn.Module):
         missing = [name for name in specs if name not in config.encoders]
         if missing:
             raise KarmmaError(f"no encoder configured for modality {missing[0]!r}; there is: {', '.join(config.encoders)}")
-        self.config, self.modalities = config, tuple(specs)
+        self.config, self.modalities, self.specs = config, tuple(specs), dict(specs)
         self.encoders = nn.ModuleDict({name: make_encoder(spec, config.encoders[name]) for name, spec in specs.items()})
         self.embeddings = nn.ModuleDict(
             {name: ModalityEmbedding(self.encoder(name).tokens, self.encoder(name).width, config.dim) for name in specs}
@@ -50,6 +50,10 @@ class RecognizerModel(nn.Module):
         Raises ValueError if a sample has no modality at all.
         """
         present = self.checked(present)
+        if self.config.absent == "zeros":
+            return self.fuse_all(
+                {name: self.encoder(name)(self.filled(name, data, present[name])) for name in self.modalities}
+            )
         features = {}
         for name in self.modalities:
             rows = present[name].nonzero().flatten()
@@ -75,6 +79,8 @@ class RecognizerModel(nn.Module):
 
     def fuse(self, features: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Logits:
         """Logits from extractor tokens: `features[modality]` `(present samples, tokens, width)`, in batch order."""
+        if self.config.absent == "zeros":
+            return self.fuse_all({name: self.with_blanks(name, features, present[name]) for name in self.modalities})
         batch = len(next(iter(present.values())))
         skip, pieces, visible, names = self.config.absent == "skip", [], [], []
         for name in self.modalities:
@@ -89,6 +95,29 @@ class RecognizerModel(nn.Module):
         mask = torch.cat(visible, 1)
         fused = self.fusion(torch.cat(pieces, 1), None if not skip or bool(mask.all()) else mask)
         return self.vote(fused, [piece.shape[1] for piece in pieces], [present[name] for name in names])
+
+    def filled(self, name: str, data: Mapping[str, Tensor], flag: Tensor) -> Tensor:
+        """Clips of a modality with zeros in the slots of samples that lack it."""
+        if name not in data:
+            return torch.zeros(len(flag), *self.specs[name].input_shape, device=flag.device)
+        return torch.where(flag.view(-1, *[1] * (data[name].ndim - 1)), data[name], 0)
+
+    def with_blanks(self, name: str, features: Mapping[str, Tensor], flag: Tensor) -> Tensor:
+        """Tokens of all samples, those of a zero clip where the modality is absent."""
+        if flag.all():
+            return features[name]
+        blank = self.encoder(name)(torch.zeros(1, *self.specs[name].input_shape, device=flag.device))
+        tokens = blank.expand(len(flag), -1, -1).clone()
+        if flag.any():
+            tokens[flag] = features[name].to(tokens.dtype)
+        return tokens
+
+    def fuse_all(self, features: Mapping[str, Tensor]) -> Logits:
+        """Logits where every sample counts as having everything."""
+        batch = len(next(iter(features.values())))
+        pieces = [self.embeddings[name](features[name], None, batch) for name in self.modalities]
+        flags = [torch.ones(batch, dtype=torch.bool, device=pieces[0].device) for _ in pieces]
+        return self.vote(self.fusion(torch.cat(pieces, 1), None), [piece.shape[1] for piece in pieces], flags)
 
     def vote(self, fused: Tensor, lengths: list[int], present: list[Tensor]) -> Logits:
         """Average of the shared MLP's logits over CLS and the modality means that may vote."""

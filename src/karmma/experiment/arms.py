@@ -1,0 +1,131 @@
+"""Stages 3 and 4: the teacher, and one function per way to train a student. All arms share data order and epochs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..config import DistillationConfig, MethodConfig, plain
+from ..data.clips import ClipStore
+from ..data.missing import Complete, training_scenario
+from ..data.tokens import TokenStore
+from ..models.checkpoint import load_checkpoint
+from ..models.recognizer import RecognizerModel
+from ..progress import Progress
+from ..training.tasks import DistillationTask, SupervisedTask, Task, TeacherTask
+from ..training.teachers import CachedTeacher, EnsembleTeacher, LiveTeacher, SpecialistTeacher, Teacher
+from ..types import KarmmaError, subset_name, subsets_of
+from .context import STUDENT, TEACHER, Context
+from .pretraining import teacher_settings, with_extractors
+
+
+def train_teacher(context: Context, seed: int, store: ClipStore, tokens: TokenStore) -> None:
+    """The teacher's fusion block on cached tokens of its frozen extractors."""
+
+    def work(progress: Progress) -> None:
+        teacher = context.recipe.teacher
+        model = with_extractors(context, TEACHER, context.new_model(teacher.recognizer, context.names, seed))
+        loader = context.loader(store, teacher.training, seed, clips=False, tokens=tokens)
+        scenario = training_scenario(teacher.subsets, teacher.dropout)
+        task = TeacherTask(model, teacher.training, scenario, loader, contrastive_weight=teacher.contrastive_weight)
+        context.train(task, context.seed_directory(seed, TEACHER), progress, stage="teacher", seed=seed)
+
+    context.book.run(f"seed{seed}.teacher", teacher_settings(context), work)
+
+
+def train_method(context: Context, name: str, seed: int, store: ClipStore, tokens: TokenStore) -> None:
+    """Whatever has to be trained for a method of the recipe."""
+    method = context.recipe.methods[name]
+    if method.specialists:
+        for subset in subsets_of(context.names):
+            train_specialist(context, name, subset, seed, store)
+    elif method.late_fusion_of is None:
+        train_student(context, name, seed, store, tokens)
+
+
+def new_student(context: Context, method: MethodConfig, names: tuple[str, ...], seed: int) -> RecognizerModel:
+    """The student of an arm, its extractors at their starting weights."""
+    student = context.recipe.student
+    model = context.new_model(replace(student.recognizer, absent=method.absent, average=method.average), names, seed)
+    if method.extractors_from is not None:
+        for name in names:
+            single, _ = load_checkpoint(specialist_directory(context, method.extractors_from, (name,), seed))
+            model.encoder(name).load_state_dict(single.encoder(name).state_dict())
+    elif student.pretraining is not None:
+        with_extractors(context, STUDENT, model)
+    return model
+
+
+def train_student(context: Context, name: str, seed: int, store: ClipStore, tokens: TokenStore) -> None:
+    """One checkpoint for all subsets: Baseline, Baseline w/ δ, KARMMA and its variants."""
+    method, student = context.recipe.methods[name], context.recipe.student
+
+    def work(progress: Progress) -> None:
+        model = new_student(context, method, context.names, seed)
+        scenario = training_scenario(method.subsets, method.dropout)
+        task: Task
+        if method.distillation is None:
+            task = SupervisedTask(model, student.training, scenario, context.loader(store, student.training, seed))
+        else:
+            cached = tokens if method.distillation.teacher_input == "cached" else None
+            loader = context.loader(store, student.training, seed, tokens=cached)
+            teacher = make_teacher(context, method.distillation, seed)
+            task = DistillationTask(
+                model, student.training, scenario, loader, teacher=teacher, distillation=method.distillation
+            )  # fmt: skip
+        context.train(task, context.seed_directory(seed, name), progress, stage=name, seed=seed)
+
+    context.book.run(f"seed{seed}.{name}", arm_settings(context, name), work)
+
+
+def train_specialist(context: Context, name: str, subset: tuple[str, ...], seed: int, store: ClipStore) -> None:
+    """A model of some modalities, trained on complete clips of just these."""
+    training = context.recipe.student.training
+
+    def work(progress: Progress) -> None:
+        model = new_student(context, context.recipe.methods[name], subset, seed)
+        task = SupervisedTask(model, training, Complete(), context.loader(store, training, seed))
+        directory = specialist_directory(context, name, subset, seed)
+        context.train(task, directory, progress, stage=f"{name} {subset_name(subset)}", seed=seed)
+
+    context.book.run(f"seed{seed}.{name}.{subset_name(subset)}", arm_settings(context, name), work)
+
+
+def specialist_directory(context: Context, name: str, subset: tuple[str, ...], seed: int) -> Path:
+    return context.seed_directory(seed, name) / subset_name(subset)
+
+
+def load_specialists(context: Context, name: str, seed: int) -> dict[tuple[str, ...], RecognizerModel]:
+    """The models of a method with specialists, by subset."""
+    return {s: load_checkpoint(specialist_directory(context, name, s, seed))[0] for s in subsets_of(context.names)}
+
+
+def make_teacher(context: Context, distillation: DistillationConfig, seed: int) -> Teacher:
+    """Who teaches a student, by the names in `distillation.teachers`."""
+    teachers: list[Teacher] = []
+    for name in distillation.teachers:
+        if name != TEACHER:
+            teachers.append(SpecialistTeacher(load_specialists(context, name, seed), context.names))
+            continue
+        model, _ = load_checkpoint(context.seed_directory(seed, TEACHER))
+        teachers.append(LiveTeacher(model) if distillation.teacher_input == "live" else CachedTeacher(model))
+    if not teachers:
+        raise KarmmaError("distillation.teachers is empty")
+    return teachers[0] if len(teachers) == 1 else EnsembleTeacher(teachers)
+
+
+def arm_settings(context: Context, name: str) -> dict[str, Any]:
+    """What an arm depends on, with everything it builds on."""
+    recipe = context.recipe
+    method = recipe.methods[name]
+    settings = {
+        "student": plain(recipe.student),
+        "method": plain(method),
+        **context.data_settings(),
+        "modalities": plain(recipe)["modalities"],
+    }
+    if method.distillation is not None and TEACHER in method.distillation.teachers:
+        settings["teacher"] = plain(recipe.teacher)
+    builds_on = [other for other in recipe.only([name]).methods if other != name]
+    return settings | ({"builds_on": {other: plain(recipe.methods[other]) for other in builds_on}} if builds_on else {})

@@ -1,0 +1,157 @@
+"""What every stage of a run needs: the recipe, its directory, the data, fresh models, saving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import lightning
+
+from ..config import Recipe, RecognizerConfig, StudentConfig, TeacherConfig, TrainingConfig, plain
+from ..data.clips import ClipStore
+from ..data.loading import EpochLoader
+from ..data.manifest import Manifest
+from ..datasets import DataSet, find_data_set
+from ..modalities import Modality, make_modalities
+from ..models.checkpoint import CheckpointInfo, save_checkpoint
+from ..models.recognizer import RecognizerModel
+from ..progress import Progress
+from ..training.fit import fit
+from ..training.tasks import Task
+from ..types import KarmmaError
+from .provenance import provenance
+from .stages import StageBook
+
+TEACHER, STUDENT = "teacher", "student"
+NOT_READ = ("workers", "keep_modalities")  # settings of the data that change nothing about what is stored
+
+
+@dataclass(frozen=True)
+class Context:
+    """A recipe and the directory that holds everything a run makes."""
+
+    recipe: Recipe
+    directory: Path
+
+    @cached_property
+    def book(self) -> StageBook:
+        return StageBook(self.directory)
+
+    @cached_property
+    def modalities(self) -> dict[str, Modality]:
+        return make_modalities(self.recipe.modalities)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.modalities)
+
+    @cached_property
+    def root(self) -> Path:
+        return Path(self.recipe.data.root) if self.recipe.data.root else self.directory / "data"
+
+    @cached_property
+    def kind(self) -> DataSet:
+        return find_data_set(self.recipe.data.dataset)
+
+    @cached_property
+    def settings(self) -> Any:
+        """The data set's own settings, validated."""
+        return self.kind.settings(self.recipe.data.settings, "data.settings")
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        return self.kind.load(self.root, self.settings)
+
+    def part(self, role: str) -> TeacherConfig | StudentConfig:
+        return self.recipe.teacher if role == TEACHER else self.recipe.student
+
+    @property
+    def splits(self) -> list[str]:
+        """Every split that some stage reads."""
+        pretraining = [self.part(role).pretraining_split for role in (TEACHER, STUDENT) if self.part(role).pretraining]
+        return list(dict.fromkeys([*pretraining, "train", self.recipe.evaluation.split]))
+
+    def seed_directory(self, seed: int, method: str) -> Path:
+        return self.directory / f"seed{seed}" / method
+
+    # Data
+
+    def data_settings(self, reading: bool = False) -> dict[str, Any]:
+        """What stages depend on; with `reading` only what changes the stored clips."""
+        data = plain(self.recipe.data)
+        return {"data": {key: value for key, value in data.items() if key not in (NOT_READ if reading else NOT_READ[:1])}}
+
+    def make_data(self) -> None:
+        """Simulate where the recipe names no root; else the data set must be there."""
+        create, settings = self.kind.create, self.settings
+        if self.recipe.data.root or create is None:
+            if not self.recipe.data.root:
+                raise KarmmaError(f"data.root: the data set {self.recipe.data.dataset} is not built in; name its directory")
+            if not self.root.is_dir():
+                raise KarmmaError(f"data.root: no such directory: {self.root}")
+        else:
+            workers = self.recipe.data.workers
+            self.book.run(
+                "simulate",
+                self.data_settings(reading=True),
+                lambda bar: create(self.root, settings, workers, bar.update),
+            )
+        for split in self.splits:
+            self.manifest.split(split)
+
+    def read_clips(self, split: str) -> ClipStore:
+        """Decode a split once into arrays. Files that could not be read are counted and named in `failed-*.csv`."""
+        segments = self.manifest.split(split)
+        store = ClipStore(self.directory / "clips" / split, segments, self.modalities, self.kept_modalities(split))
+        settings = {
+            **self.data_settings(reading=True),
+            "modalities": {n: plain(value) for n, value in self.modalities.items()},
+        }
+        self.book.run(f"read.{split}", settings, lambda bar: store.write(self.recipe.data.workers, bar.update))
+        failures = store.failures()
+        if failures:
+            print(
+                f"read.{split}: {len(failures)} unreadable, treated as absent; first: {failures[0][2]}; all: {store.directory}"
+            )
+        if not len(store.usable):
+            raise KarmmaError(f"split {split!r}: no segment has any of the modalities {', '.join(self.modalities)}")
+        return store
+
+    def kept_modalities(self, split: str) -> int | None:
+        return self.recipe.data.keep_modalities if split == "train" else None
+
+    # Models
+
+    def new_model(self, config: RecognizerConfig, names: tuple[str, ...], seed: int) -> RecognizerModel:
+        """A freshly initialised recognizer of some of the modalities; the seed decides its weights."""
+        lightning.seed_everything(seed, verbose=False)
+        config = replace(config, encoders={name: config.encoders[name] for name in names})
+        return RecognizerModel(config, {name: self.modalities[name].spec for name in names}, self.manifest.labels.sizes)
+
+    def loader(self, store: ClipStore, config: TrainingConfig, seed: int, **options: Any) -> Callable[[int], EpochLoader]:
+        def make(epoch: int) -> EpochLoader:
+            return EpochLoader(
+                store, config.batch_size, seed, epoch, augment=config.augment, mirror=config.mirror, **options
+            )  # fmt: skip
+
+        return make
+
+    def train(self, task: Task, directory: Path, progress: Progress, **origin: Any) -> None:
+        """Fit and save; the resume state is dropped once the checkpoint is there."""
+        fit(task, directory / "training", progress)
+        self.save(directory, task.recognizer, **origin)
+        (directory / "training" / "state.ckpt").unlink(missing_ok=True)
+
+    def save(self, directory: Path, model: RecognizerModel, **origin: Any) -> None:
+        names = model.modalities
+        info = CheckpointInfo(
+            model.config,
+            {name: self.modalities[name].spec for name in names},
+            self.manifest.labels,
+            {name: plain(self.modalities[name]) for name in names},
+            {"recipe": self.recipe.name, "dataset": self.manifest.name, **origin, **provenance()},
+        )
+        save_checkpoint(directory, model.cpu(), info)

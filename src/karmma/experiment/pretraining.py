@@ -1,0 +1,95 @@
+"""Stages 1 and 2: unimodal pre-training of extractors, and the cache of the teacher's frozen tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from ..config import plain
+from ..data.clips import ClipStore
+from ..data.missing import Complete
+from ..data.tokens import TokenStore
+from ..models.encoders import Encoder, make_encoder
+from ..models.recognizer import RecognizerModel
+from ..models.unimodal import UnimodalClassifier, load_extractor, save_extractor
+from ..progress import Progress
+from ..training.fit import fit, training_device
+from ..training.tasks import SupervisedTask
+from .context import TEACHER, Context
+
+
+def extractor_path(context: Context, role: str, name: str) -> Path:
+    return context.directory / "extractors" / role / f"{name}.safetensors"
+
+
+def new_extractor(context: Context, role: str, name: str) -> Encoder:
+    return make_encoder(context.modalities[name].spec, context.part(role).recognizer.encoders[name])
+
+
+def with_extractors(context: Context, role: str, model: RecognizerModel) -> RecognizerModel:
+    """Put pre-trained extractors into a recognizer."""
+    for name in model.modalities:
+        load_extractor(extractor_path(context, role, name), model.encoder(name))
+    return model
+
+
+def pretrain(context: Context, role: str, name: str, store: ClipStore) -> None:
+    """Stage 1: one modality's extractor of teacher or student, trained with pooled linear heads on the source split."""
+    part = context.part(role)
+    config = part.pretraining
+    assert config is not None
+
+    def work(progress: Progress) -> None:
+        lightning.seed_everything(0, verbose=False)
+        model = UnimodalClassifier(name, new_extractor(context, role, name), context.manifest.labels.sizes)
+        task = SupervisedTask(model, config, Complete(), context.loader(store, config, 0))
+        training = context.directory / "extractors" / role / name
+        fit(task, training, progress)
+        save_extractor(extractor_path(context, role, name), model.encoder)
+        (training / "state.ckpt").unlink(missing_ok=True)
+
+    settings = {
+        **context.data_settings(),
+        "modality": {name: plain(context.modalities[name])},
+        "encoder": plain(part.recognizer.encoders[name]),
+        "pretraining": plain(config),
+        "split": part.pretraining_split,
+    }
+    context.book.run(f"pretrain.{role}.{name}", settings, work)
+
+
+def teacher_settings(context: Context) -> dict[str, Any]:
+    """What everything that a teacher makes depends on."""
+    return {
+        "teacher": plain(context.recipe.teacher),
+        **context.data_settings(),
+        "modalities": plain(context.recipe)["modalities"],
+    }
+
+
+def cache_tokens(context: Context, store: ClipStore) -> TokenStore:
+    """Stage 2: tokens of the frozen extractors for several augmented views of every training clip."""
+    directory, views = context.directory / "tokens" / "train", context.recipe.teacher.token_views
+    device, mirror = training_device(), context.recipe.teacher.training.mirror
+
+    def encoder_of(name: str) -> Callable[[Tensor], Tensor]:
+        encoder = load_extractor(extractor_path(context, TEACHER, name), new_extractor(context, TEACHER, name))
+        encoder = encoder.to(device).eval()
+
+        @torch.no_grad()
+        def encode(clips: Tensor) -> Tensor:
+            return encoder(clips.to(device))
+
+        return encode
+
+    def work(progress: Progress) -> None:
+        encoders = {name: encoder_of(name) for name in context.names}
+        TokenStore.write(directory, store, encoders, views, mirror=mirror, on_done=progress.update)
+
+    context.book.run("tokens.train", teacher_settings(context), work)
+    return TokenStore(directory)

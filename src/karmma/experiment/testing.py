@@ -1,0 +1,65 @@
+"""Stage 5: every arm under every subset (P1) and random dropout (P2), and what each sensor tells alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ..config import plain
+from ..data.clips import ClipStore
+from ..data.missing import Complete
+from ..data.tokens import TokenStore
+from ..evaluation.evaluate import SubsetLogits, evaluate, late_fusion, specialist_logits, subset_logits
+from ..models.checkpoint import load_checkpoint
+from ..progress import Progress
+from ..training.fit import training_device
+from ..training.tasks import TeacherTask
+from .arms import load_specialists
+from .context import TEACHER, Context
+from .pretraining import teacher_settings, with_extractors
+from .stages import write_json
+
+
+def measure_unimodal(context: Context, stores: Mapping[str, ClipStore], tokens: TokenStore) -> None:
+    """How much each sensor tells alone: a fusion block on each frozen extractor, trained half as long as the teacher."""
+    teacher, split = context.recipe.teacher, context.recipe.evaluation.split
+    config = replace(teacher.training, epochs=max(teacher.training.epochs // 2, 1))
+
+    def work(name: str, progress: Progress) -> None:
+        model = with_extractors(context, TEACHER, context.new_model(teacher.recognizer, (name,), 0))
+        loader = context.loader(stores["train"], config, 0, clips=False, tokens=tokens)
+        directory = context.directory / "unimodal" / name
+        context.train(TeacherTask(model, config, Complete(), loader), directory, progress, stage="unimodal")
+        logits = subset_logits(model, stores[split], device=training_device())
+        write_json(directory / "evaluation.json", dataclasses.asdict(evaluate(logits, (), 1)))
+
+    settings = {**teacher_settings(context), "evaluation": split}
+    for name in context.names:
+        context.book.run(f"unimodal.{name}", settings, lambda progress, name=name: work(name, progress))  # type: ignore[misc]
+
+
+def evaluate_method(context: Context, name: str, seed: int, store: ClipStore) -> None:
+    """P1 and P2 of one arm."""
+    evaluation, directory = context.recipe.evaluation, context.seed_directory(seed, name)
+
+    def work(progress: Progress) -> None:
+        logits = logits_of(context, name, seed, store, progress)
+        directory.mkdir(parents=True, exist_ok=True)
+        logits.save(directory / "logits.safetensors")
+        measured = evaluate(logits, evaluation.sweep, evaluation.sweep_draws)
+        write_json(directory / "evaluation.json", dataclasses.asdict(measured))
+
+    context.book.run(f"seed{seed}.{name}.evaluate", {"evaluation": plain(evaluation)}, work)
+
+
+def logits_of(context: Context, name: str, seed: int, store: ClipStore, progress: Progress) -> SubsetLogits:
+    """Logits of a method under every subset, by however many models it takes."""
+    method = None if name == TEACHER else context.recipe.methods[name]
+    if method is not None and method.late_fusion_of is not None:
+        return late_fusion(SubsetLogits.load(context.seed_directory(seed, method.late_fusion_of) / "logits.safetensors"))
+    if method is not None and method.specialists:
+        models = load_specialists(context, name, seed)
+        return specialist_logits(models, context.names, store, device=training_device(), on_done=progress.update)
+    model, _ = load_checkpoint(context.seed_directory(seed, name))
+    return subset_logits(model, store, device=training_device(), on_done=progress.update)

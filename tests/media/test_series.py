@@ -1,0 +1,77 @@
+"""Series of arrays: clocks, interpolation, broken files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+
+from karmma.media.series import Series, read_series
+from karmma.media.video import MediaError
+
+
+def test_a_series_without_a_clock_spans_its_segment() -> None:
+    series = Series(np.arange(10, dtype=np.float32)[:, None])
+    assert series.at(np.array([0.25, 1.0, 2.0 - 1e-9]), 0.0, 2.0)[:, 0] == pytest.approx([0.75, 4.5, 9.0])
+    assert series.nearest(np.array([10.1]), 10.0, 12.0)[0, 0] == 0
+    assert series.covers(100.0, 101.0)
+
+
+def test_a_clock_decides_where_a_moment_lies() -> None:
+    series = Series(np.array([[0.0], [10.0], [20.0]], np.float32), np.array([0.0, 1.0, 5.0]))
+    assert series.at(np.array([0.5, 3.0]), 0.0, 2.0)[:, 0] == pytest.approx([5.0, 15.0])
+    assert series.covers(4.0, 6.0) and not series.covers(2.0, 4.0)
+
+
+def test_a_single_sample_is_enough() -> None:
+    assert Series(np.array([[3.0]], np.float32)).at(np.array([0.1, 0.9]), 0.0, 1.0).tolist() == [[3.0], [3.0]]
+
+
+def test_time_is_moved_to_the_front(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(20, 3, 7))
+    scipy.io.savemat(tmp_path / "a.mat", {"d_skel": values})
+    series = read_series(tmp_path / "a.mat", "d_skel", -1)
+    assert series.values.shape == (7, 20, 3) and series.values[4] == pytest.approx(values[:, :, 4])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"x": np.array(["a", "b"])}, "no array of numbers"),
+        ({"x": np.zeros((0, 3))}, "no array of numbers"),
+        ({"x": np.array([[np.inf]])}, "not finite"),
+        ({"y": np.zeros(3)}, "no array 'x'; found: nothing"),
+        ({"x": np.zeros((3, 1)), "seconds": np.array([0.0, 2.0, 1.0])}, "growing moments"),
+        ({"x": np.zeros((3, 1)), "seconds": np.array([0.0, 2.0])}, "growing moments"),
+        ({"x": np.array([{"a": 1}], dtype=object)}, "unreadable"),
+    ],
+)
+def test_what_is_wrong_with_an_array_is_said(tmp_path: Path, content: dict[str, np.ndarray], words: str) -> None:
+    np.savez(tmp_path / "a.npz", **content)  # type: ignore[arg-type]
+    with pytest.raises(MediaError, match=words) as error:
+        read_series(tmp_path / "a.npz", "x")
+    assert "a.npz" in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", [".mat", ".npz"])
+@pytest.mark.parametrize("size", [0, 3, 127, 128, 200, 2000])
+def test_truncated_and_foreign_files_are_named(tmp_path: Path, suffix: str, size: int) -> None:
+    path = tmp_path / f"a{suffix}"
+    values = np.random.default_rng(0).normal(size=(300, 3))
+    if suffix == ".mat":
+        scipy.io.savemat(path, {"x": values}, do_compression=True)
+    else:
+        np.savez(path, x=values)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(MediaError, match=f"a{suffix}"):
+        read_series(path, "x")
+    path.write_bytes(np.random.default_rng(size).bytes(size))
+    with pytest.raises(MediaError, match=f"a{suffix}"):
+        read_series(path, "x")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="no such file"):
+        read_series(tmp_path / "none.mat", "x")
