@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +17,11 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..files import write_json
 from ..media.video import MediaError
 from ..modalities import Modality
 from ..types import Augmentation, Batch, KarmmaError
+from ..workers import count_workers, worker_pool
 from .manifest import Segment
 from .missing import KeepSome
 
@@ -86,12 +85,12 @@ class ClipStore:
         jobs = [open_indices[first : first + 8] for first in range(0, len(open_indices), 8)]
         done = len(self.segments) - len(open_indices)
         arguments = [(self.directory, [(i, self.segments[i]) for i in job], self.modalities) for job in jobs]
-        workers = min(workers or os.cpu_count() or 1, max(len(jobs), 1))
+        workers = count_workers(workers, len(jobs))
         if workers == 1:
             results = map(store_segments, arguments)
             done = self.follow(results, done, on_done)
         else:
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=use_one_thread) as pool:
+            with worker_pool(workers) as pool:
                 self.follow(pool.map(store_segments, arguments), done, on_done)
 
     def follow(self, results: Any, done: int, on_done: Callable[[int, int], None] | None) -> int:
@@ -118,9 +117,7 @@ class ClipStore:
             self.directory / "state.npy", mode="w+", dtype=np.uint8, shape=(len(self.segments), len(self.modalities) + 1)
         )
         index = {"segments": len(self.segments), "modalities": list(self.modalities), "stored": sorted(shapes)}
-        temporary = self.directory / "index.json.tmp"
-        temporary.write_text(json.dumps(index))
-        temporary.replace(self.directory / "index.json")
+        write_json(self.directory / "index.json", index)
 
     @cached_property
     def state(self) -> NDArray[np.uint8]:
@@ -174,13 +171,6 @@ class ClipStore:
         """Presence and labels alone, for training on cached tokens."""
         present = {name: self.available[indices, column] for column, name in enumerate(self.names)}
         return Batch({}, present, {head: values[indices] for head, values in self.labels.items()})
-
-
-def use_one_thread() -> None:
-    import cv2
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
 
 
 def store_segments(job: tuple[Path, list[tuple[int, Segment]], dict[str, Modality]]) -> int:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..data.clips import ClipStore
 from ..data.missing import IndependentDropout, Scenario, Subset, split_presence
+from ..files import replacing
 from ..models.recognizer import RecognizerModel
 from ..types import subset_name, subsets_of
 from .metrics import accuracies, correctness, mean_of, retention
@@ -46,13 +47,9 @@ class SubsetLogits:
             for head, v in heads.items()
         }
         tensors |= {f"labels/{head}": values.contiguous() for head, values in self.labels.items()}
-        temporary = path.with_suffix(".tmp")
-        save_file(
-            {**tensors, "available": self.available.contiguous()},
-            str(temporary),
-            {"modalities": subset_name(self.modalities), "heads": "+".join(self.labels)},
-        )
-        temporary.replace(path)
+        metadata = {"modalities": subset_name(self.modalities), "heads": "+".join(self.labels)}
+        with replacing(path) as temporary:
+            save_file({**tensors, "available": self.available.contiguous()}, str(temporary), metadata)
 
     @staticmethod
     def load(path: Path) -> SubsetLogits:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..data.clips import ClipStore
 from ..data.manifest import Manifest
+from ..files import write_text
 from ..types import subset_name, subsets_of
 from .evaluate import SubsetLogits
 from .metrics import confusion
@@ -52,9 +53,7 @@ def write_report(directory: Path, results: Mapping[str, Any], store: ClipStore, 
     }
     template = files("karmma.evaluation").joinpath("report.html").read_text()
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(template).render(context)
-    temporary = directory / "report.html.tmp"
-    temporary.write_text(page)
-    temporary.replace(directory / "report.html")
+    write_text(directory / "report.html", page)
 
 
 def headline(results: Mapping[str, Any], metric: str) -> list[dict[str, Any]]:

@@ -7,11 +7,11 @@ from typing import Any
 
 from ..config import Recipe, plain
 from ..evaluation.report import write_report
+from ..files import write_json
 from .arms import train_method, train_teacher
 from .context import STUDENT, TEACHER, Context
 from .pretraining import cache_tokens, pretrain
 from .results import collect_results
-from .stages import write_json
 from .testing import evaluate_method, measure_unimodal
 
 

@@ -11,6 +11,7 @@ from ..data.clips import ClipStore
 from ..data.missing import Complete
 from ..data.tokens import TokenStore
 from ..evaluation.evaluate import SubsetLogits, evaluate, late_fusion, specialist_logits, subset_logits
+from ..files import write_json
 from ..models.checkpoint import load_checkpoint
 from ..progress import Progress
 from ..training.fit import training_device
@@ -18,7 +19,6 @@ from ..training.tasks import TeacherTask
 from .arms import load_specialists
 from .context import TEACHER, Context
 from .pretraining import teacher_settings, with_extractors
-from .stages import write_json
 
 
 def measure_unimodal(context: Context, stores: Mapping[str, ClipStore], tokens: TokenStore) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RecognizerConfig, build, plain
+from ..files import write_json
 from ..types import KarmmaError, LabelSpace, ModalitySpec
 from .recognizer import RecognizerModel
 from .weights import load_weights, save_weights
@@ -33,7 +34,6 @@ class CheckpointInfo:
 
 def save_checkpoint(directory: Path, model: RecognizerModel, info: CheckpointInfo) -> None:
     """Write a checkpoint directory; `config.json` is written last and makes it valid."""
-    directory.mkdir(parents=True, exist_ok=True)
     save_weights(model, directory / "model.safetensors")
     content = {
         "format": FORMAT,
@@ -45,9 +45,7 @@ def save_checkpoint(directory: Path, model: RecognizerModel, info: CheckpointInf
         "colour_order": "RGB",
         "provenance": info.provenance,
     }
-    temporary = directory / "config.json.tmp"
-    temporary.write_text(json.dumps(content, indent=1))
-    temporary.replace(directory / "config.json")
+    write_json(directory / "config.json", content)
 
 
 def read_info(directory: Path) -> CheckpointInfo:

@@ -8,15 +8,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from ..files import replacing
 from ..types import KarmmaError
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
     """Write a module's state under `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    save_file({name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}, str(temporary))
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file({name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}, str(temporary))
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

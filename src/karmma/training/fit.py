@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from ..files import replacing
 from ..progress import Progress
 from .tasks import Task
 
@@ -38,9 +39,8 @@ class ResumeState(Callback):
         self.path = path
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        temporary = self.path.with_suffix(".tmp")
-        trainer.save_checkpoint(temporary)
-        temporary.replace(self.path)
+        with replacing(self.path) as temporary:
+            trainer.save_checkpoint(temporary)
 
 
 class EpochProgress(Callback):

@@ -16,20 +16,19 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from ...files import replacing, write_json
 from ...media.write import VideoWriter
 from ...types import KarmmaError
+from ...workers import count_workers, worker_pool
 from .boxes import Box, Detector
 from .head import HeadMotion, make_head, measure_imu
 from .knobs import KITCHEN_VERSION, KitchenConfig
@@ -88,26 +87,22 @@ def simulate(
     """
     check_settings(directory, config)
     plans = plan_recordings(config)
-    workers = workers or os.cpu_count() or 1
+    workers = count_workers(workers, len(plans))
     if workers == 1:
         for done, plan in enumerate(plans, 1):
             write_recording(directory, plan, config)
             if on_done:
                 on_done(done, len(plans))
     else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=use_one_thread) as pool:
+        with worker_pool(workers) as pool:
             jobs = [pool.submit(write_recording, directory, plan, config) for plan in plans]
             for done, job in enumerate(as_completed(jobs), 1):
                 job.result()
                 if on_done:
                     on_done(done, len(plans))
     write_annotations(directory, plans, config)
-    write_atomically(directory / "kitchen.json", json.dumps(describe(config), indent=1))
+    write_json(directory / "kitchen.json", describe(config))
     return directory
-
-
-def use_one_thread() -> None:
-    cv2.setNumThreads(1)
 
 
 def describe(config: KitchenConfig) -> dict[str, object]:
@@ -125,14 +120,7 @@ def check_settings(directory: Path, config: KitchenConfig) -> None:
                     f"{directory} holds a kitchen with {key} = {there.get(key)!r}, not {value!r}; simulate into another directory"
                 )
     directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(note, json.dumps(describe(config), indent=1))
-
-
-def write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    write_json(note, describe(config))
 
 
 def write_recording(directory: Path, plan: RecordingPlan, config: KitchenConfig) -> None:
@@ -188,25 +176,20 @@ def box_row(second: float, box: Box) -> list[str]:
 
 def write_truth(path: Path, truth: Sequence[tuple[FloatArray, FloatArray]], config: KitchenConfig) -> None:
     """Exact flow in pixels to the next frame and depth in metres, as float16."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {}
+    arrays = {"seconds": np.arange(len(truth)) / config.frames_hz}
     if config.write_depth:
         arrays["depth_metres"] = np.stack([depth for depth, _ in truth]).astype(np.float16)
     if config.write_flow:
         arrays["flow_pixels"] = np.stack([flow for _, flow in truth]).astype(np.float16)
-    temporary = path.with_name(path.stem + ".tmp.npz")
-    np.savez_compressed(temporary, allow_pickle=False, **arrays)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", newline="") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(rows)
-    temporary.replace(path)
 
 
 def timestamp(seconds: float) -> str:

@@ -40,6 +40,7 @@ def segment_of(root: Path, row: AnnotatedAction) -> Segment:
         raise KarmmaError(f"{video}: named in the annotations ({row.narration_id}) but not there")
     boxes = root / "boxes" / row.participant_id / f"{row.video_id}.csv"
     imu = root / "imu" / row.participant_id / f"{row.video_id}.csv"
-    sources = {"rgb": video, "flow": video, "audio": video, "detections": boxes, "imu": imu}
+    depth = root / "truth" / row.participant_id / f"{row.video_id}.npz"
+    sources = {"rgb": video, "flow": video, "audio": video, "detections": boxes, "imu": imu, "depth": depth}
     labels = {"verb": row.verb_class, "noun": row.noun_class}
     return Segment(row.narration_id, row.participant_id, row.start_seconds, row.stop_seconds, labels, sources)

@@ -1,0 +1,196 @@
+"""Ablation on UTD-MHAD: every switch of the method against the default, on folds over the training subjects.
+
+python benchmarks/ablation_utd.py UTD_ROOT WORK_DIR [KEY=VALUE ...]
+
+Each fold leaves one training subject out; the official test subjects are never read. For every switch the difference to
+the default in mean top-1 over the seven subsets, with a 95 % interval of a paired bootstrap over trials. A smaller
+depth encoder and smaller pictures than in recipes/utd_mhad.yaml (SMALL) keep it within an hour on two cores.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from matplotlib.figure import Figure
+from recording import RESULTS, write_result
+
+RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "utd_mhad.yaml"
+FOLDS, SEEDS = (1, 3, 5, 7), (0, 1, 2)
+SMALL = (
+    "modalities.depth.size=48",
+    *(f"{role}.recognizer.encoders.{name}.width={width}" for role, name, width in (
+        ("student", "depth", 16), ("student", "imu", 64), ("student", "skeleton", 64), ("teacher", "depth", 20),
+        ("teacher", "imu", 96), ("teacher", "skeleton", 96),
+    )),
+    "student.recognizer.dim=128", "teacher.recognizer.dim=256", "student.training.epochs=14", "teacher.training.epochs=14",
+    "student.pretraining.epochs=30", "teacher.pretraining.epochs=30",
+)  # fmt: skip
+REFERENCE = "karmma"
+DRAWS = 4000
+
+# One switch each, as changes of the recipe's method `karmma`.
+METHODS: dict[str, dict[str, Any]] = {
+    "no distillation": {"distillation": None},
+    "alpha 0.3": {"distillation.alpha": 0.3},
+    "alpha 0.9": {"distillation.alpha": 0.9},
+    "temperature 1": {"distillation.temperature": 1.0},
+    "temperature 4": {"distillation.temperature": 4.0},
+    "independent dropout, p = 0.3": {"subsets": "independent", "dropout": 0.3},
+    "independent dropout, p = 0.5": {"subsets": "independent", "dropout": 0.5},
+    "taught by the fused teacher": {"distillation.teachers": ["teacher"]},
+    "fused teacher sees everything": {"distillation.teachers": ["teacher"], "distillation.teacher_sees": "all"},
+    "specialists see everything": {"distillation.teacher_sees": "all"},
+    "taught by both": {"distillation.teachers": ["specialists", "teacher"]},
+    "absent tokens skipped": {"absent": "skip"},
+    "absent modalities vote": {"average": "all"},
+    "extractors from specialists": {"extractors_from": "specialists"},
+}
+# What changes more than a method: compared with the arm of the same name in the unchanged recipe.
+RECIPES: dict[str, tuple[list[str], list[str]]] = {
+    "no unimodal pre-training": (["student.pretraining=null"], ["karmma"]),
+    "InfoNCE in the teacher, weight 0.1": (["teacher.contrastive_weight=0.1"], ["taught by the fused teacher"]),
+    "student of half the width": (
+        ["student.recognizer.encoders.imu.width=32", "student.recognizer.encoders.skeleton.width=32",
+         "student.recognizer.encoders.depth.width=8", "student.recognizer.dim=64"], ["karmma"],
+    ),
+    "unaligned: two modalities per trial": (["data.keep_modalities=2"], ["karmma", "no distillation"]),
+    "unaligned: one modality per trial": (["data.keep_modalities=1"], ["no distillation"]),
+}  # fmt: skip
+
+
+def changed(method: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    from karmma.config import apply_override
+
+    tree = json.loads(json.dumps(method))
+    for key, value in changes.items():
+        if value is None:
+            tree.pop(key)
+        else:
+            apply_override(tree, f"{key}={json.dumps(value)}")
+    return tree
+
+
+def recipe_of(root: Path, fold: int, overrides: list[str], names: list[str] | None) -> Any:
+    """The recipe of one fold with every switch as a method of its own."""
+    from karmma.config import Recipe, apply_override, build, unshared
+
+    tree = unshared(yaml.safe_load(RECIPE.read_text()))
+    karmma = tree["methods"][REFERENCE]
+    tree["methods"] |= {name: changed(karmma, changes) for name, changes in METHODS.items()}
+    fixed = [f"data.root={root}", f"data.settings.fold={fold}", "evaluation.split=validation", f"seeds={list(SEEDS)}"]
+    for override in [*SMALL, *fixed, "data.workers=1", "evaluation.sweep=[]", *overrides]:
+        apply_override(tree, override)
+    recipe = build(Recipe, tree, "ablation")
+    return recipe if names is None else recipe.only(names)
+
+
+def run_fold(job: tuple[Path, Path, int, list[str]]) -> int:
+    """Everything of one fold, one thread."""
+    from karmma.experiment.run import run
+
+    torch.set_num_threads(1)
+    root, work, fold, overrides = job
+    main = work / f"fold{fold}"
+    run(recipe_of(root, fold, overrides, None), main)
+    for name, (changes, methods) in RECIPES.items():
+        directory = work / f"fold{fold}" / "recipes" / name.replace(" ", "_")
+        share_clips(main, directory)
+        run(recipe_of(root, fold, [*overrides, *changes], methods), directory)
+    return fold
+
+
+def share_clips(source: Path, target: Path) -> None:
+    """Let another run of the same data use the clips that are already read."""
+    (target / "stages").mkdir(parents=True, exist_ok=True)
+    if not (target / "clips").exists():
+        (target / "clips").symlink_to(source / "clips")
+    for marker in (source / "stages").glob("read.*.json"):
+        (target / "stages" / marker.name).write_text(marker.read_text())
+
+
+def correctness(directory: Path, name: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Per subset: share of seeds in which each trial was recognised."""
+    from karmma.evaluation.evaluate import SubsetLogits
+    from karmma.types import subset_name
+
+    seeds = [SubsetLogits.load(directory / f"seed{seed}" / name / "logits.safetensors").correct for seed in SEEDS]
+    return {
+        subset_name(subset): np.mean([seed[subset]["action_top1"].numpy().astype(float) for seed in seeds], 0)
+        for subset in seeds[0]
+    }
+
+
+def over_folds(work: Path, name: str, inside: str = "") -> dict[str, np.ndarray[Any, Any]]:
+    folds = [correctness(work / f"fold{fold}" / inside, name) for fold in FOLDS]
+    return {subset: np.concatenate([fold[subset] for fold in folds]) for subset in folds[0]}
+
+
+def compare(values: dict[str, np.ndarray[Any, Any]], reference: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+    """Points by which the mean over subsets differs, and its 95 % interval over resampled trials."""
+    difference = 100 * np.mean([values[subset] - reference[subset] for subset in reference], 0)
+    rows = np.random.default_rng(0).integers(len(difference), size=(DRAWS, len(difference)))
+    low, high = np.percentile(difference[rows].mean(1), [2.5, 97.5])
+    return {"difference": round(float(difference.mean()), 2), "low": round(float(low), 2), "high": round(float(high), 2)}
+
+
+def summarise(values: dict[str, np.ndarray[Any, Any]]) -> dict[str, float]:
+    subsets = {subset: round(100 * float(row.mean()), 2) for subset, row in values.items()}
+    return subsets | {"mean": round(float(np.mean(list(subsets.values()))), 2)}
+
+
+def draw(effects: dict[str, dict[str, Any]], path: Path) -> None:
+    """Each switch's effect with its interval."""
+    names = list(effects)
+    figure = Figure(figsize=(8, 0.3 * len(names) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    for row, name in enumerate(names):
+        effect = effects[name]
+        clear = effect["low"] > 0 or effect["high"] < 0
+        color = "#9ca3af" if not clear else "#1d4ed8" if effect["difference"] > 0 else "#dc2626"
+        axes.plot([effect["low"], effect["high"]], [row, row], color=color, linewidth=2.4, solid_capstyle="round")
+        axes.plot(effect["difference"], row, "o", color=color)
+    axes.axvline(0, color="#111827", linewidth=0.8)
+    axes.set_yticks(range(len(names)), [f"{name}  ({effects[name]['against']})" for name in names], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("difference in mean top-1 over the seven subsets, points (95 % paired bootstrap)")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.grid(axis="x", color="#e5e7eb")
+    axes.set_axisbelow(True)
+    figure.savefig(path, dpi=130)
+
+
+def main() -> None:
+    root, work, overrides = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve(), sys.argv[3:]
+    jobs = [(root, work, fold, overrides) for fold in FOLDS]
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, len(jobs)), mp_context=get_context("spawn")) as pool:
+        for fold in pool.map(run_fold, jobs):
+            print(f"fold {fold} done", flush=True)
+    arms = ["teacher", *recipe_of(root, FOLDS[0], overrides, None).methods]
+    values = {name: over_folds(work, name) for name in arms}
+    effects = {
+        name: {"against": REFERENCE, **compare(values[name], values[REFERENCE])} for name in arms if name != REFERENCE
+    }
+    for name, (_, methods) in RECIPES.items():
+        for method in methods:
+            title = name if len(methods) == 1 else f"{name}, {method}"
+            values[title] = over_folds(work, method, f"recipes/{name.replace(' ', '_')}")
+            effects[title] = {"against": method, **compare(values[title], values[method])}
+    result = {
+        "folds": FOLDS, "seeds": SEEDS, "overrides": [*SMALL, *overrides], "trials": len(values[REFERENCE]["imu"]),
+        "top1": {name: summarise(rows) for name, rows in values.items()}, "effects": effects,
+    }  # fmt: skip
+    write_result("ablation_utd", result)
+    draw(effects, RESULTS / "ablation_utd.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Worker processes: one thread each, started fresh so that no library's threads are inherited."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+
+def count_workers(workers: int, jobs: int) -> int:
+    """`workers`, or one per core for 0; never more than there are jobs."""
+    return max(min(workers or os.cpu_count() or 1, jobs), 1)
+
+
+def worker_pool(workers: int) -> ProcessPoolExecutor:
+    """A pool of spawned processes."""
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=use_one_thread)
+
+
+def use_one_thread() -> None:
+    """Keep this process to one thread: two on busy cores are many times slower than one."""
+    import cv2
+    import torch
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
