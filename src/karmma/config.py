@@ -31,6 +31,9 @@ class EncoderConfig:
     depth: int = 1
     grid: int = 2  # spatial tokens per side (frames) or along frequency (spectrogram)
     dropout: float = 0.0
+    variant: str = ""  # size of a published network, e.g. video_swin's tiny, small, base
+    ffn_dim: int = 0  # hidden width of a transformer extractor's feed-forward networks; 0 is four times its width
+    tokens: int = 0  # tokens of such a network after pooling; 0 keeps all
 
 
 @dataclass(frozen=True, config=STRICT)

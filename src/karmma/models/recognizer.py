@@ -126,7 +126,7 @@ class RecognizerModel(nn.Module):
         flags = torch.stack([torch.ones_like(present[0]), *present], 1)
         if self.config.average == "all" and self.config.absent == "tokens":
             flags = torch.ones_like(flags)
-        weights = flags.to(fused.dtype) / flags.sum(1, keepdim=True)
+        weights = (flags / flags.sum(1, keepdim=True)).to(fused)
         return {head: torch.einsum("bv,bvc->bc", weights, values) for head, values in logits.items()}
 
 

@@ -17,6 +17,8 @@ from .motion import MotionEncoder
 from .sequence import SequenceEncoder
 from .skeleton import SkeletonEncoder
 from .spectrogram import SpectrogramEncoder
+from .spectrogram_transformer import SpectrogramTransformerEncoder
+from .video_swin import VideoSwinEncoder
 from .views import ViewsEncoder
 
 ENCODERS: dict[str, Callable[[ModalitySpec, EncoderConfig], Encoder]] = {
@@ -26,7 +28,9 @@ ENCODERS: dict[str, Callable[[ModalitySpec, EncoderConfig], Encoder]] = {
     "boxes": BoxesEncoder,
     "motion": MotionEncoder,
     "skeleton": SkeletonEncoder,
+    "spectrogram_transformer": SpectrogramTransformerEncoder,
     "views": ViewsEncoder,
+    "video_swin": VideoSwinEncoder,
 }
 
 

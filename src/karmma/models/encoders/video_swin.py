@@ -1,0 +1,226 @@
+"""Video Swin Transformer (Liu et al., CVPR 2022) with the parameter names of torchvision's published weights.
+
+Written here because torchvision cannot be imported beside a CPU build of torch; `scripts/compare_swin.py` compares the
+two where it can. Pictures are `(batch, channels, frames, height, width)` inside, tokens channels-last.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...config import EncoderConfig
+from ...types import ModalitySpec
+from .base import Encoder
+
+Size = tuple[int, int, int]  # frames, height, width
+WINDOW: Size = (8, 7, 7)
+PATCH: Size = (2, 4, 4)
+
+
+@dataclass(frozen=True)
+class SwinSize:
+    """Depth of every stage, width of the first, attention heads of every stage, share of dropped residual paths."""
+
+    depths: tuple[int, ...]
+    width: int
+    heads: tuple[int, ...]
+    drop_path: float
+
+
+SIZES = {
+    "tiny": SwinSize((2, 2, 6, 2), 96, (3, 6, 12, 24), 0.1),
+    "small": SwinSize((2, 2, 18, 2), 96, (3, 6, 12, 24), 0.1),
+    "base": SwinSize((2, 2, 18, 2), 128, (4, 8, 16, 32), 0.1),
+    "test": SwinSize((1, 1, 1, 1), 16, (1, 2, 2, 4), 0.0),  # no published weights
+}
+
+
+def fit_window(size: Size, window: Size, shift: Size) -> tuple[Size, Size]:
+    """A window no larger than the map, and no shift along axes that one window covers."""
+    fitted = tuple(min(length, edge) for length, edge in zip(size, window, strict=True))
+    moved = tuple(0 if length <= edge else by for length, edge, by in zip(size, window, shift, strict=True))
+    return cast(Size, fitted), cast(Size, moved)
+
+
+def split_windows(x: Tensor, window: Size) -> Tensor:
+    """`(batch, D, H, W, C)` to `(batch · windows, tokens, C)`."""
+    x = x.unflatten(3, (-1, window[2])).unflatten(2, (-1, window[1])).unflatten(1, (-1, window[0]))
+    return x.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4, 6).flatten(0, 3)
+
+
+def join_windows(windows: Tensor, window: Size, size: Size) -> Tensor:
+    """Inverse of split_windows for a map of `size`."""
+    counts = [length // edge for length, edge in zip(size, window, strict=True)]
+    x = windows.unflatten(1, window).unflatten(0, (-1, *counts))
+    return x.permute(0, 1, 4, 2, 5, 3, 6, 7).flatten(5, 6).flatten(3, 4).flatten(1, 2)
+
+
+def shift_mask(size: Size, window: Size, shift: Size, device: torch.device) -> Tensor:
+    """`(windows, tokens, tokens)`: −100 between tokens that the cyclic shift brought together, else 0."""
+    regions = torch.zeros(1, *size, 1, device=device)
+    slices = [
+        ((0, -edge), (-edge, -by), (-by, None)) if by else ((0, None),) for edge, by in zip(window, shift, strict=True)
+    ]
+    for number, ((d0, d1), (h0, h1), (w0, w1)) in enumerate(itertools.product(*slices)):
+        regions[:, d0:d1, h0:h1, w0:w1] = number
+    numbers = split_windows(regions, window).squeeze(-1)
+    return (numbers[:, None] != numbers[:, :, None]).float() * -100.0
+
+
+def relative_positions() -> Tensor:
+    """Index into the bias table for every pair of tokens of a full window, flattened."""
+    places = torch.stack(torch.meshgrid(*[torch.arange(edge) for edge in WINDOW], indexing="ij")).flatten(1)
+    steps = (places[:, :, None] - places[:, None]).permute(1, 2, 0) + torch.tensor([edge - 1 for edge in WINDOW])
+    return (steps * torch.tensor([(2 * WINDOW[1] - 1) * (2 * WINDOW[2] - 1), 2 * WINDOW[2] - 1, 1])).sum(-1).flatten()
+
+
+class WindowAttention(nn.Module):
+    """Self-attention inside (shifted) windows with a learned bias per relative position."""
+
+    relative_position_index: Tensor
+
+    def __init__(self, width: int, heads: int, shifted: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.shift: Size = cast(Size, tuple(edge // 2 for edge in WINDOW)) if shifted else (0, 0, 0)
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        entries = (2 * WINDOW[0] - 1) * (2 * WINDOW[1] - 1) * (2 * WINDOW[2] - 1)
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(entries, heads))
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+        self.register_buffer("relative_position_index", relative_positions())
+
+    def bias(self, window: Size) -> Tensor:
+        """`(1, heads, tokens, tokens)`; a smaller window takes the first tokens of the full one, as published."""
+        tokens, full = window[0] * window[1] * window[2], WINDOW[0] * WINDOW[1] * WINDOW[2]
+        index = self.relative_position_index.view(full, full)[:tokens, :tokens].flatten()
+        return self.relative_position_bias_table[index].view(1, tokens, tokens, -1).permute(0, 3, 1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = cast(Size, tuple(x.shape[1:4]))
+        window, shift = fit_window(size, WINDOW, self.shift)
+        spare = [-length % edge for length, edge in zip(size, window, strict=True)]
+        x = functional.pad(x, (0, 0, 0, spare[2], 0, spare[1], 0, spare[0]))
+        padded = cast(Size, tuple(x.shape[1:4]))
+        if any(shift):
+            x = x.roll([-by for by in shift], (1, 2, 3))
+        mixed = self.attend(split_windows(x, window), window, padded, shift)
+        x = join_windows(mixed, window, padded)
+        if any(shift):
+            x = x.roll(shift, (1, 2, 3))
+        return x[:, : size[0], : size[1], : size[2]]
+
+    def attend(self, windows: Tensor, window: Size, size: Size, shift: Size) -> Tensor:
+        query, key, value = self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        bias = self.bias(window)
+        if any(shift):
+            mask = shift_mask(size, window, shift, windows.device)
+            bias = (bias + mask[:, None]).repeat(len(windows) // len(mask), 1, 1, 1)
+        mixed = functional.scaled_dot_product_attention(query, key, value, bias.to(query.dtype))
+        return self.proj(mixed.transpose(1, 2).flatten(2))
+
+
+class SwinBlock(nn.Module):
+    """Window attention and a feed-forward network, each with a shortcut that training drops at random."""
+
+    def __init__(self, width: int, heads: int, shifted: bool, drop_path: float) -> None:
+        super().__init__()
+        self.drop_path = drop_path
+        self.norm1, self.attn, self.norm2 = nn.LayerNorm(width), WindowAttention(width, heads, shifted), nn.LayerNorm(width)
+        # Numbered like torchvision's: linear, GELU, dropout, linear, dropout.
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Identity(), nn.Linear(4 * width, width), nn.Identity()
+        )  # fmt: skip
+
+    def kept(self, x: Tensor) -> Tensor:
+        """Stochastic depth per sample."""
+        if not self.training or self.drop_path == 0:
+            return x
+        keep = torch.empty(len(x), 1, 1, 1, 1, device=x.device, dtype=x.dtype).bernoulli_(1 - self.drop_path)
+        return x * keep / (1 - self.drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.kept(self.attn(self.norm1(x)))
+        return x + self.kept(self.mlp(self.norm2(x)))
+
+
+class PatchMerging(nn.Module):
+    """Four neighbours become one token of twice the width."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.reduction, self.norm = nn.Linear(4 * width, 2 * width, bias=False), nn.LayerNorm(4 * width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.pad(x, (0, 0, 0, x.shape[3] % 2, 0, x.shape[2] % 2))
+        corners = [x[:, :, 0::2, 0::2], x[:, :, 1::2, 0::2], x[:, :, 0::2, 1::2], x[:, :, 1::2, 1::2]]
+        return self.reduction(self.norm(torch.cat(corners, -1)))
+
+
+class PatchEmbedding(nn.Module):
+    """Blocks of 2 × 4 × 4 pixels to tokens."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.proj, self.norm = nn.Conv3d(channels, width, PATCH, PATCH), nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spare = [-length % edge for length, edge in zip(x.shape[2:], PATCH, strict=True)]
+        x = functional.pad(x, (0, spare[2], 0, spare[1], 0, spare[0]))
+        return self.norm(self.proj(x).permute(0, 2, 3, 4, 1))
+
+
+class VideoSwin(nn.Module):
+    """The network up to its last map: `(batch, channels, T, H, W)` to `(batch, T/2, H/32, W/32, 8 · width)`."""
+
+    def __init__(self, size: SwinSize, channels: int = 3) -> None:
+        super().__init__()
+        self.patch_embed = PatchEmbedding(channels, size.width)
+        total, number = max(sum(size.depths) - 1, 1), 0
+        stages: list[nn.Module] = []
+        for stage, (depth, heads) in enumerate(zip(size.depths, size.heads, strict=True)):
+            width = size.width * 2**stage
+            blocks = []
+            for index in range(depth):
+                blocks.append(SwinBlock(width, heads, index % 2 == 1, size.drop_path * number / total))
+                number += 1
+            stages.append(nn.Sequential(*blocks))
+            if stage < len(size.depths) - 1:
+                stages.append(PatchMerging(width))
+        self.features = nn.Sequential(*stages)
+        self.width = size.width * 2 ** (len(size.depths) - 1)
+        self.norm = nn.LayerNorm(self.width)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return self.norm(self.features(self.patch_embed(clips)))
+
+
+class VideoSwinEncoder(Encoder):
+    """Pictures over time `(batch, T, H, W, C)` to `tokens` tokens: the last map, averaged to that many places in order.
+
+    `variant` is a key of SIZES. How the paper turns 784 tokens into 300 is open; here an adaptive average over the
+    flattened map, time first (not from the paper).
+    """
+
+    def __init__(self, spec: ModalitySpec, config: EncoderConfig) -> None:
+        super().__init__()
+        frames, height, width, channels = spec.input_shape
+        self.network = VideoSwin(SIZES[config.variant], channels)
+        places = -(-frames // PATCH[0]) * -(-height // 32) * -(-width // 32)
+        self.tokens, self.width = config.tokens or places, self.network.width
+
+    def forward(self, clips: Tensor) -> Tensor:
+        tokens = self.network(clips.permute(0, 4, 1, 2, 3)).flatten(1, 3)
+        if tokens.shape[1] == self.tokens:
+            return tokens
+        return functional.adaptive_avg_pool1d(tokens.transpose(1, 2), self.tokens).transpose(1, 2)
