@@ -12,6 +12,10 @@ import typer
 from .types import KarmmaError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+metrics_app = typer.Typer(no_args_is_help=True, help="Official figures of a benchmark from scores.")
+submit_app = typer.Typer(no_args_is_help=True, help="Files for a benchmark's server.")
+app.add_typer(metrics_app, name="metrics")
+app.add_typer(submit_app, name="submit")
 Overrides = Annotated[list[str] | None, typer.Argument(help="overrides as key.path=value", metavar="[KEY=VALUE]...")]
 
 
@@ -103,6 +107,39 @@ def evaluate(
     print_evaluation(result)
     if json_path is not None:
         json_path.write_text(json.dumps(result, indent=1))
+
+
+@metrics_app.command("epic")
+def metrics_epic(
+    scores: Annotated[Path, typer.Argument(help=".npz with verb (N×97), noun (N×300) and narration_id (N)")],
+    annotations: Annotated[Path, typer.Option(help="directory of EPIC-100's CSVs")],
+    split: Annotated[str, typer.Option(help="which split the scores are for")] = "validation",
+    json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+) -> None:
+    """EPIC-KITCHENS-100 action recognition: accuracy at 1 and 5, overall, tail classes, unseen participants."""
+    from .evaluation.epic_metrics import epic_metrics, read_scores, read_truth
+    from .files import write_json
+
+    content = read_scores(scores)
+    figures = epic_metrics(content, read_truth(annotations, content["narration_id"].tolist(), split))
+    for name, value in figures.items():
+        typer.echo(f"{name:32} {'–' if value is None else format(value, '.2f')}")
+    if json_path is not None:
+        write_json(json_path, figures)
+
+
+@submit_app.command("epic")
+def submit_epic(
+    scores: Annotated[Path, typer.Argument(help=".npz with verb (N×97), noun (N×300) and narration_id (N)")],
+    annotations: Annotated[Path, typer.Option(help="directory of EPIC-100's CSVs")],
+    out: Annotated[Path, typer.Option(help="the zip to write")],
+) -> None:
+    """The zip for EPIC-KITCHENS-100's challenge, after a check against the clips of the test split."""
+    from .datasets.annotations import read_column
+    from .evaluation.epic_metrics import read_scores, write_submission
+
+    write_submission(out, read_scores(scores), read_column(annotations / "EPIC_100_test_timestamps.csv", "narration_id"))
+    typer.echo(f"wrote {out}")
 
 
 def main() -> None:
