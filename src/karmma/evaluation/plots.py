@@ -58,40 +58,35 @@ def plot_sweep(results: Mapping[str, Any], metric: str) -> Figure:
             )
     axes.set_xlabel("probability that a modality is missing, %")
     axes.set_ylabel(f"{metric.replace('_', ' ')}, %")
-    axes.set_ylim(bottom=0)
+    lowest = axes.dataLim.y0
+    axes.set_ylim(bottom=0 if lowest < 40 else lowest - 5)
     axes.legend(frameon=False)
     tidy(axes)
     return figure
 
 
 def plot_subsets(results: Mapping[str, Any], metric: str) -> Figure:
-    """Bars per subset of modalities and method; at most 15 subsets, largest and smallest first."""
-    names = list(results["methods"]["teacher"]["subsets"])
-    if len(names) > 15:
-        names = [
-            name for name in names if name.count("+") in (0, len(results["modalities"]) - 1, len(results["modalities"]) - 2)
-        ]
-    methods = [name for name in results["methods"] if name != "teacher"]
-    figure = new_figure(max(6.4, 0.75 * len(names) + 2), 3.6)
+    """One row per subset of modalities, one dot per method, a thin line for the deviation over seeds."""
+    methods = results["methods"]
+    names = list(next(iter(methods.values()))["subsets"])
+    figure = new_figure(6.4, max(0.26 * len(names) + 1.3, 3.2))
     axes = figure.subplots()
-    width = 0.8 / len(methods)
-    for index, method in enumerate(methods):
-        entries = [results["methods"][method]["subsets"][name][metric] for name in names]
-        places = np.arange(len(names)) + (index - (len(methods) - 1) / 2) * width
-        errors = [entry["std"] or 0 for entry in entries]
-        axes.bar(
-            places,
-            [entry["mean"] or 0 for entry in entries],
-            width * 0.92,
-            yerr=errors if any(errors) else None,
-            color=style_of(method, index)["color"],
-            label=title_of(method),
-            ecolor="#374151",
-        )
-    axes.set_xticks(np.arange(len(names)), [name.replace("+", "\n+") for name in names], fontsize=8)
-    axes.set_ylabel(f"{metric.replace('_', ' ')}, %")
-    axes.legend(frameon=False, fontsize=8)
+    for index, (name, method) in enumerate(methods.items()):
+        entries = [method["subsets"][subset][metric] for subset in names]
+        rows = np.arange(len(names)) + (index - (len(methods) - 1) / 2) * 0.5 / max(len(methods), 1)
+        style = style_of(name, index)
+        marker = "|" if style["marker"] == "None" else style["marker"]
+        axes.errorbar(
+            [np.nan if entry["mean"] is None else entry["mean"] for entry in entries], rows,
+            xerr=[entry["std"] or 0 for entry in entries], color=style["color"], marker=marker, linestyle="none",
+            markersize=6 if name == "karmma" else 4.5, elinewidth=0.9, label=title_of(name),
+        )  # fmt: skip
+    axes.set_yticks(np.arange(len(names)), [name.replace("+", " + ") for name in names], fontsize=7.5)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlabel(f"{metric.replace('_', ' ')}, %")
+    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=8)
     tidy(axes)
+    axes.grid(axis="x", color="#e5e7eb", linewidth=0.8)
     return figure
 
 

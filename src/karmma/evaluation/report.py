@@ -153,10 +153,13 @@ def has(store: ClipStore, name: str, index: int) -> bool:
 
 
 def filmstrip(store: ClipStore, index: int) -> str | None:
-    """Six frames side by side as a JPEG data URI."""
-    if not has(store, "rgb", index):
+    """Six frames side by side as a JPEG data URI: rgb, else depth."""
+    name = next((name for name in ("rgb", "depth") if has(store, name, index)), None)
+    if name is None:
         return None
-    frames = store.arrays["rgb"][index]
+    frames = store.arrays[name][index]
     strip = np.concatenate(list(frames[np.linspace(0, len(frames) - 1, 6).round().astype(int)]), 1)
+    if name == "depth":
+        strip = cv2.applyColorMap(strip, cv2.COLORMAP_BONE)[..., ::-1]
     big = cv2.resize(strip, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     return image_uri(cv2.imencode(".jpg", big[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes(), "jpeg")
