@@ -109,6 +109,33 @@ def evaluate(
         json_path.write_text(json.dumps(result, indent=1))
 
 
+@app.command()
+def profile(
+    target: Annotated[Path, typer.Argument(help="a recipe or a checkpoint directory")],
+    overrides: Overrides = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+    plots: Annotated[Path | None, typer.Option(help="write bar plots of GFLOPs and memory into this directory")] = None,
+    repeats: Annotated[int, typer.Option(help="forward passes timed per subset; 0 only counts and runs nothing")] = 3,
+    batch: Annotated[int, typer.Option(help="batch size for the throughput")] = 1,
+) -> None:
+    """Parameters, GFLOPs, memory, latency and throughput for every subset of modalities."""
+    from .evaluation.plots import plot_costs, save_png
+    from .evaluation.tables import print_costs
+    from .experiment.profiling import describe_costs, find_recognizers, profile_costs
+    from .files import write_json
+    from .progress import Progress
+
+    with Progress("profile") as progress:
+        costs = profile_costs(find_recognizers(target, overrides), repeats, batch, progress.update)
+    print_costs(costs)
+    if json_path is not None:
+        write_json(json_path, describe_costs(costs, repeats, batch))
+    if plots is not None:
+        save_png(plot_costs(costs, "gflops", "GFLOPs per clip"), plots / "gflops.png")
+        if repeats:
+            save_png(plot_costs(costs, "peak_megabytes", "peak memory, MB"), plots / "memory.png")
+
+
 @metrics_app.command("epic")
 def metrics_epic(
     scores: Annotated[Path, typer.Argument(help=".npz with verb (N×97), noun (N×300) and narration_id (N)")],

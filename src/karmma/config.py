@@ -34,6 +34,7 @@ class EncoderConfig:
     variant: str = ""  # size of a published network, e.g. video_swin's tiny, small, base
     ffn_dim: int = 0  # hidden width of a transformer extractor's feed-forward networks; 0 is four times its width
     tokens: int = 0  # tokens of such a network after pooling; 0 keeps all
+    weights: str | None = None  # published weights to start from: a .safetensors, .pth or .pt file
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -112,8 +113,8 @@ class TeacherConfig:
     """The teacher: recognizer, unimodal pre-training of its extractors, then fusion on frozen tokens."""
 
     recognizer: RecognizerConfig
-    pretraining: TrainingConfig
     training: TrainingConfig
+    pretraining: TrainingConfig | None = None  # null: extractors stay as their published weights are
     pretraining_split: str = "source"
     dropout: float = 0.3  # δ while the teacher trains; not from the paper
     subsets: Literal["independent", "uniform"] = "independent"

@@ -10,9 +10,11 @@ from typing import Any
 from ..config import build
 from ..data.manifest import Manifest
 from ..types import KarmmaError
+from .epic import LABEL_SIZES, EpicConfig, load_epic
 from .kitchen import KitchenConfig, simulate
 from .kitchen.manifest import load_kitchen
-from .utd_mhad import UtdMhadConfig, load_utd_mhad
+from .kitchen.vocabulary import NOUNS, VERBS
+from .utd_mhad import ACTIONS, UtdMhadConfig, load_utd_mhad
 
 Progress = Callable[[int, int], None]
 
@@ -22,12 +24,14 @@ class DataSet:
     """How to read a data set and, where that is possible, how to make it.
 
     `load(root, settings)` gives the manifest; `create(root, settings, workers, on_done)` writes the set, or is None.
-    `settings` validates what a recipe says below `data.settings`.
+    `settings` validates what a recipe says below `data.settings`. `label_sizes` are the classes per head where they are
+    known without the data.
     """
 
     load: Callable[[Path, Any], Manifest]
     settings: Callable[[Mapping[str, Any], str], Any]
     create: Callable[[Path, Any, int, Progress | None], None] | None = None
+    label_sizes: Mapping[str, int] | None = None
 
 
 def create_kitchen(root: Path, settings: KitchenConfig, workers: int, on_done: Progress | None) -> None:
@@ -39,8 +43,12 @@ DATASETS: dict[str, DataSet] = {
         lambda root, settings: load_kitchen(root),
         lambda tree, where: build(KitchenConfig, dict(tree), where),
         create_kitchen,
+        {"verb": len(VERBS), "noun": len(NOUNS)},
     ),
-    "utd_mhad": DataSet(load_utd_mhad, lambda tree, where: build(UtdMhadConfig, dict(tree), where)),
+    "utd_mhad": DataSet(
+        load_utd_mhad, lambda tree, where: build(UtdMhadConfig, dict(tree), where), label_sizes={"action": len(ACTIONS)}
+    ),
+    "epic": DataSet(load_epic, lambda tree, where: build(EpicConfig, dict(tree), where), label_sizes=LABEL_SIZES),
 }
 
 

@@ -9,20 +9,35 @@ from pathlib import Path
 
 from ..types import KarmmaError
 
-REQUIRED = ("narration_id", "participant_id", "video_id", "start_timestamp", "stop_timestamp", "verb_class", "noun_class")
+TIMES = ("narration_id", "participant_id", "video_id", "start_timestamp", "stop_timestamp")
+REQUIRED = (*TIMES, "verb_class", "noun_class")
 
 
 @dataclass(frozen=True)
-class AnnotatedAction:
-    """One row of an annotation CSV; seconds from the start of the video."""
+class TimedAction:
+    """A stretch of a video without labels (test timestamps); seconds from the start of the video."""
 
     narration_id: str
     participant_id: str
     video_id: str
     start_seconds: float
     stop_seconds: float
+
+    @property
+    def labels(self) -> dict[str, int]:
+        return {}
+
+
+@dataclass(frozen=True)
+class AnnotatedAction(TimedAction):
+    """One row of an annotation CSV."""
+
     verb_class: int
     noun_class: int
+
+    @property
+    def labels(self) -> dict[str, int]:
+        return {"verb": self.verb_class, "noun": self.noun_class}
 
 
 def rows_of(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -54,8 +69,16 @@ def read_actions(path: Path, verbs: int, nouns: int) -> list[AnnotatedAction]:
     return [parse_action(path, line, row, verbs, nouns) for line, row in rows_of(path, REQUIRED)]
 
 
-def parse_action(path: Path, line: int, row: dict[str, str], verbs: int, nouns: int) -> AnnotatedAction:
-    where = f"{path}: line {line}"
+def read_timestamps(path: Path) -> list[TimedAction]:
+    """All actions of a CSV that holds no labels."""
+    return [
+        TimedAction(row["narration_id"], row["participant_id"], row["video_id"], *parse_times(f"{path}: line {line}", row))
+        for line, row in rows_of(path, TIMES)
+    ]
+
+
+def parse_times(where: str, row: dict[str, str]) -> tuple[float, float]:
+    """Start and stop in seconds; the stop lies after the start."""
     times = {}
     for column in ("start_timestamp", "stop_timestamp"):
         try:
@@ -65,11 +88,15 @@ def parse_action(path: Path, line: int, row: dict[str, str], verbs: int, nouns: 
     start, stop = times["start_timestamp"], times["stop_timestamp"]
     if stop <= start:
         raise KarmmaError(f"{where}: stop {row['stop_timestamp']} does not lie after start {row['start_timestamp']}")
+    return start, stop
+
+
+def parse_action(path: Path, line: int, row: dict[str, str], verbs: int, nouns: int) -> AnnotatedAction:
+    where = f"{path}: line {line}"
+    start, stop = parse_times(where, row)
     classes = {}
     for column, count in (("verb_class", verbs), ("noun_class", nouns)):
-        if not row[column].isdigit() or int(row[column]) >= count:
-            raise KarmmaError(f"{where}: {column} {row[column]!r} is not a class number below {count}")
-        classes[column] = int(row[column])
+        classes[column] = parse_class(where, column, row[column], count)
     return AnnotatedAction(
         row["narration_id"],
         row["participant_id"],
@@ -79,6 +106,32 @@ def parse_action(path: Path, line: int, row: dict[str, str], verbs: int, nouns: 
         classes["verb_class"],
         classes["noun_class"],
     )
+
+
+def parse_class(where: str, column: str, text: str, count: int) -> int:
+    if not text.isdecimal() or int(text) >= count:
+        raise KarmmaError(f"{where}: {column} {text!r} is not a class number below {count}")
+    return int(text)
+
+
+def read_rulstm(path: Path, verbs: int, nouns: int, frames_hz: float = 30.0) -> list[AnnotatedAction]:
+    """The RULSTM project's labels: no header; narration, video, first and last frame at 30 Hz, verb, noun, action."""
+    if not path.is_file():
+        raise KarmmaError(f"annotation file not found: {path}")
+    actions = []
+    with path.open(newline="", encoding="utf-8") as file:
+        for line, row in enumerate(csv.reader(file), 1):
+            where = f"{path}: line {line}"
+            if len(row) != 7 or not row[2].strip().isdecimal() or not row[3].strip().isdecimal():
+                raise KarmmaError(f"{where}: expected narration, video, first frame, last frame, verb, noun, action")
+            name, video, first, last, verb, noun = (cell.strip() for cell in row[:6])
+            if int(last) <= int(first):
+                raise KarmmaError(f"{where}: last frame {last} does not lie after first frame {first}")
+            actions.append(AnnotatedAction(
+                name, video.split("_")[0], video, int(first) / frames_hz, int(last) / frames_hz,
+                parse_class(where, "verb", verb, verbs), parse_class(where, "noun", noun, nouns),
+            ))  # fmt: skip
+    return actions
 
 
 def read_classes(path: Path) -> tuple[str, ...]:

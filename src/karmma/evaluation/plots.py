@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from .profile import Cost
 from .tables import title_of
 
 matplotlib.use("Agg")
@@ -87,6 +88,25 @@ def plot_subsets(results: Mapping[str, Any], metric: str) -> Figure:
     figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=8)
     tidy(axes)
     axes.grid(axis="x", color="#e5e7eb", linewidth=0.8)
+    return figure
+
+
+def plot_costs(costs: Mapping[str, Mapping[str, Cost]], column: str, title: str) -> Figure:
+    """Bars of one cost per subset and recognizer, in the manner of the paper's cost figures."""
+    names = list(next(iter(costs.values())))
+    figure = new_figure(max(0.8 * len(names) + 1.6, 4.5), 3.4)
+    axes = figure.subplots()
+    width = 0.8 / len(costs)
+    for index, (recognizer, rows) in enumerate(costs.items()):
+        values = [getattr(rows[name], column) for name in names]
+        places = np.arange(len(names)) + (index - (len(costs) - 1) / 2) * width
+        color = ("#6b7280", "#1d4ed8")[index % 2]
+        bars = axes.bar(places, values, width * 0.92, color=color, label=recognizer)
+        axes.bar_label(bars, fmt="%.3g", fontsize=6.5, padding=1)
+    axes.set_xticks(np.arange(len(names)), [name.replace("+", "\n+") for name in names], fontsize=8)
+    axes.set_ylabel(title)
+    axes.legend(frameon=False, fontsize=8)
+    tidy(axes)
     return figure
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from .profile import Cost
+
 TITLES = {
     "teacher": "teacher", "baseline": "Baseline", "baseline_dropout": "Baseline w/ δ", "karmma": "KARMMA student",
     "specialists": "specialist per subset", "early_fusion": "early fusion, zeros", "late_fusion": "late fusion",
@@ -29,6 +31,34 @@ def with_deviation(summary: Mapping[str, float | None]) -> str:
 def as_share(summary: Mapping[str, float | None]) -> str:
     """`72 %` of a summary between 0 and 1."""
     return "–" if summary["mean"] is None else f"{100 * summary['mean']:.0f} %"
+
+
+COST_COLUMNS = {
+    "parameters": ("parameters, M", 1e-6, "{:.2f}"),
+    "gflops": ("GFLOPs", 1, "{:.4f}"),
+    "gflops_with_absent_tokens": ("with absent tokens", 1, "{:.4f}"),
+    "weights_megabytes": ("weights, MB", 1, "{:.1f}"),
+    "peak_megabytes": ("peak memory, MB", 1, "{:.1f}"),
+    "latency_ms": ("latency, ms", 1, "{:.1f}"),
+    "clips_per_second": ("clips/s", 1, "{:.2f}"),
+}
+
+
+def print_costs(costs: Mapping[str, Mapping[str, Cost]]) -> None:
+    """A table of costs per recognizer and subset; columns that were not measured are left out."""
+    rows = [cost for by_subset in costs.values() for cost in by_subset.values()]
+    columns = [name for name in COST_COLUMNS if any(getattr(cost, name) is not None for cost in rows)]
+    table = Table(title="one clip, fp32; absent modalities absent")
+    table.add_column("recognizer")
+    table.add_column("modalities present")
+    for name in columns:
+        table.add_column(COST_COLUMNS[name][0], justify="right")
+    for recognizer, by_subset in costs.items():
+        for subset, cost in by_subset.items():
+            cells = [COST_COLUMNS[name][2].format(getattr(cost, name) * COST_COLUMNS[name][1]) for name in columns]
+            table.add_row(recognizer, subset, *cells)
+        table.add_section()
+    Console().print(table)
 
 
 def headline_metric(results: Mapping[str, Any]) -> str:

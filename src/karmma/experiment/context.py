@@ -129,7 +129,10 @@ class Context:
         """A freshly initialised recognizer of some of the modalities; the seed decides its weights."""
         lightning.seed_everything(seed, verbose=False)
         config = replace(config, encoders={name: config.encoders[name] for name in names})
-        return RecognizerModel(config, {name: self.modalities[name].spec for name in names}, self.manifest.labels.sizes)
+        model = RecognizerModel(config, {name: self.modalities[name].spec for name in names}, self.manifest.labels.sizes)
+        for name in names:
+            model.encoder(name).load_start()
+        return model
 
     def loader(self, store: ClipStore, config: TrainingConfig, seed: int, **options: Any) -> Callable[[int], EpochLoader]:
         def make(epoch: int) -> EpochLoader:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from ..config import plain
+from ..config import TrainingConfig, plain
 from ..data.clips import ClipStore
 from ..data.missing import Complete
 from ..data.tokens import TokenStore
@@ -20,7 +20,8 @@ from ..models.unimodal import UnimodalClassifier, load_extractor, save_extractor
 from ..progress import Progress
 from ..training.fit import fit, training_device
 from ..training.tasks import SupervisedTask
-from .context import TEACHER, Context
+from ..types import KarmmaError
+from .context import STUDENT, TEACHER, Context
 
 
 def extractor_path(context: Context, role: str, name: str) -> Path:
@@ -38,15 +39,43 @@ def with_extractors(context: Context, role: str, model: RecognizerModel) -> Reco
     return model
 
 
-def pretrain(context: Context, role: str, name: str, store: ClipStore) -> None:
-    """Stage 1: one modality's extractor of teacher or student, trained with pooled linear heads on the source split."""
+def prepare_extractors(context: Context, stores: Mapping[str, ClipStore]) -> None:
+    """Stage 1 for teacher and student. A student without pre-training starts from its own first weights."""
+    for role in (TEACHER, STUDENT):
+        part = context.part(role)
+        for name in context.names:
+            if part.pretraining is not None:
+                pretrain(context, role, name, part.pretraining, stores[part.pretraining_split])
+            elif role == TEACHER:
+                keep_published(context, name)
+
+
+def keep_published(context: Context, name: str) -> None:
+    """The teacher's extractor as published: a recipe without pre-training must name weights for it."""
+    encoder_config = context.recipe.teacher.recognizer.encoders[name]
+    if encoder_config.weights is None:
+        raise KarmmaError(f"teacher.pretraining is null and teacher.recognizer.encoders.{name}.weights names no file")
+
+    def work(progress: Progress) -> None:
+        save_extractor(extractor_path(context, TEACHER, name), started_extractor(context, TEACHER, name))
+
+    context.book.run(f"extractor.teacher.{name}", {"encoder": plain(encoder_config)}, work)
+
+
+def started_extractor(context: Context, role: str, name: str) -> Encoder:
+    """A new extractor with the published weights that the recipe names, if it does."""
+    encoder = new_extractor(context, role, name)
+    encoder.load_start()
+    return encoder
+
+
+def pretrain(context: Context, role: str, name: str, config: TrainingConfig, store: ClipStore) -> None:
+    """One modality's extractor of teacher or student, trained with pooled linear heads on the source split."""
     part = context.part(role)
-    config = part.pretraining
-    assert config is not None
 
     def work(progress: Progress) -> None:
         lightning.seed_everything(0, verbose=False)
-        model = UnimodalClassifier(name, new_extractor(context, role, name), context.manifest.labels.sizes)
+        model = UnimodalClassifier(name, started_extractor(context, role, name), context.manifest.labels.sizes)
         task = SupervisedTask(model, config, Complete(), context.loader(store, config, 0))
         training = context.directory / "extractors" / role / name
         fit(task, training, progress)

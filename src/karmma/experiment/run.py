@@ -9,8 +9,8 @@ from ..config import Recipe, plain
 from ..evaluation.report import write_report
 from ..files import write_json
 from .arms import train_method, train_teacher
-from .context import STUDENT, TEACHER, Context
-from .pretraining import cache_tokens, pretrain
+from .context import TEACHER, Context
+from .pretraining import cache_tokens, prepare_extractors
 from .results import collect_results
 from .testing import evaluate_method, measure_unimodal
 
@@ -22,10 +22,7 @@ def run(recipe: Recipe, directory: Path) -> dict[str, Any]:
     context = Context(recipe, directory)
     context.make_data()
     stores = {split: context.read_clips(split) for split in context.splits}
-    for role in (TEACHER, STUDENT):
-        part = context.part(role)
-        for name in context.names if part.pretraining is not None else ():
-            pretrain(context, role, name, stores[part.pretraining_split])
+    prepare_extractors(context, stores)
     tokens = cache_tokens(context, stores["train"])
     for seed in recipe.seeds:
         train_teacher(context, seed, stores["train"], tokens)

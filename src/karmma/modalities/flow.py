@@ -28,10 +28,13 @@ class Flow:
     step_seconds: float = 1 / 15
     bound_pixels: float = 10.0
     preset: Preset = "fast"
+    with_speed: bool = False  # a third channel with the length of the motion, for networks that take three
 
     @property
     def spec(self) -> ModalitySpec:
-        return ModalitySpec("flow", (self.frames, self.height, self.width, 2), "frames height width xy")
+        return ModalitySpec(
+            "flow", (self.frames, self.height, self.width, 3 if self.with_speed else 2), "frames height width xy"
+        )
 
     def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.int8] | None:
         height, width = round(self.height * (1 + self.margin)), round(self.width * (1 + self.margin))
@@ -54,4 +57,4 @@ class Flow:
             sign = 1 - 2 * augmentation.mirrored.float()
             floats = floats * torch.stack([sign, torch.ones_like(sign)], -1).view(-1, 1, 1, 1, 2)
             floats = floats * augmentation.uniform((len(floats), 1, 1, 1, 1), 0.8, 1.25)
-        return floats
+        return torch.cat([floats, floats.norm(dim=-1, keepdim=True)], -1) if self.with_speed else floats

@@ -18,7 +18,7 @@ from .sequence import SequenceEncoder
 from .skeleton import SkeletonEncoder
 from .spectrogram import SpectrogramEncoder
 from .spectrogram_transformer import SpectrogramTransformerEncoder
-from .video_swin import VideoSwinEncoder
+from .video_swin import SpectrogramSwinEncoder, VideoSwinEncoder
 from .views import ViewsEncoder
 
 ENCODERS: dict[str, Callable[[ModalitySpec, EncoderConfig], Encoder]] = {
@@ -31,6 +31,7 @@ ENCODERS: dict[str, Callable[[ModalitySpec, EncoderConfig], Encoder]] = {
     "spectrogram_transformer": SpectrogramTransformerEncoder,
     "views": ViewsEncoder,
     "video_swin": VideoSwinEncoder,
+    "spectrogram_swin": SpectrogramSwinEncoder,
 }
 
 

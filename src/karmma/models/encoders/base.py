@@ -10,3 +10,6 @@ class Encoder(nn.Module):
 
     tokens: int
     width: int
+
+    def load_start(self) -> None:
+        """Fill in published weights that the configuration names; called once before training, never when loading."""

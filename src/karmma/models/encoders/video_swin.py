@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...config import EncoderConfig
-from ...types import ModalitySpec
+from ...types import KarmmaError, ModalitySpec
+from ..pretrained import load_published
 from .base import Encoder
 
 Size = tuple[int, int, int]  # frames, height, width
@@ -214,13 +216,51 @@ class VideoSwinEncoder(Encoder):
 
     def __init__(self, spec: ModalitySpec, config: EncoderConfig) -> None:
         super().__init__()
-        frames, height, width, channels = spec.input_shape
+        frames, height, width, channels = self.clip_shape(spec)
+        if config.variant not in SIZES:
+            raise KarmmaError(
+                f"encoder video_swin for {spec.name}: variant {config.variant!r} is none of {', '.join(SIZES)}"
+            )
         self.network = VideoSwin(SIZES[config.variant], channels)
+        self.weights = config.weights
         places = -(-frames // PATCH[0]) * -(-height // 32) * -(-width // 32)
         self.tokens, self.width = config.tokens or places, self.network.width
 
+    def load_start(self) -> None:
+        """Put the published weights in, where the recipe names a file."""
+        if self.weights is not None:
+            load_published(self.network, Path(self.weights))
+
+    def clip_shape(self, spec: ModalitySpec) -> tuple[int, int, int, int]:
+        """Frames, height, width and channels of what the network sees."""
+        frames, height, width, channels = spec.input_shape
+        return frames, height, width, channels
+
     def forward(self, clips: Tensor) -> Tensor:
-        tokens = self.network(clips.permute(0, 4, 1, 2, 3)).flatten(1, 3)
+        return self.pooled(clips.permute(0, 4, 1, 2, 3))
+
+    def pooled(self, clips: Tensor) -> Tensor:
+        """Tokens of `(batch, channels, T, H, W)`."""
+        tokens = self.network(clips).flatten(1, 3)
         if tokens.shape[1] == self.tokens:
             return tokens
         return functional.adaptive_avg_pool1d(tokens.transpose(1, 2), self.tokens).transpose(1, 2)
+
+
+class SpectrogramSwinEncoder(VideoSwinEncoder):
+    """Video Swin on sound: a log-mel picture `(batch, bands, frames)` as a film of 32 windows that move along time.
+
+    The paper's teacher sees 3 × 32 × 224 × 224 for audio, too; how sound becomes that is open (not from the paper).
+    """
+
+    FRAMES, SIDE, SHARE = 32, 224, 0.5
+
+    def clip_shape(self, spec: ModalitySpec) -> tuple[int, int, int, int]:
+        return self.FRAMES, self.SIDE, self.SIDE, 3
+
+    def forward(self, clips: Tensor) -> Tensor:
+        length = max(round(clips.shape[2] * self.SHARE), 1)
+        firsts = torch.linspace(0, clips.shape[2] - length, self.FRAMES).round().long().tolist()
+        film = torch.stack([clips[:, :, first : first + length] for first in firsts], 1)
+        film = functional.interpolate(film, (self.SIDE, self.SIDE), mode="bilinear", align_corners=False)
+        return self.pooled(film.unsqueeze(1).expand(-1, 3, -1, -1, -1))

@@ -1,0 +1,63 @@
+"""Published weights into our extractors: strict, with an explicit list of what may be left over."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..types import KarmmaError
+
+LEFT_OVER = ("head.weight", "head.bias")  # classifiers of what a network was pre-trained on
+FIRST_LAYER = "patch_embed.proj.weight"
+
+
+def load_published(network: nn.Module, path: Path) -> None:
+    """Fill a network from a file of published weights; a classifier head in the file is dropped, nothing else.
+
+    A first layer of three channels is averaged where the network has another number. Raises KarmmaError naming the first
+    weight that is missing, unknown or of another shape, and how to place the file where there is none.
+    """
+    weights = {name: value for name, value in read_weights(path).items() if name not in LEFT_OVER}
+    expected = network.state_dict()
+    if FIRST_LAYER in weights and FIRST_LAYER in expected:
+        weights[FIRST_LAYER] = fit_channels(weights[FIRST_LAYER], expected[FIRST_LAYER].shape[1])
+    for name in expected:
+        if name not in weights:
+            raise KarmmaError(
+                f"{path}: no weight {name!r}; it holds {len(weights)} others, e.g. {next(iter(weights), 'none')!r}"
+            )
+    for name, value in weights.items():
+        if name not in expected:
+            raise KarmmaError(f"{path}: weight {name!r} has no place in this network")
+        if value.shape != expected[name].shape:
+            raise KarmmaError(f"{path}: {name} has shape {tuple(value.shape)}, expected {tuple(expected[name].shape)}")
+    network.load_state_dict(weights)
+
+
+def read_weights(path: Path) -> Mapping[str, Tensor]:
+    """Tensors by name of a .safetensors, .pth or .pt file; pickles are read as plain tensors only."""
+    if not path.is_file():
+        raise KarmmaError(f"weights not found: {path}; download them where there is a network and place the file there")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(str(path))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise KarmmaError(f"{path}: cannot be read as plain weights: {' '.join(str(error).split())[:200]}") from error
+    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise KarmmaError(f"{path}: holds no table of tensors")
+    return content
+
+
+def fit_channels(weight: Tensor, channels: int) -> Tensor:
+    """A first layer `(out, in, …)` for another number of input channels: their mean, keeping the sum."""
+    if weight.shape[1] == channels:
+        return weight
+    return weight.mean(1, keepdim=True).repeat(1, channels, *[1] * (weight.ndim - 2)) * (weight.shape[1] / channels)
