@@ -154,6 +154,7 @@ class Recipe:
     methods: dict[str, MethodConfig]
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seeds: tuple[int, ...] = (0,)
+    train_teacher: bool = True  # false where no method is taught by it and it need not be compared with
 
     def __post_init__(self) -> None:
         for whose, model in (("teacher", self.teacher.recognizer), ("student", self.student.recognizer)):
@@ -164,6 +165,8 @@ class Recipe:
             raise ValueError("seeds is empty")
         specialists: list[str] = []
         for name, method in self.methods.items():
+            if "teacher" in taught_by(method) and not self.train_teacher:
+                raise ValueError(f"methods.{name} is taught by the teacher, but train_teacher is false")
             for key, other in method_references(method):
                 if other not in specialists:
                     known = ", ".join(specialists) or "none"
@@ -174,21 +177,30 @@ class Recipe:
                 specialists.append(name)
 
     def only(self, names: Sequence[str]) -> Recipe:
-        """This recipe with the named methods and those that they build on. Raises KarmmaError for an unknown one."""
-        wanted, open_names = set[str](), list(names)
+        """This recipe with the named methods (or `teacher`) and those that they build on, the teacher only where one does.
+
+        Raises KarmmaError for an unknown name.
+        """
+        wanted, open_names = set[str](), [name for name in names if name != "teacher"]
         while open_names:
             name = open_names.pop()
             if name not in self.methods:
-                raise KarmmaError(f"unknown method {name!r}; the recipe has: {', '.join(self.methods)}")
+                raise KarmmaError(f"unknown method {name!r}; the recipe has: teacher, {', '.join(self.methods)}")
             wanted.add(name)
             open_names += [other for _, other in method_references(self.methods[name]) if other not in wanted]
-        return replace(self, methods={name: method for name, method in self.methods.items() if name in wanted})
+        methods = {name: method for name, method in self.methods.items() if name in wanted}
+        taught = "teacher" in names or any("teacher" in taught_by(method) for method in methods.values())
+        return replace(self, methods=methods, train_teacher=taught)
+
+
+def taught_by(method: MethodConfig) -> tuple[str, ...]:
+    """Names of a method's teachers."""
+    return method.distillation.teachers if method.distillation else ()
 
 
 def method_references(method: MethodConfig) -> list[tuple[str, str]]:
     """Pairs (key, method with specialists) that a method builds on."""
-    teachers = method.distillation.teachers if method.distillation else ()
-    references = [("distillation.teachers", name) for name in teachers if name != "teacher"]
+    references = [("distillation.teachers", name) for name in taught_by(method) if name != "teacher"]
     references += [("late_fusion_of", method.late_fusion_of)] if method.late_fusion_of else []
     return references + ([("extractors_from", method.extractors_from)] if method.extractors_from else [])
 

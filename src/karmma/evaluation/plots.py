@@ -102,7 +102,7 @@ def plot_costs(costs: Mapping[str, Mapping[str, Cost]], column: str, title: str)
         places = np.arange(len(names)) + (index - (len(costs) - 1) / 2) * width
         color = ("#6b7280", "#1d4ed8")[index % 2]
         bars = axes.bar(places, values, width * 0.92, color=color, label=recognizer)
-        axes.bar_label(bars, fmt="%.3g", fontsize=6.5, padding=1)
+        axes.bar_label(bars, fmt=lambda value: f"{value:.0f}" if value >= 100 else f"{value:.3g}", fontsize=6.5, padding=1)
     axes.set_xticks(np.arange(len(names)), [name.replace("+", "\n+") for name in names], fontsize=8)
     axes.set_ylabel(title)
     axes.legend(frameon=False, fontsize=8)

@@ -19,7 +19,7 @@ from ..types import subset_name, subsets_of
 from .evaluate import SubsetLogits
 from .metrics import confusion
 from .plots import data_uri, image_uri, plot_confusion, plot_spectrogram, plot_subsets, plot_sweep, plot_unimodal, save_png
-from .tables import as_share, headline_metric, title_of, with_deviation
+from .tables import as_share, headline_metric, subsets_of_results, title_of, with_deviation
 
 STUDENT = "karmma"
 
@@ -31,8 +31,7 @@ def write_report(directory: Path, results: Mapping[str, Any], store: ClipStore, 
     figures = {
         "sweep": plot_sweep(results, metric),
         "subsets": plot_subsets(results, metric),
-        "unimodal": plot_unimodal(results),
-    }
+    } | ({"unimodal": plot_unimodal(results)} if results["unimodal"] else {})
     for name, figure in figures.items():
         save_png(figure, directory / "plots" / f"{name}.png")
     shown = STUDENT if STUDENT in results["methods"] else list(results["methods"])[-1]
@@ -40,7 +39,9 @@ def write_report(directory: Path, results: Mapping[str, Any], store: ClipStore, 
     context = {
         "results": results,
         "metric": metric,
-        "metrics": list(next(iter(results["methods"]["teacher"]["subsets"].values()))),
+        "metrics": list(next(iter(subsets_of_results(results).values()))),
+        "subsets": list(subsets_of_results(results)),
+        "costs": {title_of(name): results["methods"][name]["gflops_by_subset"] for name in cost_columns(results, shown)},
         "title_of": title_of,
         "with_deviation": with_deviation,
         "as_share": as_share,
@@ -54,6 +55,11 @@ def write_report(directory: Path, results: Mapping[str, Any], store: ClipStore, 
     template = files("karmma.evaluation").joinpath("report.html").read_text()
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(template).render(context)
     write_text(directory / "report.html", page)
+
+
+def cost_columns(results: Mapping[str, Any], shown: str) -> list[str]:
+    """The teacher, where there is one, and the student that is shown."""
+    return [name for name in results["methods"] if name in ("teacher", shown)]
 
 
 def headline(results: Mapping[str, Any], metric: str) -> list[dict[str, Any]]:

@@ -61,9 +61,14 @@ def print_costs(costs: Mapping[str, Mapping[str, Cost]]) -> None:
     Console().print(table)
 
 
+def subsets_of_results(results: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Accuracies by subset of the first method: all methods have the same subsets and metrics."""
+    return next(iter(results["methods"].values()))["subsets"]
+
+
 def headline_metric(results: Mapping[str, Any]) -> str:
     """Action accuracy where there is one, else that of the first head."""
-    metrics = next(iter(results["methods"]["teacher"]["subsets"].values()))
+    metrics = next(iter(subsets_of_results(results).values()))
     return "action_top1" if "action_top1" in metrics else next(iter(metrics))
 
 
@@ -76,7 +81,7 @@ def print_results(results: Mapping[str, Any], directory: Path) -> None:
     table.add_column("modalities present")
     for name in methods:
         table.add_column(title_of(name), justify="right")
-    for subset in methods["teacher"]["subsets"]:
+    for subset in subsets_of_results(results):
         table.add_row(subset, *[with_deviation(method["subsets"][subset][metric]) for method in methods.values()])
     table.add_section()
     table.add_row("mean over subsets", *[with_deviation(method["mean_over_subsets"][metric]) for method in methods.values()])

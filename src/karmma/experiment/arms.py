@@ -34,7 +34,7 @@ def train_teacher(context: Context, seed: int, store: ClipStore, tokens: TokenSt
     context.book.run(f"seed{seed}.teacher", teacher_settings(context), work)
 
 
-def train_method(context: Context, name: str, seed: int, store: ClipStore, tokens: TokenStore) -> None:
+def train_method(context: Context, name: str, seed: int, store: ClipStore, tokens: TokenStore | None) -> None:
     """Whatever has to be trained for a method of the recipe."""
     method = context.recipe.methods[name]
     if method.specialists:
@@ -57,7 +57,7 @@ def new_student(context: Context, method: MethodConfig, names: tuple[str, ...], 
     return model
 
 
-def train_student(context: Context, name: str, seed: int, store: ClipStore, tokens: TokenStore) -> None:
+def train_student(context: Context, name: str, seed: int, store: ClipStore, tokens: TokenStore | None) -> None:
     """One checkpoint for all subsets: Baseline, Baseline w/ δ, KARMMA and its variants."""
     method, student = context.recipe.methods[name], context.recipe.student
 

@@ -69,9 +69,19 @@ class Context:
         return self.recipe.teacher if role == TEACHER else self.recipe.student
 
     @property
+    def roles(self) -> tuple[str, ...]:
+        """Whose extractors are prepared."""
+        return (TEACHER, STUDENT) if self.recipe.train_teacher else (STUDENT,)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Everything that is evaluated: the teacher, where it is trained, and the methods."""
+        return ((TEACHER,) if self.recipe.train_teacher else ()) + tuple(self.recipe.methods)
+
+    @property
     def splits(self) -> list[str]:
         """Every split that some stage reads."""
-        pretraining = [self.part(role).pretraining_split for role in (TEACHER, STUDENT) if self.part(role).pretraining]
+        pretraining = [self.part(role).pretraining_split for role in self.roles if self.part(role).pretraining]
         return list(dict.fromkeys([*pretraining, "train", self.recipe.evaluation.split]))
 
     def seed_directory(self, seed: int, method: str) -> Path:

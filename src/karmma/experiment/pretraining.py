@@ -21,7 +21,7 @@ from ..progress import Progress
 from ..training.fit import fit, training_device
 from ..training.tasks import SupervisedTask
 from ..types import KarmmaError
-from .context import STUDENT, TEACHER, Context
+from .context import TEACHER, Context
 
 
 def extractor_path(context: Context, role: str, name: str) -> Path:
@@ -41,7 +41,7 @@ def with_extractors(context: Context, role: str, model: RecognizerModel) -> Reco
 
 def prepare_extractors(context: Context, stores: Mapping[str, ClipStore]) -> None:
     """Stage 1 for teacher and student. A student without pre-training starts from its own first weights."""
-    for role in (TEACHER, STUDENT):
+    for role in context.roles:
         part = context.part(role)
         for name in context.names:
             if part.pretraining is not None:

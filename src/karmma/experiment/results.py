@@ -41,7 +41,7 @@ def collect_results(context: Context, stores: Mapping[str, ClipStore]) -> dict[s
     recipe, manifest, directory = context.recipe, context.manifest, context.directory
     unimodal = {
         name: json.loads((directory / "unimodal" / name / "evaluation.json").read_text())["subsets"][name]
-        for name in recipe.modalities
+        for name in (recipe.modalities if recipe.train_teacher else ())
     }
     return {
         "schema_version": SCHEMA_VERSION,
@@ -51,7 +51,7 @@ def collect_results(context: Context, stores: Mapping[str, ClipStore]) -> dict[s
         "samples": {name: len(segments) for name, segments in manifest.splits.items()},
         "available": {split: count_available(store) for split, store in stores.items()},
         "unreadable": {split: len(store.failures()) for split, store in stores.items()},
-        "methods": {name: method_results(context, name) for name in (TEACHER, *recipe.methods)},
+        "methods": {name: method_results(context, name) for name in context.arms},
         "unimodal": unimodal,
         "chance": majority(manifest.splits["train"], manifest.split(recipe.evaluation.split)),
         "seeds": list(recipe.seeds),

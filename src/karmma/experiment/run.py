@@ -9,7 +9,7 @@ from ..config import Recipe, plain
 from ..evaluation.report import write_report
 from ..files import write_json
 from .arms import train_method, train_teacher
-from .context import TEACHER, Context
+from .context import Context
 from .pretraining import cache_tokens, prepare_extractors
 from .results import collect_results
 from .testing import evaluate_method, measure_unimodal
@@ -23,15 +23,17 @@ def run(recipe: Recipe, directory: Path) -> dict[str, Any]:
     context.make_data()
     stores = {split: context.read_clips(split) for split in context.splits}
     prepare_extractors(context, stores)
-    tokens = cache_tokens(context, stores["train"])
+    tokens = cache_tokens(context, stores["train"]) if recipe.train_teacher else None
     for seed in recipe.seeds:
-        train_teacher(context, seed, stores["train"], tokens)
+        if tokens is not None:
+            train_teacher(context, seed, stores["train"], tokens)
         for name in recipe.methods:
             train_method(context, name, seed, stores["train"], tokens)
-    measure_unimodal(context, stores, tokens)
+    if tokens is not None:
+        measure_unimodal(context, stores, tokens)
     tested = stores[recipe.evaluation.split]
     for seed in recipe.seeds:
-        for name in (TEACHER, *recipe.methods):
+        for name in context.arms:
             evaluate_method(context, name, seed, tested)
     results = collect_results(context, stores)
     write_json(directory / "results.json", results)
