@@ -1,6 +1,6 @@
 """Ablation on UTD-MHAD: every switch of the method against the default, on folds over the training subjects.
 
-python benchmarks/ablation_utd.py UTD_ROOT WORK_DIR [KEY=VALUE ...]
+python benchmarks/ablation_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--switches-only] [KEY=VALUE ...]
 
 Each fold leaves one training subject out; the official test subjects are never read. For every switch the difference to
 the default in mean top-1 over the seven subsets, with a 95 % interval of a paired bootstrap over trials. Depth is
@@ -9,10 +9,11 @@ much smaller and training shorter than in recipes/utd_mhad.yaml (SMALL), to keep
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
-import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,7 +26,7 @@ from matplotlib.figure import Figure
 from recording import RESULTS, write_result
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "utd_mhad.yaml"
-FOLDS, SEEDS = (1, 3, 5, 7), (0, 1, 2)
+SEEDS = (0, 1, 2)
 SMALL = (
     "modalities.depth.size=32", "modalities.depth.frames=8",
     *(f"{role}.recognizer.encoders.{name}.width={width}" for role, name, width in (
@@ -96,15 +97,15 @@ def recipe_of(root: Path, fold: int, overrides: list[str], names: list[str] | No
     return recipe if names is None else recipe.only(names)
 
 
-def run_fold(job: tuple[Path, Path, int, list[str]]) -> int:
+def run_fold(job: tuple[Path, Path, int, list[str], bool]) -> int:
     """Everything of one fold, one thread."""
     from karmma.experiment.run import run
 
     torch.set_num_threads(1)
-    root, work, fold, overrides = job
+    root, work, fold, overrides, switches_only = job
     main = work / f"fold{fold}"
     run(recipe_of(root, fold, overrides, None), main)
-    for name, (changes, methods, shared) in RECIPES.items():
+    for name, (changes, methods, shared) in ({} if switches_only else RECIPES).items():
         directory = main / "recipes" / name.replace(" ", "_")
         share_stages(main, directory, shared)
         run(recipe_of(root, fold, [*overrides, *changes], methods), directory)
@@ -134,9 +135,9 @@ def correctness(directory: Path, name: str) -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
-def over_folds(work: Path, name: str, inside: str = "") -> dict[str, np.ndarray[Any, Any]]:
-    folds = [correctness(work / f"fold{fold}" / inside, name) for fold in FOLDS]
-    return {subset: np.concatenate([fold[subset] for fold in folds]) for subset in folds[0]}
+def over_folds(work: Path, folds: Sequence[int], name: str, inside: str = "") -> dict[str, np.ndarray[Any, Any]]:
+    rows = [correctness(work / f"fold{fold}" / inside, name) for fold in folds]
+    return {subset: np.concatenate([row[subset] for row in rows]) for subset in rows[0]}
 
 
 def compare(values: dict[str, np.ndarray[Any, Any]], reference: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
@@ -174,23 +175,31 @@ def draw(effects: dict[str, dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    root, work, overrides = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve(), sys.argv[3:]
-    jobs = [(root, work, fold, overrides) for fold in FOLDS]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--folds", default="1,3,5,7")
+    parser.add_argument("--switches-only", action="store_true", help="leave out what changes more than a method")
+    parser.add_argument("overrides", nargs="*")
+    options = parser.parse_args()
+    root, work, overrides = options.root.resolve(), options.work.resolve(), options.overrides
+    folds = [int(fold) for fold in options.folds.split(",")]
+    jobs = [(root, work, fold, overrides, options.switches_only) for fold in folds]
     with ProcessPoolExecutor(min(os.cpu_count() or 1, len(jobs)), mp_context=get_context("spawn")) as pool:
         for fold in pool.map(run_fold, jobs):
             print(f"fold {fold} done", flush=True)
-    arms = ["teacher", *recipe_of(root, FOLDS[0], overrides, None).methods]
-    values = {name: over_folds(work, name) for name in arms}
+    arms = ["teacher", *recipe_of(root, folds[0], overrides, None).methods]
+    values = {name: over_folds(work, folds, name) for name in arms}
     effects = {
         name: {"against": REFERENCE, **compare(values[name], values[REFERENCE])} for name in arms if name != REFERENCE
     }
-    for name, (_, methods, _) in RECIPES.items():
+    for name, (_, methods, _) in ({} if options.switches_only else RECIPES).items():
         for method in methods:
             title = name if len(methods) == 1 else f"{name}, {method}"
-            values[title] = over_folds(work, method, f"recipes/{name.replace(' ', '_')}")
+            values[title] = over_folds(work, folds, method, f"recipes/{name.replace(' ', '_')}")
             effects[title] = {"against": method, **compare(values[title], values[method])}
     result = {
-        "folds": FOLDS, "seeds": SEEDS, "overrides": [*SMALL, *overrides], "trials": len(values[REFERENCE]["imu"]),
+        "folds": folds, "seeds": SEEDS, "overrides": [*SMALL, *overrides], "trials": len(values[REFERENCE]["imu"]),
         "top1": {name: summarise(rows) for name, rows in values.items()}, "effects": effects,
     }  # fmt: skip
     write_result("ablation_utd", result)
