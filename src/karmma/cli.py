@@ -93,17 +93,21 @@ def evaluate(
     split: Annotated[str, typer.Option(help="which split")] = "test",
     cache: Annotated[Path | None, typer.Option(help="directory for decoded clips; default: a temporary one")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+    protocol: Annotated[str, typer.Option(help="subsets (P1), sweep (P2), all (both), or observation (P3)")] = "all",
+    missing: Annotated[str | None, typer.Option(help="P3: what samples lose, e.g. audio or rgb+flow")] = None,
+    mask: Annotated[Path | None, typer.Option(help="P3: a published mask CSV in place of --missing")] = None,
     overrides: Annotated[list[str] | None, typer.Argument(help="settings of the data set as key=value")] = None,
 ) -> None:
-    """Test CHECKPOINT on a data set under every subset of its modalities (P1) and random dropout (P2)."""
+    """Test CHECKPOINT on a data set with modalities missing."""
     from .config import apply_override
     from .evaluation.tables import print_evaluation
-    from .experiment.evaluation import evaluate_checkpoint
+    from .experiment.evaluation import Protocol, evaluate_checkpoint
 
     settings: dict[str, object] = {}
     for override in overrides or []:
         apply_override(settings, override)
-    result = evaluate_checkpoint(checkpoint, root, dataset, split, cache, settings)
+    chosen = Protocol(protocol, tuple(missing.split("+")) if missing else (), mask)
+    result = evaluate_checkpoint(checkpoint, root, dataset, split, cache, settings, chosen)
     print_evaluation(result)
     if json_path is not None:
         json_path.write_text(json.dumps(result, indent=1))

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from karmma.data.missing import Complete, IndependentDropout, Subset, UniformSubsets, training_scenario
+from karmma.data.missing import (
+    Complete,
+    IndependentDropout,
+    KeepSome,
+    ObservationLevel,
+    PublishedMask,
+    Subset,
+    UniformSubsets,
+    read_mask,
+    training_scenario,
+)  # fmt: skip
 from karmma.types import KarmmaError
 
 NAMES = ("rgb", "flow", "audio")
@@ -78,3 +89,76 @@ def test_training_scenario_follows_the_recipe() -> None:
     assert training_scenario("uniform", 0.0) == UniformSubsets()
     with pytest.raises(KarmmaError, match="0–1"):
         IndependentDropout(1.2)
+
+
+@given(rows=availability, count=st.integers(1, 4), seed=st.integers(0, 2**31))
+@settings(max_examples=60, deadline=None)
+def test_unaligned_training_keeps_as_many_as_it_says(rows, count, seed) -> None:  # type: ignore[no-untyped-def]
+    available = torch.tensor(rows)
+    kept = KeepSome(count).presence(available, NAMES, torch.Generator().manual_seed(seed))
+    assert not (kept & ~available).any()
+    assert torch.equal(kept.sum(1), available.sum(1).clamp(max=count))
+
+
+def test_observation_levels_take_exactly_their_share_and_are_nested() -> None:
+    available = torch.ones(40, 3, dtype=torch.bool)
+    levels = [
+        ObservationLevel(("audio",), share).presence(available, NAMES, torch.Generator().manual_seed(3))
+        for share in (0.0, 0.25, 0.5, 0.75, 1.0)
+    ]
+    assert [int((~level[:, 2]).sum()) for level in levels] == [0, 10, 20, 30, 40]
+    assert all(bool(level[:, :2].all()) for level in levels)
+    for less, more in pairwise(levels):
+        assert not (more & ~less).any()
+    with pytest.raises(KarmmaError, match="allowed are rgb, flow, audio"):
+        ObservationLevel(("imu",), 0.5).presence(available, NAMES, torch.Generator())
+    with pytest.raises(KarmmaError, match="must lie in 0–1"):
+        ObservationLevel(("audio",), 1.5)
+
+
+def test_a_published_mask_speaks_of_samples_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "mask.csv"
+    path.write_text(
+        "video_id,duration_sec,sample_clip,has_audio,has_video,view_id\na,1,0,True,False,0\nb,1,0,False,True,0\n"
+    )
+    mask = read_mask(path, ["b", "a"], NAMES)
+    assert mask.keep.tolist() == [[True, True, False], [False, False, True]]
+    assert mask.presence(torch.tensor([[True, False, True], [True, True, True]]), NAMES, torch.Generator()).tolist() == [
+        [True, False, False], [False, False, True],
+    ]  # fmt: skip
+    with pytest.raises(KarmmaError, match=r"mask.csv: no row for 'c' \(1 of 2 samples\)"):
+        read_mask(path, ["a", "c"], NAMES)
+    with pytest.raises(KarmmaError, match="mask for"):
+        mask.presence(torch.ones(3, 3, dtype=torch.bool), NAMES, torch.Generator())
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("video_id,has_audio\na,True\n", "no column 'has_video'"),
+        ("video_id,has_audio,has_video\na,yes,True\n", "line 2: has_audio 'yes' is neither True nor False"),
+    ],
+)
+def test_bad_masks_are_named(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "mask.csv").write_text(content)
+    with pytest.raises(KarmmaError, match=words):
+        read_mask(tmp_path / "mask.csv", ["a"], NAMES)
+    with pytest.raises(KarmmaError, match="mask not found"):
+        read_mask(tmp_path / "none.csv", ["a"], NAMES)
+
+
+MASKS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "epic100" / "missing_masks"
+
+
+@pytest.mark.skipif(not MASKS.is_dir(), reason="the published masks do not lie beside this checkout")
+def test_the_published_masks_of_half_and_all() -> None:
+    import csv
+
+    for name, column in (("video", 0), ("audio", 2)):
+        for share in ("0.5", "1.0"):
+            path = MASKS / f"EPIC_test_clips_singleview_{share}_{name}.csv"
+            with path.open() as file:
+                samples = [row["video_id"] for row in csv.DictReader(file)]
+            mask: PublishedMask = read_mask(path, samples, NAMES)
+            assert float((~mask.keep[:, column]).float().mean()) == pytest.approx(float(share), abs=0.01)
+            assert bool(mask.keep[:, 2 - column].all())

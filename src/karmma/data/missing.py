@@ -6,8 +6,10 @@ Nothing else in the project decides presence.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
@@ -87,6 +89,74 @@ class KeepSome:
         chance = torch.rand(available.shape, generator=generator).masked_fill(~available, -1)
         rank = chance.argsort(1, descending=True).argsort(1)
         return available & (rank < self.count)
+
+
+@dataclass(frozen=True)
+class ObservationLevel:
+    """A share of the samples loses the named modalities, the rest is complete (protocol P3).
+
+    With equal seeds a higher share takes from the same samples and more: masks are nested. A sample that has nothing else
+    keeps nothing.
+    """
+
+    missing: tuple[str, ...]
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise KarmmaError(f"share of samples must lie in 0–1, not {self.share}")
+
+    def presence(self, available: Tensor, modalities: Sequence[str], generator: torch.Generator) -> Tensor:
+        unknown = [name for name in self.missing if name not in modalities]
+        if unknown or not self.missing:
+            raise KarmmaError(f"modalities to take away {self.missing}: allowed are {', '.join(modalities)}")
+        order = torch.randperm(len(available), generator=generator)
+        hit = torch.zeros(len(available), dtype=torch.bool)
+        hit[order[: round(self.share * len(available))]] = True
+        return available & ~(hit[:, None] & torch.tensor([name in self.missing for name in modalities]))
+
+
+@dataclass(frozen=True)
+class PublishedMask:
+    """Presence as a published CSV says, one row per sample, in the order of the evaluated samples."""
+
+    keep: Tensor
+
+    def presence(self, available: Tensor, modalities: Sequence[str], generator: torch.Generator) -> Tensor:
+        if self.keep.shape != available.shape:
+            raise KarmmaError(
+                f"mask for {tuple(self.keep.shape)} samples and modalities, evaluated are {tuple(available.shape)}"
+            )
+        return available & self.keep
+
+
+MASK_COLUMNS = {"has_video": ("rgb", "flow", "detections", "depth"), "has_audio": ("audio",)}
+
+
+def read_mask(path: Path, samples: Sequence[str], modalities: Sequence[str]) -> PublishedMask:
+    """A mask CSV of the MiDl project (columns video_id, has_video, has_audio) for samples by name.
+
+    `has_video` covers what is seen by the camera. Raises KarmmaError for a missing file, column, sample or a bad cell.
+    """
+    if not path.is_file():
+        raise KarmmaError(f"mask not found: {path}")
+    rows: dict[str, list[bool]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        for column in ("video_id", *MASK_COLUMNS):
+            if column not in (reader.fieldnames or []):
+                raise KarmmaError(f"{path}: no column {column!r}; found: {', '.join(reader.fieldnames or []) or 'nothing'}")
+        for row in reader:
+            flags: dict[str, bool] = {}
+            for column, names in MASK_COLUMNS.items():
+                if row[column] not in ("True", "False"):
+                    raise KarmmaError(f"{path}: line {reader.line_num}: {column} {row[column]!r} is neither True nor False")
+                flags |= dict.fromkeys(names, row[column] == "True")
+            rows[row["video_id"]] = [flags.get(name, True) for name in modalities]
+    lacking = [name for name in samples if name not in rows]
+    if lacking:
+        raise KarmmaError(f"{path}: no row for {lacking[0]!r} ({len(lacking)} of {len(samples)} samples)")
+    return PublishedMask(torch.tensor([rows[name] for name in samples]))
 
 
 def training_scenario(rule: Literal["independent", "uniform"], rate: float) -> Scenario:

@@ -94,12 +94,16 @@ def print_results(results: Mapping[str, Any], directory: Path) -> None:
 
 
 def print_evaluation(result: Mapping[str, Any]) -> None:
-    """All metrics per subset of one checkpoint."""
-    metrics = list(next(iter(result["subsets"].values())))
-    table = Table(title=f"{result['samples']} samples, percent")
-    table.add_column("modalities present")
-    for metric in metrics:
-        table.add_column(metric.replace("_", " "), justify="right")
-    for subset, values in result["subsets"].items():
-        table.add_row(subset, *["–" if values[metric] is None else f"{values[metric]:.1f}" for metric in metrics])
-    Console(width=None if Console().is_terminal else 120).print(table)
+    """All metrics per row of the protocols that were measured: subsets, dropout rates, shares of incomplete samples."""
+    titles = {"subsets": "modalities present", "sweep": "dropout rate", "observation": "share of samples incomplete"}
+    for protocol, title in titles.items():
+        if protocol not in result:
+            continue
+        metrics = list(next(iter(result[protocol].values())))
+        table = Table(title=f"{result['samples']} samples, percent")
+        table.add_column(title)
+        for metric in metrics:
+            table.add_column(metric.replace("_", " "), justify="right")
+        for row, values in result[protocol].items():
+            table.add_row(row, *["–" if values[metric] is None else f"{values[metric]:.1f}" for metric in metrics])
+        Console(width=None if Console().is_terminal else 120).print(table)
