@@ -24,7 +24,9 @@ def run(
     recipe: Annotated[Path, typer.Argument(help="a recipe, e.g. recipes/demo.yaml")],
     out: Annotated[Path, typer.Option(help="directory for everything the run makes; an unfinished run goes on there")],
     overrides: Overrides = None,
-    only: Annotated[str | None, typer.Option(help="only these methods and what they build on, e.g. karmma,baseline")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="only these methods and what they build on, e.g. karmma,baseline; or all")
+    ] = None,
 ) -> None:
     """Run every stage of RECIPE that is not yet done in OUT: data, pre-training, teacher, students, evaluation, report."""
     from .config import load_recipe
@@ -32,7 +34,7 @@ def run(
     from .experiment.run import run as run_recipe
 
     loaded = load_recipe(recipe, overrides)
-    print_results(run_recipe(loaded.only(only.split(",")) if only else loaded, out), out)
+    print_results(run_recipe(loaded.only(only.split(",") if only else loaded.default_methods), out), out)
 
 
 @app.command()

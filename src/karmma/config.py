@@ -95,6 +95,7 @@ class MethodConfig:
     specialists: bool = False  # one model per subset of modalities, each trained on that subset alone
     late_fusion_of: str | None = None  # no training: mean probability of the single-sensor models of such a method
     extractors_from: str | None = None  # extractors start from the single-sensor models of such a method
+    epochs: int | None = None  # in place of student.training.epochs, e.g. for specialists that only teach
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -154,6 +155,7 @@ class Recipe:
     methods: dict[str, MethodConfig]
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seeds: tuple[int, ...] = (0,)
+    default_methods: tuple[str, ...] = ()  # what runs unless --only says otherwise; empty: everything
     train_teacher: bool = True  # false where no method is taught by it and it need not be compared with
 
     def __post_init__(self) -> None:
@@ -179,13 +181,15 @@ class Recipe:
     def only(self, names: Sequence[str]) -> Recipe:
         """This recipe with the named methods (or `teacher`) and those that they build on, the teacher only where one does.
 
-        Raises KarmmaError for an unknown name.
+        `all` or no name is everything. Raises KarmmaError for an unknown name.
         """
+        if not names or "all" in names:
+            return self
         wanted, open_names = set[str](), [name for name in names if name != "teacher"]
         while open_names:
             name = open_names.pop()
             if name not in self.methods:
-                raise KarmmaError(f"unknown method {name!r}; the recipe has: teacher, {', '.join(self.methods)}")
+                raise KarmmaError(f"unknown method {name!r}; the recipe has: all, teacher, {', '.join(self.methods)}")
             wanted.add(name)
             open_names += [other for _, other in method_references(self.methods[name]) if other not in wanted]
         methods = {name: method for name, method in self.methods.items() if name in wanted}

@@ -137,7 +137,7 @@ def tiny_recipe(root: Path) -> dict[str, Any]:
         "teacher": {"recognizer": recognizer, "pretraining": training, "training": training, "pretraining_split": "train"},
         "student": {"recognizer": recognizer, "training": training},
         "methods": {
-            "specialists": {"specialists": True, "absent": "skip"},
+            "specialists": {"specialists": True, "absent": "skip", "epochs": 1},
             "late_fusion": {"late_fusion_of": "specialists"},
             "early_fusion": {"absent": "zeros", "average": "all"},
             "karmma": {
@@ -170,12 +170,13 @@ def test_every_kind_of_arm_runs_end_to_end(root: Path, tmp_path: Path) -> None:
 def test_only_runs_a_method_and_what_it_builds_on(root: Path, tmp_path: Path) -> None:
     recipe = build(Recipe, tiny_recipe(root), "tiny")
     assert list(recipe.only(["karmma"]).methods) == ["specialists", "karmma"] and recipe.only(["karmma"]).train_teacher
+    assert recipe.only(["all"]) == recipe.only([]) == recipe
     early = recipe.only(["early_fusion"])
     assert list(early.methods) == ["early_fusion"] and not early.train_teacher and recipe.only(["teacher"]).train_teacher
     results = run(early, tmp_path / "early")
     assert list(results["methods"]) == ["early_fusion"] and results["unimodal"] == {}
     assert not (tmp_path / "early" / "seed0" / "teacher").exists() and not (tmp_path / "early" / "tokens").exists()
-    with pytest.raises(KarmmaError, match="unknown method 'karma'; the recipe has: teacher, specialists"):
+    with pytest.raises(KarmmaError, match="unknown method 'karma'; the recipe has: all, teacher, specialists"):
         recipe.only(["karma"])
     tree = tiny_recipe(root)
     tree["methods"] = {"late": {"late_fusion_of": "nobody"}}

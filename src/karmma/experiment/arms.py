@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..config import DistillationConfig, MethodConfig, plain
+from ..config import DistillationConfig, MethodConfig, TrainingConfig, plain
 from ..data.clips import ClipStore
 from ..data.missing import Complete, training_scenario
 from ..data.tokens import TokenStore
@@ -57,22 +57,28 @@ def new_student(context: Context, method: MethodConfig, names: tuple[str, ...], 
     return model
 
 
+def training_of(context: Context, name: str) -> TrainingConfig:
+    """The student's training, with a method's own number of epochs."""
+    training, epochs = context.recipe.student.training, context.recipe.methods[name].epochs
+    return training if epochs is None else replace(training, epochs=epochs)
+
+
 def train_student(context: Context, name: str, seed: int, store: ClipStore, tokens: TokenStore | None) -> None:
     """One checkpoint for all subsets: Baseline, Baseline w/ δ, KARMMA and its variants."""
-    method, student = context.recipe.methods[name], context.recipe.student
+    method, training = context.recipe.methods[name], training_of(context, name)
 
     def work(progress: Progress) -> None:
         model = new_student(context, method, context.names, seed)
         scenario = training_scenario(method.subsets, method.dropout)
         task: Task
         if method.distillation is None:
-            task = SupervisedTask(model, student.training, scenario, context.loader(store, student.training, seed))
+            task = SupervisedTask(model, training, scenario, context.loader(store, training, seed))
         else:
             cached = tokens if method.distillation.teacher_input == "cached" else None
-            loader = context.loader(store, student.training, seed, tokens=cached)
+            loader = context.loader(store, training, seed, tokens=cached)
             teacher = make_teacher(context, method.distillation, seed)
             task = DistillationTask(
-                model, student.training, scenario, loader, teacher=teacher, distillation=method.distillation
+                model, training, scenario, loader, teacher=teacher, distillation=method.distillation
             )  # fmt: skip
         context.train(task, context.seed_directory(seed, name), progress, stage=name, seed=seed)
 
@@ -81,7 +87,7 @@ def train_student(context: Context, name: str, seed: int, store: ClipStore, toke
 
 def train_specialist(context: Context, name: str, subset: tuple[str, ...], seed: int, store: ClipStore) -> None:
     """A model of some modalities, trained on complete clips of just these."""
-    training = context.recipe.student.training
+    training = training_of(context, name)
 
     def work(progress: Progress) -> None:
         model = new_student(context, context.recipe.methods[name], subset, seed)
