@@ -33,7 +33,7 @@ SMALL = (
         ("student", "depth", 16), ("student", "imu", 64), ("student", "skeleton", 64), ("teacher", "depth", 20),
         ("teacher", "imu", 96), ("teacher", "skeleton", 96),
     )),
-    "student.recognizer.dim=128", "teacher.recognizer.dim=256", "student.training.epochs=8", "teacher.training.epochs=8",
+    "student.recognizer.dim=128", "teacher.recognizer.dim=256", "student.training.epochs=24", "teacher.training.epochs=10", "methods.tutors.epochs=10",
     "student.pretraining.epochs=24", "teacher.pretraining.epochs=24",
 )  # fmt: skip
 REFERENCE = "karmma"
@@ -50,10 +50,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "independent dropout, p = 0.5": {"subsets": "independent", "dropout": 0.5},
     "taught by the fused teacher": {"distillation.teachers": ["teacher"]},
     "fused teacher sees everything": {"distillation.teachers": ["teacher"], "distillation.teacher_sees": "all"},
-    "taught by both": {"distillation.teachers": ["specialists", "teacher"]},
+    "taught by both": {"distillation.teachers": ["tutors", "teacher"]},
     "absent tokens skipped": {"absent": "skip"},
     "absent modalities vote": {"average": "all"},
-    "extractors from specialists": {"extractors_from": "specialists"},
+    "extractors from pre-training": {"extractors_from": None},
 }
 # What changes more than a method, compared with arms of the same names in the unchanged recipe: changes, arms, and the
 # stages that stay as they are.
