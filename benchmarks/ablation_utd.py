@@ -4,7 +4,7 @@ python benchmarks/ablation_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--switche
 
 Each fold leaves one training subject out; the official test subjects are never read. For every switch the difference to
 the default in mean top-1 over the seven subsets, with a 95 % interval of a paired bootstrap over trials. Depth is
-much smaller and training shorter than in recipes/utd_mhad.yaml (SMALL), to keep it within an hour on two cores.
+much smaller and training shorter than in recipes/utd_mhad.yaml (SMALL), because this trains some three hundred models.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ import argparse
 import json
 import os
 import shutil
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from matplotlib.figure import Figure
+from paired import compare, over_folds, summarise
 from recording import RESULTS, write_result
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "utd_mhad.yaml"
@@ -33,11 +32,11 @@ SMALL = (
         ("student", "depth", 16), ("student", "imu", 64), ("student", "skeleton", 64), ("teacher", "depth", 20),
         ("teacher", "imu", 96), ("teacher", "skeleton", 96),
     )),
-    "student.recognizer.dim=128", "teacher.recognizer.dim=256", "student.training.epochs=24", "teacher.training.epochs=10", "methods.tutors.epochs=10",
+    "student.recognizer.dim=128", "teacher.recognizer.dim=256", "student.training.epochs=24",
+    "teacher.training.epochs=10", "methods.tutors.epochs=10",
     "student.pretraining.epochs=24", "teacher.pretraining.epochs=24",
 )  # fmt: skip
 REFERENCE = "karmma"
-DRAWS = 4000
 
 # One switch each, as changes of the recipe's method `karmma`.
 METHODS: dict[str, dict[str, Any]] = {
@@ -123,36 +122,6 @@ def share_stages(source: Path, target: Path, stages: tuple[str, ...]) -> None:
             (target / "stages" / marker.name).write_text(marker.read_text())
 
 
-def correctness(directory: Path, name: str) -> dict[str, np.ndarray[Any, Any]]:
-    """Per subset: share of seeds in which each trial was recognised."""
-    from karmma.evaluation.evaluate import SubsetLogits
-    from karmma.types import subset_name
-
-    seeds = [SubsetLogits.load(directory / f"seed{seed}" / name / "logits.safetensors").correct for seed in SEEDS]
-    return {
-        subset_name(subset): np.mean([seed[subset]["action_top1"].numpy().astype(float) for seed in seeds], 0)
-        for subset in seeds[0]
-    }
-
-
-def over_folds(work: Path, folds: Sequence[int], name: str, inside: str = "") -> dict[str, np.ndarray[Any, Any]]:
-    rows = [correctness(work / f"fold{fold}" / inside, name) for fold in folds]
-    return {subset: np.concatenate([row[subset] for row in rows]) for subset in rows[0]}
-
-
-def compare(values: dict[str, np.ndarray[Any, Any]], reference: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
-    """Points by which the mean over subsets differs, and its 95 % interval over resampled trials."""
-    difference = 100 * np.mean([values[subset] - reference[subset] for subset in reference], 0)
-    rows = np.random.default_rng(0).integers(len(difference), size=(DRAWS, len(difference)))
-    low, high = np.percentile(difference[rows].mean(1), [2.5, 97.5])
-    return {"difference": round(float(difference.mean()), 2), "low": round(float(low), 2), "high": round(float(high), 2)}
-
-
-def summarise(values: dict[str, np.ndarray[Any, Any]]) -> dict[str, float]:
-    subsets = {subset: round(100 * float(row.mean()), 2) for subset, row in values.items()}
-    return subsets | {"mean": round(float(np.mean(list(subsets.values()))), 2)}
-
-
 def draw(effects: dict[str, dict[str, Any]], path: Path) -> None:
     """Each switch's effect with its interval."""
     names = list(effects)
@@ -189,14 +158,16 @@ def main() -> None:
         for fold in pool.map(run_fold, jobs):
             print(f"fold {fold} done", flush=True)
     arms = ["teacher", *recipe_of(root, folds[0], overrides, None).methods]
-    values = {name: over_folds(work, folds, name) for name in arms}
+    values = {name: over_folds([work / f"fold{fold}" for fold in folds], SEEDS, name) for name in arms}
     effects = {
         name: {"against": REFERENCE, **compare(values[name], values[REFERENCE])} for name in arms if name != REFERENCE
     }
     for name, (_, methods, _) in ({} if options.switches_only else RECIPES).items():
         for method in methods:
             title = name if len(methods) == 1 else f"{name}, {method}"
-            values[title] = over_folds(work, folds, method, f"recipes/{name.replace(' ', '_')}")
+            values[title] = over_folds(
+                [work / f"fold{fold}" / "recipes" / name.replace(" ", "_") for fold in folds], SEEDS, method
+            )
             effects[title] = {"against": method, **compare(values[title], values[method])}
     result = {
         "folds": folds, "seeds": SEEDS, "overrides": [*SMALL, *overrides], "trials": len(values[REFERENCE]["imu"]),

@@ -1,0 +1,48 @@
+"""What fold experiments share: correctness per trial over folds and seeds, and paired bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from karmma.evaluation.evaluate import SubsetLogits
+from karmma.types import subset_name
+
+DRAWS = 4000
+Correct = dict[str, np.ndarray[Any, Any]]  # per subset: share of seeds in which each trial was recognised
+
+
+def correctness(directory: Path, seeds: Sequence[int], name: str) -> Correct:
+    """Of one run directory and method."""
+    runs = [SubsetLogits.load(directory / f"seed{seed}" / name / "logits.safetensors").correct for seed in seeds]
+    return {
+        subset_name(subset): np.mean([run[subset]["action_top1"].numpy().astype(float) for run in runs], 0)
+        for subset in runs[0]
+    }  # fmt: skip
+
+
+def over_folds(directories: Sequence[Path], seeds: Sequence[int], name: str) -> Correct:
+    """All trials of all folds, each tested where it was left out."""
+    rows = [correctness(directory, seeds, name) for directory in directories]
+    return {subset: np.concatenate([row[subset] for row in rows]) for subset in rows[0]}
+
+
+def compare(values: Correct, reference: Correct) -> dict[str, float]:
+    """Points by which the mean over subsets differs, and its 95 % interval over resampled trials."""
+    difference = 100 * np.mean([values[subset] - reference[subset] for subset in reference], 0)
+    rows = np.random.default_rng(0).integers(len(difference), size=(DRAWS, len(difference)))
+    low, high = np.percentile(difference[rows].mean(1), [2.5, 97.5])
+    return {"difference": round(float(difference.mean()), 2), "low": round(float(low), 2), "high": round(float(high), 2)}
+
+
+def summarise(values: Correct) -> dict[str, float]:
+    """Percent by subset, their mean, and the mean of the incomplete ones."""
+    subsets = {subset: round(100 * float(row.mean()), 2) for subset, row in values.items()}
+    incomplete = list(subsets.values())[1:]
+    return subsets | {
+        "mean": round(float(np.mean(list(subsets.values()))), 2),
+        "mean of incomplete": round(float(np.mean(incomplete)), 2),
+    }  # fmt: skip
