@@ -22,9 +22,9 @@ from .pretraining import teacher_settings, with_extractors
 
 
 def measure_unimodal(context: Context, stores: Mapping[str, ClipStore], tokens: TokenStore) -> None:
-    """How much each sensor tells alone: a fusion block on each frozen extractor, trained half as long as the teacher."""
+    """How much each sensor tells alone: a fusion block on each frozen extractor, trained a third as long as the teacher."""
     teacher, split = context.recipe.teacher, context.recipe.evaluation.split
-    config = replace(teacher.training, epochs=max(teacher.training.epochs // 2, 1))
+    config = replace(teacher.training, epochs=max(teacher.training.epochs // 3, 1))
 
     def work(name: str, progress: Progress) -> None:
         model = with_extractors(context, TEACHER, context.new_model(teacher.recognizer, (name,), 0))
