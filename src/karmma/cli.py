@@ -14,6 +14,8 @@ from .types import KarmmaError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 metrics_app = typer.Typer(no_args_is_help=True, help="Official figures of a benchmark from scores.")
 submit_app = typer.Typer(no_args_is_help=True, help="Files for a benchmark's server.")
+convert_app = typer.Typer(no_args_is_help=True, help="Published detections into this project's box files.")
+app.add_typer(convert_app, name="convert")
 app.add_typer(metrics_app, name="metrics")
 app.add_typer(submit_app, name="submit")
 Overrides = Annotated[list[str] | None, typer.Argument(help="overrides as key.path=value", metavar="[KEY=VALUE]...")]
@@ -173,6 +175,38 @@ def submit_epic(
 
     write_submission(out, read_scores(scores), read_column(annotations / "EPIC_100_test_timestamps.csv", "narration_id"))
     typer.echo(f"wrote {out}")
+
+
+@convert_app.command("ssv2-boxes")
+def convert_ssv2(
+    files: Annotated[list[Path], typer.Argument(help="Something-Else's JSON files of boxes")],
+    videos: Annotated[Path, typer.Option(help="directory of the .webm files")],
+    out: Annotated[Path, typer.Option(help="directory for one CSV per video; ROOT/boxes is where the data set looks")],
+) -> None:
+    """Boxes of Something-Something V2."""
+    from .datasets.boxes import convert_ssv2_boxes
+    from .progress import Progress
+
+    with Progress("convert") as progress:
+        counts = convert_ssv2_boxes(files, videos, out, progress.update)
+    typer.echo(f"{counts['written']} box files; {counts['without_video']} videos are not there")
+
+
+@convert_app.command("epic-boxes")
+def convert_epic(
+    files: Annotated[list[Path], typer.Argument(help="hand-objects/<participant>/<video>.pkl")],
+    annotations: Annotated[Path, typer.Option(help="directory with EPIC_100_video_info.csv")],
+    out: Annotated[Path, typer.Option(help="directory for one CSV per video; ROOT/boxes is where the data set looks")],
+) -> None:
+    """Hand and object boxes of EPIC-KITCHENS-100. The pickles are read as plain lists; anything else in them is refused."""
+    from .datasets.boxes import convert_epic_boxes
+    from .datasets.epic import read_rates
+
+    rates = read_rates(annotations / "EPIC_100_video_info.csv")
+    for path in files:
+        if path.stem not in rates:
+            raise KarmmaError(f"{path}: {annotations / 'EPIC_100_video_info.csv'} has no video {path.stem!r}")
+        typer.echo(f"{path.stem}: {convert_epic_boxes(path, out / f'{path.stem}.csv', rates[path.stem])} boxes")
 
 
 def main() -> None:

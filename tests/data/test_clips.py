@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.lib.format import open_memmap
 
-from karmma.data.clips import ClipStore
+from karmma.data.clips import ClipStore, read_source
 from karmma.data.loading import EpochLoader, mix_seed
 from karmma.data.manifest import Manifest, Segment
 from karmma.data.tokens import TokenStore
@@ -33,7 +33,7 @@ def store(kitchen_root: Path, tmp_path_factory: pytest.TempPathFactory) -> ClipS
 def test_stored_clips_equal_fresh_readings(store: ClipStore) -> None:
     assert store.available.all()
     segment = store.segments[2]
-    fresh = MODALITIES["rgb"].read(segment.sources["rgb"], segment.start_seconds, segment.stop_seconds)
+    fresh = read_source(MODALITIES["rgb"], segment.sources["rgb"], segment.start_seconds, segment.stop_seconds)
     assert fresh is not None and np.array_equal(fresh, store.arrays["rgb"][2])
     batch = store.batch([2, 0], None)
     assert torch.equal(batch.data["rgb"][0], MODALITIES["rgb"].transform(torch.from_numpy(fresh)[None], None)[0])

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import tarfile
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+from karmma.data.clips import read_segment
+from karmma.data.manifest import Segment
 from karmma.datasets.annotations import read_rulstm
 from karmma.datasets.epic import EpicConfig, load_epic
+from karmma.media.pictures import PictureSequence
+from karmma.modalities import make_modalities
+from karmma.modalities.base import sample_seconds
 from karmma.types import KarmmaError
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "epic100"
@@ -52,7 +62,7 @@ def test_videos_are_found_in_any_layout_and_the_rest_is_counted(official: Path) 
     }  # fmt: skip
     assert manifest.split("validation")[1].sources == {"rgb": flat, "flow": flat, "audio": wav}
     assert manifest.provenance == {
-        "videos": 3, "videos_missing": 39, "segments_without_video": {"train": 38, "validation": 0, "test": 1},
+        "videos": 3, "videos_by_modality": {"rgb": 2, "flow": 2, "audio": 3}, "videos_missing": 39, "segments_without_video": {"train": 38, "validation": 0, "test": 1},
     }  # fmt: skip
     first = manifest.split("train")[0]
     assert (first.start_seconds, first.stop_seconds, first.labels) == (1.0, 2.5, {"verb": 0, "noun": 0})
@@ -109,3 +119,58 @@ def test_the_official_files_read_unchanged(tmp_path: Path) -> None:
     assert manifest.split("validation")[0].stop_seconds == pytest.approx(1.89)
     assert manifest.split("train")[0].start_seconds == pytest.approx(4 / 30)
     assert manifest.unseen == {"P18", "P32"} and len(manifest.tail["verb"]) == 86
+
+
+def write_pictures(root: Path, kind: str, count: int, *, as_tar: bool) -> None:
+    """Pictures whose grey level is their number, as a folder (rgb) or tar of u and v folders (flow)."""
+    for part in ("u", "v") if kind == "flow" else ("",):
+        folder = root / "P01" / f"{kind}_frames" / "P01_0" / part
+        folder.mkdir(parents=True)
+        for number in range(1, count + 1):
+            level = 2 * number if kind == "rgb" else 127 + number * (part == "u")
+            cv2.imwrite(str(folder / f"frame_{number:010d}.png"), np.full((24, 32), level, np.uint8))
+    if as_tar:
+        folder = root / "P01" / f"{kind}_frames" / "P01_0"
+        with tarfile.open(folder.with_suffix(".tar"), "w") as archive:
+            archive.add(folder, arcname=".")
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("as_tar", [False, True])
+def test_pictures_are_read_by_seconds_at_the_videos_rate(official: Path, as_tar: bool) -> None:
+    root = official.parent
+    (official / "EPIC_100_video_info.csv").write_text("video_id,duration,fps,resolution\nP01_0,4,20,32x24\n")
+    write_pictures(root, "rgb", 60, as_tar=as_tar)
+    write_pictures(root, "flow", 30, as_tar=as_tar)
+    segment = load_epic(root, EpicConfig()).split("train")[0]  # 1.0 to 2.5 s
+    modalities = make_modalities({"rgb": {"frames": 3, "height": 24, "width": 32, "margin": 0.0},
+                                  "flow": {"frames": 3, "height": 24, "width": 64, "margin": 0.0}, "audio": {}})  # fmt: skip
+    reading = read_segment(segment, modalities)
+    assert set(reading.arrays) == {"rgb", "flow"} and not reading.failures
+    moments = np.array(sample_seconds(1.0, 2.5, 6))
+    assert reading.arrays["rgb"][:, 0, 0, 0].tolist() == [2 * (int(20 * t) + 1) for t in moments]
+    # At twice the width the same motion is twice as many pixels; a picture's grey reaches to ±20 pixels.
+    horizontal = reading.arrays["flow"][:, 0, 0, 0].astype(float) * 10 / 127
+    assert horizontal == pytest.approx([2 * (int(10 * t) + 1 - 0.5) * 20 / 127.5 for t in moments], abs=0.06)
+
+
+def test_pictures_need_a_rate_and_gaps_are_named(official: Path) -> None:
+    root = official.parent
+    write_pictures(root, "rgb", 60, as_tar=False)
+    with pytest.raises(KarmmaError, match=r"video_info\.csv does not say how many frames per second P01_0 has"):
+        load_epic(root, EpicConfig())
+    (official / "EPIC_100_video_info.csv").write_text("video_id,duration,fps,resolution\nP01_0,4,20,32x24\n")
+    for path in (root / "P01" / "rgb_frames" / "P01_0").glob("frame_000000003*.png"):
+        path.unlink()
+    segment = load_epic(root, EpicConfig()).split("train")[0]
+    reading = read_segment(segment, make_modalities({"rgb": {"frames": 3}}))
+    assert re.search(r"P01_0: picture 3\d is missing", reading.failures["rgb"])
+    (root / "P01" / "flow_frames").mkdir()
+    (root / "P01" / "flow_frames" / "P01_0.tar").write_bytes(b"no tar at all" * 100)
+    segment = load_epic(root, EpicConfig()).split("train")[0]
+    assert "not a plain tar" in read_segment(segment, make_modalities({"flow": {}})).failures["flow"]
+
+
+def test_a_modality_that_is_no_picture_cannot_be_read_from_pictures(tmp_path: Path) -> None:
+    segment = Segment("s", "", 0.0, 1.0, {}, {"audio": PictureSequence(tmp_path, 10.0)})
+    assert "audio cannot be read from pictures" in read_segment(segment, make_modalities({"audio": {}})).failures["audio"]

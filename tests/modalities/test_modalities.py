@@ -14,15 +14,18 @@ from hypothesis import strategies as st
 from karmma.modalities import MODALITIES, make_modalities
 from karmma.modalities.audio import Audio, log_mel, mel_filters
 from karmma.modalities.base import pick_frames, sample_seconds, window
-from karmma.modalities.detections import Detections, mirror_boxes
+from karmma.modalities.detections import Detections
 from karmma.modalities.flow import Flow
 from karmma.modalities.imu import Imu
 from karmma.modalities.rgb import Rgb
 from karmma.types import Augmentation, KarmmaError
 
 
+NEEDED: dict[str, dict[str, object]] = {"features": {"width": 5}}  # settings without a default
+
+
 def source_of(name: str, root: Path) -> Path:
-    if name in ("skeleton", "depth"):
+    if name in ("skeleton", "depth", "features"):
         path = root / f"{name}.npz"
         if not path.exists():
             write_body(path)
@@ -36,12 +39,14 @@ def write_body(path: Path) -> None:
     random, seconds = np.random.default_rng(0), np.arange(90) / 15.0
     skeleton = random.normal(0, 1, (90, 20, 3)) + np.sin(seconds)[:, None, None]
     depth = np.where(random.random((90, 24, 32)) < 0.3, 0.0, 2 + random.random((90, 24, 32)))
-    np.savez(path, seconds=seconds, **{"skeleton": skeleton} if path.stem == "skeleton" else {"depth_metres": depth})
+    arrays = {"skeleton": skeleton, "depth": depth, "features": random.normal(0, 1, (90, 5)).cumsum(0)}
+    key = "depth_metres" if path.stem == "depth" else path.stem
+    np.savez(path, seconds=seconds, **{key: arrays[path.stem]})
 
 
 @pytest.mark.parametrize("name", list(MODALITIES))
 def test_reading_and_transforming_give_the_specified_shape(name: str, kitchen_root: Path) -> None:
-    modality = make_modalities({name: {}})[name]
+    modality = make_modalities({name: NEEDED.get(name, {})})[name]
     stored = modality.read(source_of(name, kitchen_root), 2.0, 3.7)
     assert stored is not None
     batch = torch.from_numpy(np.stack([stored, stored, stored]))
@@ -57,7 +62,7 @@ def test_reading_and_transforming_give_the_specified_shape(name: str, kitchen_ro
 
 @pytest.mark.parametrize("name", list(MODALITIES))
 def test_two_readings_are_equal(name: str, kitchen_root: Path) -> None:
-    modality = make_modalities({name: {}})[name]
+    modality = make_modalities({name: NEEDED.get(name, {})})[name]
     readings = [modality.read(source_of(name, kitchen_root), 4.1, 5.0) for _ in range(2)]
     assert readings[0] is not None and readings[1] is not None and np.array_equal(readings[0], readings[1])
 
@@ -107,10 +112,10 @@ def test_mirroring_rgb_and_flow_keeps_them_in_step() -> None:
 
 def test_mirrored_boxes_swap_edges_and_hands_and_leave_empty_slots_empty() -> None:
     boxes = torch.tensor([[0.1, 0.2, 0.3, 0.4, 0.9, 1, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0]], dtype=torch.float32)
-    mirrored = mirror_boxes(boxes)
+    mirrored = Detections().mirror(boxes)
     torch.testing.assert_close(mirrored[0], torch.tensor([0.7, 0.2, 0.9, 0.4, 0.9, 0, 1, 0]))
     assert mirrored[1].abs().sum() == 0
-    torch.testing.assert_close(mirror_boxes(mirrored), boxes)
+    torch.testing.assert_close(Detections().mirror(mirrored), boxes)
 
 
 def test_boxes_come_hands_first_then_objects_near_them(tmp_path: Path) -> None:

@@ -6,19 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..media.pictures import PictureSequence
 from ..types import KarmmaError, LabelSpace
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A labelled stretch of a recording. `sources` holds a file for each modality the recording may have."""
+    """A labelled stretch of a recording. `sources`: for each modality it may have a file, or numbered pictures.
+
+    A `stop_seconds` of infinity is the end of the file, wherever that is.
+    """
 
     name: str
     participant: str
     start_seconds: float
     stop_seconds: float
     labels: dict[str, int]
-    sources: dict[str, Path]
+    sources: Mapping[str, Path | PictureSequence]
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,14 @@ from ..config import build
 from ..data.manifest import Manifest
 from ..types import KarmmaError
 from .epic import LABEL_SIZES, EpicConfig, load_epic
+from .epic_sounds import CLASSES as SOUND_CLASSES
+from .epic_sounds import EpicSoundsConfig, load_epic_sounds
+from .folder import FolderConfig, load_folder
 from .kitchen import KitchenConfig, simulate
 from .kitchen.manifest import load_kitchen
 from .kitchen.vocabulary import NOUNS, VERBS
+from .ssv2 import CLASSES as SSV2_CLASSES
+from .ssv2 import Ssv2Config, load_ssv2
 from .utd_mhad import ACTIONS, UtdMhadConfig, load_utd_mhad
 
 Progress = Callable[[int, int], None]
@@ -49,6 +54,11 @@ DATASETS: dict[str, DataSet] = {
         load_utd_mhad, lambda tree, where: build(UtdMhadConfig, dict(tree), where), label_sizes={"action": len(ACTIONS)}
     ),
     "epic": DataSet(load_epic, lambda tree, where: build(EpicConfig, dict(tree), where), label_sizes=LABEL_SIZES),
+    "epic_sounds": DataSet(
+        load_epic_sounds, lambda tree, where: build(EpicSoundsConfig, dict(tree), where), label_sizes={"sound": SOUND_CLASSES}
+    ),
+    "ssv2": DataSet(load_ssv2, lambda tree, where: build(Ssv2Config, dict(tree), where), label_sizes={"action": SSV2_CLASSES}),
+    "folder": DataSet(load_folder, lambda tree, where: build(FolderConfig, dict(tree), where)),
 }
 
 

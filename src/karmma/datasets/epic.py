@@ -6,7 +6,8 @@ Only the videos that are there are used; how many are not is part of the manifes
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,13 +15,18 @@ from pydantic.dataclasses import dataclass
 
 from ..config import STRICT
 from ..data.manifest import Manifest, Segment
+from ..media.pictures import PictureSequence
 from ..types import KarmmaError, LabelSpace
-from .annotations import TimedAction, read_actions, read_classes, read_column, read_rulstm, read_timestamps
+from .annotations import TimedAction, read_actions, read_classes, read_column, read_rulstm, read_timestamps, rows_of
 
 LABEL_SIZES = {"verb": 97, "noun": 300}
 VIDEO_PLACES = ("{participant}/videos/{video}.MP4", "videos/{participant}/{video}.MP4", "{participant}/{video}.MP4",
                 "videos/{video}.MP4", "{video}.MP4")  # fmt: skip
 SOUND_PLACES = ("{participant}/audio/{video}.wav", "audio/{participant}/{video}.wav", "audio/{video}.wav")
+PICTURE_PLACES = ("{participant}/{kind}_frames/{video}", "{kind}_frames/{participant}/{video}",
+                  "frames_rgb_flow/{kind}/train/{participant}/{video}", "frames_rgb_flow/{kind}/test/{participant}/{video}",
+                  "{participant}/{video}/{kind}_frames", "{kind}_frames/{video}")  # fmt: skip
+BOX_PLACES = ("{participant}/boxes/{video}.csv", "boxes/{participant}/{video}.csv", "boxes/{video}.csv")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -30,12 +36,16 @@ class EpicConfig:
     `split` "official": train, validation, test (without labels). "star" (EPIC* of the paper): `star_share` of the training
     videos validate, the official validation set tests; which videos is decided by a hash of their names (not from the paper).
     `train_labels` "rulstm" reads the header-less `rulstm_training.csv` in place of EPIC_100_train.csv.
+    Pictures (folder or tar) come at the rate of EPIC_100_video_info.csv, flow pictures at one per `flow_stride` frames;
+    `prefer` says what is read where a video and its pictures are both there.
     """
 
     annotations: str | None = None
     split: Literal["official", "star"] = "official"
     star_share: float = 0.1
     train_labels: Literal["official", "rulstm"] = "official"
+    flow_stride: int = 2
+    prefer: Literal["video", "pictures"] = "pictures"
 
 
 def load_epic(root: Path, settings: EpicConfig) -> Manifest:
@@ -47,7 +57,8 @@ def load_epic(root: Path, settings: EpicConfig) -> Manifest:
         raise KarmmaError(f"{annotations}: {len(verbs)} verbs and {len(nouns)} nouns, expected 97 and 300")
     actions = split_actions(annotations, settings)
     videos = {row.video_id: row for rows in actions.values() for row in rows}
-    found = {video: find_sources(root, row) for video, row in videos.items()}
+    rates = read_rates(annotations / "EPIC_100_video_info.csv")
+    found = {video: find_sources(root, row, rates.get(video), settings) for video, row in videos.items()}
     there = {video for video, sources in found.items() if sources}
     if not there:
         raise KarmmaError(f"{root}: none of {len(found)} videos is there; looked for e.g. {VIDEO_PLACES[0]}")
@@ -58,7 +69,11 @@ def load_epic(root: Path, settings: EpicConfig) -> Manifest:
     tail = {head: frozenset(map(int, read_column(annotations / f"EPIC_100_tail_{head}s.csv", head))) for head in LABEL_SIZES}
     unseen = frozenset(read_column(annotations / "EPIC_100_unseen_participant_ids_validation.csv", "participant_id"))
     dropped = {name: len(rows) - len(splits[name]) for name, rows in actions.items()}
-    counts = {"videos": len(there), "videos_missing": len(found) - len(there), "segments_without_video": dropped}
+    kinds = Counter(name for sources in found.values() for name in sources)
+    counts = {
+        "videos": len(there), "videos_by_modality": dict(kinds), "videos_missing": len(found) - len(there),
+        "segments_without_video": dropped,
+    }  # fmt: skip
     return Manifest("epic", labels, splits, tail, unseen, counts)
 
 
@@ -83,18 +98,54 @@ def is_held_out(video: str, share: float) -> bool:
     return zlib.crc32(video.encode()) % 10_000 < share * 10_000
 
 
-def find_sources(root: Path, row: TimedAction) -> dict[str, Path]:
-    """Files of a video by modality; empty where neither video nor sound is there."""
+Sources = dict[str, Path | PictureSequence]
+
+
+def read_rates(path: Path) -> dict[str, float]:
+    """Frames per second by video; empty where there is no such file. Raises KarmmaError for a rate that is none."""
+    if not path.is_file():
+        return {}
+    rates = {}
+    for line, row in rows_of(path, ("video_id", "fps")):
+        try:
+            rates[row["video_id"]] = float(row["fps"])
+        except ValueError as error:
+            raise KarmmaError(f"{path}: line {line}: fps {row['fps']!r} is no number") from error
+        if not 0 < rates[row["video_id"]] < 1000:
+            raise KarmmaError(f"{path}: line {line}: fps {row['fps']} is impossible")
+    return rates
+
+
+def find_sources(root: Path, row: TimedAction, frames_hz: float | None, settings: EpicConfig) -> Sources:
+    """Files or pictures of a video by modality; empty where there is nothing.
+
+    Raises KarmmaError for pictures of a video whose rate nobody names.
+    """
     video = first_there(root, VIDEO_PLACES, row)
     sound = first_there(root, SOUND_PLACES, row) or video
-    sources = {"rgb": video, "flow": video, "audio": sound}
-    return {name: path for name, path in sources.items() if path is not None}
+    boxes = first_there(root, BOX_PLACES, row)
+    sources: Sources = {name: video for name in ("rgb", "flow") if video is not None}
+    for kind, stride in (("rgb", 1), ("flow", settings.flow_stride)):
+        pictures = first_there(root, with_tars(kind), row)
+        if pictures is None or (kind in sources and settings.prefer == "video"):
+            continue
+        if frames_hz is None:
+            raise KarmmaError(f"{pictures}: EPIC_100_video_info.csv does not say how many frames per second {row.video_id} has")
+        sources[kind] = PictureSequence(pictures, frames_hz / stride)
+    extra = {"audio": sound, "detections": boxes}
+    return sources | {name: path for name, path in extra.items() if path is not None}
+
+
+def with_tars(kind: str) -> list[str]:
+    """Where the pictures of a kind may lie: as folders, then as tar files."""
+    places = [place.replace("{kind}", kind) for place in PICTURE_PLACES]
+    return places + [f"{place}.tar" for place in places]
 
 
 def first_there(root: Path, places: Sequence[str], row: TimedAction) -> Path | None:
     candidates = (root / place.format(participant=row.participant_id, video=row.video_id) for place in places)
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if path.exists()), None)
 
 
-def segment_of(row: TimedAction, sources: dict[str, Path]) -> Segment:
+def segment_of(row: TimedAction, sources: Mapping[str, Path | PictureSequence]) -> Segment:
     return Segment(row.narration_id, row.participant_id, row.start_seconds, row.stop_seconds, row.labels, sources)

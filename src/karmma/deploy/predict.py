@@ -93,7 +93,7 @@ class Recognizer:
         segment = Segment(
             file.name, "", start, stop, {}, {name: path for name, path in files.items() if name in self.modalities}
         )
-        for path in segment.sources.values():
+        for path in files.values():
             if not path.is_file():
                 raise KarmmaError(f"{path}: no such file")
         reading = read_segment(segment, self.modalities_by_name)

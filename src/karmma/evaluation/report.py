@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from math import isinf
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def example(row: int, store: ClipStore, logits: SubsetLogits, manifest: Manifest
     return {
         "name": segment.name,
         "truth": " ".join(names[head][label] for head, label in segment.labels.items()),
-        "seconds": f"{segment.start_seconds:.2f}–{segment.stop_seconds:.2f} s",
+        "seconds": f"{segment.start_seconds:.2f}–{'end' if isinf(segment.stop_seconds) else f'{segment.stop_seconds:.2f} s'}",
         "strip": filmstrip(store, index),
         "spectrogram": data_uri(plot_spectrogram(store.arrays["audio"][index])) if has(store, "audio", index) else None,
         "answers": answers,

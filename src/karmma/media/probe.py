@@ -39,3 +39,17 @@ def probe(path: Path) -> MediaInfo:
             return MediaInfo(lengths[0], bool(container.streams.video), bool(container.streams.audio))
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(f"{path}: {error}") from error
+
+
+def probe_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels as stored. Raises MediaError for a missing, unreadable or video-less file."""
+    if not path.is_file():
+        raise MediaError(f"{path}: no such file")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise MediaError(f"{path}: has no video stream")
+            context = container.streams.video[0].codec_context
+            return context.width, context.height
+    except (av.error.FFmpegError, OSError) as error:
+        raise MediaError(f"{path}: {error}") from error

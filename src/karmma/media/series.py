@@ -1,4 +1,4 @@
-"""Sensor series of arrays over time: MATLAB files (UTD-MHAD) and NumPy archives."""
+"""Sensor series of arrays over time: MATLAB files (UTD-MHAD), NumPy arrays and archives."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class Series:
 
 
 def read_series(path: Path, key: str, time_axis: int = 0) -> Series:
-    """The array `key` of a .mat or .npz file with time moved to the front (.npz may hold `seconds` beside it).
+    """The array `key` of a .mat or .npz file, or a .npy file, with time moved to the front.
+
+    An .npz may hold `seconds` beside it.
 
     Raises MediaError naming file and key for anything missing, broken, empty or not finite.
     """
@@ -75,6 +77,8 @@ def read_series(path: Path, key: str, time_axis: int = 0) -> Series:
 def load_arrays(path: Path, key: str) -> dict[str, NDArray[np.generic]]:
     if path.suffix == ".mat":
         return dict(scipy.io.loadmat(path, variable_names=[key]))
+    if path.suffix == ".npy":
+        return {key: np.load(path, mmap_mode="r", allow_pickle=False)}
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files if name in (key, "seconds")}
 

@@ -9,9 +9,10 @@ from typing import Any
 from ..config import build
 from ..types import KarmmaError
 from .audio import Audio
-from .base import Modality
+from .base import Modality, PictureReader
 from .depth import Depth
 from .detections import Detections
+from .features import Features
 from .flow import Flow
 from .imu import Imu
 from .rgb import Rgb
@@ -25,19 +26,26 @@ MODALITIES: dict[str, type[Any]] = {
     "imu": Imu,
     "skeleton": Skeleton,
     "depth": Depth,
+    "features": Features,
 }
+
+
+def find_modality(name: str, where: str = "modalities") -> type[Any]:
+    """The class of a modality; `<anything>_features` are features. Raises KarmmaError naming the nearest known one."""
+    if name.endswith("_features"):
+        return Features
+    if name not in MODALITIES:
+        near = difflib.get_close_matches(name, MODALITIES, 1, 0.4)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(MODALITIES)}, <name>_features"
+        raise KarmmaError(f"{where}: unknown modality {name!r}; {hint}")
+    return MODALITIES[name]
 
 
 def make_modalities(settings: Mapping[str, Mapping[str, Any]], where: str = "modalities") -> dict[str, Modality]:
     """Modalities by name from a recipe's settings. Raises KarmmaError for an unknown name or key."""
-    made: dict[str, Modality] = {}
-    for name, values in settings.items():
-        if name not in MODALITIES:
-            near = difflib.get_close_matches(name, MODALITIES, 1, 0.4)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(MODALITIES)}"
-            raise KarmmaError(f"{where}: unknown modality {name!r}; {hint}")
-        made[name] = build(MODALITIES[name], dict(values or {}), f"{where}.{name}")
-    return made
+    return {
+        name: build(find_modality(name, where), dict(values or {}), f"{where}.{name}") for name, values in settings.items()
+    }
 
 
-__all__ = ["MODALITIES", "Modality", "make_modalities"]
+__all__ = ["MODALITIES", "Modality", "PictureReader", "find_modality", "make_modalities"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..media.pictures import PictureSequence
 from ..types import Augmentation, ModalitySpec
 
 
@@ -24,6 +25,14 @@ class Modality(Protocol):
 
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         """Stored clips `(batch, …)` to float32 inputs `(batch, *spec.input_shape)`; no augmentation means the fixed view."""
+
+
+@runtime_checkable
+class PictureReader(Protocol):
+    """A modality that can also be read from a video cut into pictures."""
+
+    def read_pictures(self, source: PictureSequence, start_seconds: float, stop_seconds: float) -> NDArray[Any]:
+        """The stored form of a segment."""
 
 
 def sample_seconds(start_seconds: float, stop_seconds: float, count: int) -> list[float]:

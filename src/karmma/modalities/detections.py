@@ -12,46 +12,67 @@ from torch import Tensor
 
 from ..config import STRICT
 from ..media.tables import Columns, read_table, rows_between
+from ..media.video import MediaError
 from ..types import Augmentation, ModalitySpec
 from .base import pick_frames, sample_seconds
 
-LABELS = ("left hand", "right hand", "object")
-FEATURES = 5 + len(LABELS)  # left, top, right, bottom, score, one-hot label
+EDGES = ("left", "top", "right", "bottom")
+HAND = "hand"  # what every label of a hand ends with
 
 
 @dataclass(frozen=True, config=STRICT)
 class Detections:
-    """`frames` instants with up to `boxes` boxes each: edges as shares of the picture, score, label. Score 0 is no box."""
+    """`frames` instants with up to `boxes` boxes each: edges as shares of the picture, score, label. Score 0 is no box.
+
+    `labels` are what a detector tells apart; labels of hands come first. A box with another label is an error.
+    """
 
     frames: int = 8
     boxes: int = 6
     step_seconds: float = 0.2
     minimum_score: float = 0.3
+    labels: tuple[str, ...] = ("left hand", "right hand", "object")
+
+    def __post_init__(self) -> None:
+        hands = [label.endswith(HAND) for label in self.labels]
+        if not self.labels or len(set(self.labels)) != len(self.labels) or hands != sorted(hands, reverse=True):
+            raise ValueError(f"labels must be named once each, hands first, not {', '.join(self.labels) or 'nothing'}")
+
+    @property
+    def features(self) -> int:
+        """Four edges, score, one-hot label."""
+        return len(EDGES) + 1 + len(self.labels)
 
     @property
     def spec(self) -> ModalitySpec:
-        return ModalitySpec("detections", (self.frames, self.boxes, FEATURES), "frames boxes features")
+        return ModalitySpec("detections", (self.frames, self.boxes, self.features), "frames boxes features")
 
     def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
         if not source.is_file():
             return None
         rows = rows_between(read_table(source, ("label",)), start_seconds - 1.0, stop_seconds + 1.0)
-        stored = np.zeros((2 * self.frames, self.boxes, FEATURES), np.float32)
+        self.check_labels(source, rows)
+        stored = np.zeros((2 * self.frames, self.boxes, self.features), np.float32)
         for index, second in enumerate(sample_seconds(start_seconds, stop_seconds, 2 * self.frames)):
             stored[index] = self.boxes_at(rows, second)
         return stored
 
+    def check_labels(self, source: Path, rows: Columns) -> None:
+        unknown = sorted(set(rows["label"]) - set(self.labels))
+        if unknown:
+            raise MediaError(f"{source}: unknown label {unknown[0]!r}; detections.labels are {', '.join(self.labels)}")
+
     def boxes_at(self, rows: Columns, second: float) -> NDArray[np.float32]:
         """Boxes of the detector's frame nearest to `second`: first the best of each hand, then objects nearest to hands."""
-        found = np.zeros((self.boxes, FEATURES), np.float32)
+        found = np.zeros((self.boxes, self.features), np.float32)
         if len(rows["seconds"]) == 0:
             return found
         moment = rows["seconds"][np.abs(rows["seconds"] - second).argmin()]
         if abs(moment - second) > self.step_seconds:
             return found
         here = np.flatnonzero((rows["seconds"] == moment) & (rows["score"] >= self.minimum_score))
-        edges = np.stack([rows[edge][here] for edge in ("left", "top", "right", "bottom")], -1)
-        labels = np.array([LABELS.index(label) for label in rows["label"][here]], int)
+        edges = np.stack([rows[edge][here] for edge in EDGES], -1)
+        labels = np.array([self.labels.index(label) for label in rows["label"][here]], int)
         order = self.order(edges, labels, rows["score"][here])
         for slot, index in enumerate(order[: self.boxes]):
             found[slot, :4], found[slot, 4] = edges[index], rows["score"][here[index]]
@@ -59,8 +80,12 @@ class Detections:
         return found
 
     def order(self, edges: NDArray[np.float64], labels: NDArray[np.int_], scores: NDArray[np.float64]) -> list[int]:
-        best = [int(hands[scores[hands].argmax()]) for kind in (0, 1) if len(hands := np.flatnonzero(labels == kind))]
-        objects = np.flatnonzero(labels == 2)
+        sides = [kind for kind, label in enumerate(self.labels) if label.endswith(HAND)]
+        each = 1 if len(sides) > 1 else 2  # hands that a detector gives per label
+        best = [
+            int(index) for kind in sides for index in sorted(np.flatnonzero(labels == kind), key=lambda i: -scores[i])[:each]
+        ]
+        objects = np.flatnonzero(~np.isin(labels, sides))
         centres = (edges[:, :2] + edges[:, 2:]) / 2
         reference = centres[best] if best else np.array([[0.5, 0.6]])
         distance = np.linalg.norm(centres[objects][:, None] - reference[None], axis=-1).min(1)
@@ -70,17 +95,19 @@ class Detections:
         boxes = pick_frames(stored, self.frames, augmentation).clone()
         if augmentation is None:
             return boxes
-        boxes = torch.where(augmentation.mirrored.view(-1, 1, 1, 1), mirror_boxes(boxes), boxes)
+        boxes = torch.where(augmentation.mirrored.view(-1, 1, 1, 1), self.mirror(boxes), boxes)
         there = boxes[..., 4:5] > 0
         moved = augmentation.normal((len(boxes), 1, 1, 2), 0.03)
         boxes[..., :4] += moved.repeat(1, 1, 1, 2) + augmentation.normal(boxes[..., :4].shape, 0.01)
         kept = augmentation.uniform((*boxes.shape[:3], 1), 0, 1) > 0.08
         return boxes * (there & kept)
 
-
-def mirror_boxes(boxes: Tensor) -> Tensor:
-    """Boxes of the mirrored picture: edges swapped, left hands become right hands."""
-    there = (boxes[..., 4:5] > 0).float()
-    left, top, right, bottom = boxes[..., :4].unbind(-1)
-    edges = torch.stack([1 - right, top, 1 - left, bottom], -1) * there
-    return torch.cat([edges, boxes[..., 4:5], boxes[..., [6, 5, 7]]], -1)
+    def mirror(self, boxes: Tensor) -> Tensor:
+        """Boxes of the mirrored picture: edges swapped, left hands become right hands."""
+        there = (boxes[..., 4:5] > 0).to(boxes.dtype)
+        left, top, right, bottom = boxes[..., :4].unbind(-1)
+        edges = torch.stack([1 - right, top, 1 - left, bottom], -1) * there
+        other = {"left hand": "right hand", "right hand": "left hand"}
+        swapped = [other[label] if other.get(label) in self.labels else label for label in self.labels]
+        order = [self.labels.index(label) for label in swapped]
+        return torch.cat([edges, boxes[..., 4:5], boxes[..., 5:][..., order]], -1)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..config import STRICT
 from ..media.flow import Preset, compute_flow, quantise
+from ..media.pictures import PictureSequence, read_picture_flow
 from ..media.video import read_frames
 from ..types import Augmentation, ModalitySpec
 from .base import crop, mirror_pictures, pick_frames, sample_seconds
@@ -19,7 +20,11 @@ from .base import crop, mirror_pictures, pick_frames, sample_seconds
 
 @dataclass(frozen=True, config=STRICT)
 class Flow:
-    """`frames` flow fields of height × width; motion within `step_seconds`, bounded at `bound_pixels`, stored in bytes."""
+    """`frames` flow fields of height × width; motion within `step_seconds`, bounded at `bound_pixels`, stored in bytes.
+
+    Flow that somebody has computed comes as grey pictures that reach from −`pictures_bound_pixels` to +, which whoever made
+    them knows (20 is common); `step_seconds` is then the time between the two frames it was computed from.
+    """
 
     frames: int = 8
     height: int = 64
@@ -28,6 +33,7 @@ class Flow:
     step_seconds: float = 1 / 15
     bound_pixels: float = 10.0
     preset: Preset = "fast"
+    pictures_bound_pixels: float = 20.0
     with_speed: bool = False  # a third channel with the length of the motion, for networks that take three
 
     @property
@@ -36,8 +42,13 @@ class Flow:
             "flow", (self.frames, self.height, self.width, 3 if self.with_speed else 2), "frames height width xy"
         )
 
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Height and width of what is read."""
+        return round(self.height * (1 + self.margin)), round(self.width * (1 + self.margin))
+
     def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.int8] | None:
-        height, width = round(self.height * (1 + self.margin)), round(self.width * (1 + self.margin))
+        height, width = self.stored_size
         moments = sample_seconds(start_seconds, stop_seconds, 2 * self.frames)
         both = sorted({*moments, *(moment + self.step_seconds for moment in moments)})
         place = {second: index for index, second in enumerate(both)}
@@ -47,6 +58,12 @@ class Flow:
             for moment in moments
         ]
         return quantise(np.stack(fields), self.bound_pixels)
+
+    def read_pictures(self, source: PictureSequence, start_seconds: float, stop_seconds: float) -> NDArray[np.int8]:
+        height, width = self.stored_size
+        moments = sample_seconds(start_seconds, stop_seconds, 2 * self.frames)
+        fields = read_picture_flow(source, moments, width, height, self.pictures_bound_pixels)
+        return quantise(fields, self.bound_pixels)
 
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         fields = crop(pick_frames(stored, self.frames, augmentation), self.height, self.width, augmentation)

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from ..config import STRICT
+from ..media.pictures import PictureSequence, read_picture_frames
 from ..media.video import read_frames
 from ..types import Augmentation, ModalitySpec
 from .base import crop, mirror_pictures, pick_frames, sample_seconds
@@ -40,6 +41,10 @@ class Rgb:
     def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.uint8] | None:
         height, width = self.stored_size
         return read_frames(source, sample_seconds(start_seconds, stop_seconds, 2 * self.frames), width, height)
+
+    def read_pictures(self, source: PictureSequence, start_seconds: float, stop_seconds: float) -> NDArray[np.uint8]:
+        height, width = self.stored_size
+        return read_picture_frames(source, sample_seconds(start_seconds, stop_seconds, 2 * self.frames), width, height)
 
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         pictures = crop(pick_frames(stored, self.frames, augmentation), self.height, self.width, augmentation)

@@ -12,7 +12,9 @@ from ...config import EncoderConfig
 from ...types import KarmmaError, ModalitySpec
 from .base import Encoder
 from .boxes import BoxesEncoder
+from .features import FeaturesEncoder
 from .frames import FramesEncoder
+from .layout import LayoutEncoder
 from .motion import MotionEncoder
 from .sequence import SequenceEncoder
 from .skeleton import SkeletonEncoder
@@ -28,6 +30,8 @@ ENCODERS: dict[str, Callable[[ModalitySpec, EncoderConfig], Encoder]] = {
     "boxes": BoxesEncoder,
     "motion": MotionEncoder,
     "skeleton": SkeletonEncoder,
+    "layout": LayoutEncoder,
+    "features": FeaturesEncoder,
     "spectrogram_transformer": SpectrogramTransformerEncoder,
     "views": ViewsEncoder,
     "video_swin": VideoSwinEncoder,

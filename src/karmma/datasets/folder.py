@@ -1,0 +1,129 @@
+"""One's own data without code: a directory of videos and one CSV.
+
+Columns: `path` (video, relative to the root), `start_seconds`, `stop_seconds` (empty: the whole file), any label columns,
+optionally `split`, `name`, `participant`, and `<modality>_path` for what lies in a file of its own (boxes, imu, skeleton,
+`<anything>_features`). An empty cell means that the sample does not have it.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from pathlib import Path
+
+from pydantic.dataclasses import dataclass
+
+from ..config import STRICT
+from ..data.manifest import Manifest, Segment
+from ..modalities import find_modality
+from ..types import KarmmaError, LabelSpace
+from .annotations import rows_of
+
+FROM_VIDEO = ("rgb", "flow", "audio")
+PATH = "_path"
+KNOWN = ("path", "start_seconds", "stop_seconds", "split", "name", "participant")
+TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
+
+
+@dataclass(frozen=True, config=STRICT)
+class FolderConfig:
+    """`csv` below the root. `labels`: the columns that are label sets; empty takes every column that is nothing else.
+
+    Without a column `split` whole files are dealt out by a hash of their names: 20 % test, 10 % validation, the rest train.
+    `classes` fixes the classes of a label set; otherwise they are those found, sorted.
+    """
+
+    csv: str = "clips.csv"
+    labels: tuple[str, ...] = ()
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+Row = tuple[int, dict[str, str]]
+
+
+def load_folder(root: Path, settings: FolderConfig) -> Manifest:
+    """The manifest of a directory. Raises KarmmaError naming file, line and column for the first thing that is wrong.
+
+    Rows whose files are not there are left out and counted.
+    """
+    path = root / settings.csv
+    rows = list(rows_of(path, settings.labels))
+    if not rows:
+        raise KarmmaError(f"{path}: no rows")
+    heads = label_columns(path, rows, settings)
+    names = {head: class_names(path, rows, head, settings.classes.get(head)) for head in heads}
+    splits: dict[str, list[Segment]] = {}
+    missing = 0
+    for line, row in rows:
+        segment = segment_of(root, path, line, row, names)
+        if segment is None:
+            missing += 1
+            continue
+        splits.setdefault(row.get("split") or dealt_split(row.get("path") or segment.name), []).append(segment)
+    if not splits:
+        raise KarmmaError(f"{path}: none of {len(rows)} rows names a file that is there")
+    return Manifest("folder", LabelSpace(names), {split: tuple(segments) for split, segments in splits.items()},
+                    provenance={"csv": settings.csv, "rows": len(rows), "rows_without_file": missing})  # fmt: skip
+
+
+def label_columns(path: Path, rows: Sequence[Row], settings: FolderConfig) -> tuple[str, ...]:
+    columns = list(rows[0][1])
+    if "path" not in columns and not any(column.endswith(PATH) for column in columns):
+        raise KarmmaError(f"{path}: neither a column 'path' nor one of '<modality>_path'; found: {', '.join(columns)}")
+    for column in columns:
+        if column.endswith(PATH):
+            find_modality(column.removesuffix(PATH), f"{path}: column {column}")
+    heads = settings.labels or tuple(name for name in columns if name not in KNOWN and not name.endswith(PATH))
+    if not heads:
+        raise KarmmaError(f"{path}: no column is a label set; found: {', '.join(columns)}")
+    return heads
+
+
+def class_names(path: Path, rows: Sequence[Row], head: str, fixed: Sequence[str] | None) -> tuple[str, ...]:
+    """Classes of a label set. Raises KarmmaError for an empty cell or a class that is not among the fixed ones."""
+    for line, row in rows:
+        if not row[head] or (fixed is not None and row[head] not in fixed):
+            allowed = f"; allowed: {', '.join(fixed)}" if fixed is not None else ""
+            raise KarmmaError(f"{path}: line {line}: {head} is {row[head] or 'empty'!r}{allowed}")
+    return tuple(fixed) if fixed is not None else tuple(sorted({row[head] for _, row in rows}))
+
+
+def segment_of(
+    root: Path, path: Path, line: int, row: Mapping[str, str], names: Mapping[str, Sequence[str]]
+) -> Segment | None:
+    """A row as a segment, or None where none of its files is there."""
+    where = f"{path}: line {line}"
+    video = root / row["path"] if row.get("path") else None
+    sources = dict.fromkeys(FROM_VIDEO, video) if video is not None and video.is_file() else {}
+    for column, cell in row.items():
+        if column.endswith(PATH) and cell and (root / cell).is_file():
+            sources[column.removesuffix(PATH)] = root / cell
+    files = {name: file for name, file in sources.items() if file is not None}
+    if not files:
+        return None
+    start, stop = read_times(where, row)
+    labels = {head: list(classes).index(row[head]) for head, classes in names.items()}
+    name = row.get("name") or f"{row.get('path') or 'row'}:{line}"
+    return Segment(name, row.get("participant") or "", start, stop, labels, files)
+
+
+def read_times(where: str, row: Mapping[str, str]) -> tuple[float, float]:
+    """Start and stop in seconds; without them the start and the end of the file."""
+    times = []
+    for column in ("start_seconds", "stop_seconds"):
+        cell = row.get(column) or ""
+        try:
+            times.append(float(cell) if cell else math.nan)
+        except ValueError as error:
+            raise KarmmaError(f"{where}: {column} {cell!r} is no number") from error
+    start, stop = (default if math.isnan(time) else time for time, default in zip(times, (0.0, math.inf), strict=True))
+    if not 0 <= start < stop:
+        raise KarmmaError(f"{where}: stop {stop:g} s does not lie after start {start:g} s")
+    return start, stop
+
+
+def dealt_split(file: str) -> str:
+    share = zlib.crc32(file.encode()) / 2**32
+    return "test" if share < TEST_SHARE else "validation" if share < TEST_SHARE + VALIDATION_SHARE else "train"

@@ -1,0 +1,89 @@
+"""One's own data: a directory and a CSV."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from karmma.data.clips import read_segment
+from karmma.datasets import find_data_set
+from karmma.datasets.folder import FolderConfig, dealt_split, load_folder
+from karmma.modalities import make_modalities
+from karmma.types import KarmmaError
+
+
+@pytest.fixture
+def root(tmp_path: Path, clock_video: Path) -> Path:
+    for name in ("a.mp4", "sub/b.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(clock_video.read_bytes())
+    np.save(tmp_path / "a.npy", np.arange(40, dtype=np.float32).reshape(10, 4))
+    return tmp_path
+
+
+def write(root: Path, text: str) -> Path:
+    (root / "clips.csv").write_text(text)
+    return root
+
+
+def test_rows_become_segments_with_what_they_have(root: Path) -> None:
+    write(root, "path,start_seconds,stop_seconds,split,action,slow_features_path\n"
+                "a.mp4,0.5,2,train,wave,a.npy\nsub/b.mp4,,,test,clap,\nlost.mp4,0,1,train,clap,\n")  # fmt: skip
+    manifest = load_folder(root, FolderConfig())
+    assert manifest.labels.names == {"action": ("clap", "wave")}
+    assert manifest.provenance["rows_without_file"] == 1
+    first, last = manifest.split("train")[0], manifest.split("test")[0]
+    assert set(first.sources) == {"rgb", "flow", "audio", "slow_features"} and first.labels == {"action": 1}
+    assert last.stop_seconds == math.inf and "slow_features" not in last.sources
+    modalities = make_modalities({"rgb": {"frames": 2, "height": 16, "width": 16}, "audio": {},
+                                  "slow_features": {"width": 4, "tokens": 2}})  # fmt: skip
+    reading = read_segment(last, modalities)
+    assert set(reading.arrays) == {"rgb", "audio"} and not reading.failures
+    # The grey level tells the time: 20 + 50 a second, and the last quarter of four seconds was read.
+    assert reading.arrays["rgb"][-1].mean() == pytest.approx(20 + 5 * 35, abs=3)
+    assert read_segment(first, modalities).arrays["slow_features"].shape == (4, 4)
+
+
+def test_files_are_dealt_into_splits_whole(root: Path) -> None:
+    write(root, "path,start_seconds,stop_seconds,verb,noun\n" + "".join(f"a.mp4,{i},{i + 1},take,cup\n" for i in range(3)))
+    manifest = load_folder(root, FolderConfig())
+    assert list(manifest.splits) == [dealt_split("a.mp4")] and manifest.labels.heads == ("verb", "noun")
+    shares = [dealt_split(f"{i}.mp4") for i in range(2000)]
+    assert 0.17 < shares.count("test") / 2000 < 0.23 and 0.08 < shares.count("validation") / 2000 < 0.12
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,start_seconds,stop_seconds,action\na.mp4,2,1,x\n", "line 2: stop 1 s does not lie after start 2 s"),
+        ("path,start_seconds,stop_seconds,action\na.mp4,x,1,x\n", "line 2: start_seconds 'x' is no number"),
+        ("path,start_seconds,stop_seconds,action\na.mp4,0,1,\n", "line 2: action is 'empty'"),
+        ("path,start_seconds,stop_seconds\na.mp4,0,1\n", "no column is a label set"),
+        ("path,radar_path,action\na.mp4,r,x\n", "column radar_path: unknown modality 'radar'"),
+        ("file,action\na.mp4,x\n", "neither a column 'path'"),
+        ("path,action\nlost.mp4,x\n", "none of 1 rows names a file that is there"),
+        ("path,action\n", "no rows"),
+    ],
+)
+def test_bad_tables_are_named(root: Path, text: str, message: str) -> None:
+    with pytest.raises(KarmmaError, match=message):
+        load_folder(write(root, text), FolderConfig())
+
+
+def test_fixed_classes_and_settings(root: Path) -> None:
+    write(root, "path,action,mood\na.mp4,wave,good\n")
+    settings = find_data_set("folder").settings({"labels": ["action"], "classes": {"action": ["clap", "wave"]}}, "settings")
+    assert load_folder(root, settings).labels.names == {"action": ("clap", "wave")}
+    settings = find_data_set("folder").settings({"labels": ["action"], "classes": {"action": ["clap"]}}, "settings")
+    with pytest.raises(KarmmaError, match="action is 'wave'; allowed: clap"):
+        load_folder(root, settings)
+
+
+def test_a_broken_video_without_a_stop_is_a_failure_of_its_row(root: Path) -> None:
+    (root / "a.mp4").write_bytes(b"garbage")
+    manifest = load_folder(write(root, "path,action,split\na.mp4,x,train\n"), FolderConfig())
+    reading = read_segment(manifest.split("train")[0], make_modalities({"rgb": {}, "audio": {}}))
+    assert not reading.arrays and "a.mp4" in reading.failures["rgb"]
