@@ -97,8 +97,8 @@ def evaluate(
     split: Annotated[str, typer.Option(help="which split")] = "test",
     cache: Annotated[Path | None, typer.Option(help="directory for decoded clips; default: a temporary one")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
-    protocol: Annotated[str, typer.Option(help="subsets (P1), sweep (P2), all (both), or observation (P3)")] = "all",
-    missing: Annotated[str | None, typer.Option(help="P3: what samples lose, e.g. audio or rgb+flow")] = None,
+    protocol: Annotated[str, typer.Option(help="subsets (P1), sweep (P2), all (both), observation (P3), window (P4)")] = "all",
+    missing: Annotated[str | None, typer.Option(help="P3, P4: what fails, e.g. audio or rgb+flow")] = None,
     mask: Annotated[Path | None, typer.Option(help="P3: a published mask CSV in place of --missing")] = None,
     overrides: Annotated[list[str] | None, typer.Argument(help="settings of the data set as key=value")] = None,
 ) -> None:

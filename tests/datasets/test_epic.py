@@ -62,7 +62,8 @@ def test_videos_are_found_in_any_layout_and_the_rest_is_counted(official: Path) 
     }  # fmt: skip
     assert manifest.split("validation")[1].sources == {"rgb": flat, "flow": flat, "audio": wav}
     assert manifest.provenance == {
-        "videos": 3, "videos_by_modality": {"rgb": 2, "flow": 2, "audio": 3}, "videos_missing": 39, "segments_without_video": {"train": 38, "validation": 0, "test": 1},
+        "videos": 3, "videos_by_modality": {"rgb": 2, "flow": 2, "audio": 3}, "videos_missing": 39,
+        "segments_without_video": {"train": 38, "validation": 0, "test": 1},
     }  # fmt: skip
     first = manifest.split("train")[0]
     assert (first.start_seconds, first.stop_seconds, first.labels) == (1.0, 2.5, {"verb": 0, "noun": 0})

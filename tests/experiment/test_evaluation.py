@@ -46,9 +46,11 @@ def test_subsets_and_sweep_can_be_asked_for_alone() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("window",), "unknown protocol 'window'; known: all, subsets, sweep, observation"),
-        (("observation",), "needs --missing MODALITIES or --mask CSV"),
-        (("sweep", ("rgb",)), "only it, needs --missing"),
+        (("windows",), "unknown protocol 'windows'; known: all, subsets, sweep, observation, window"),
+        (("window",), "needs? --missing MODALITIES"),
+        (("window", (), Path("mask.csv")), "--mask belongs to the protocol observation"),
+        (("observation",), "need --missing MODALITIES or --mask CSV"),
+        (("sweep", ("rgb",)), "only they, need --missing"),
     ],
 )
 def test_protocols_that_make_no_sense_are_refused(arguments: tuple[str, ...], words: str) -> None:

@@ -20,7 +20,6 @@ from karmma.modalities.imu import Imu
 from karmma.modalities.rgb import Rgb
 from karmma.types import Augmentation, KarmmaError
 
-
 NEEDED: dict[str, dict[str, object]] = {"features": {"width": 5}}  # settings without a default
 
 
@@ -41,7 +40,7 @@ def write_body(path: Path) -> None:
     depth = np.where(random.random((90, 24, 32)) < 0.3, 0.0, 2 + random.random((90, 24, 32)))
     arrays = {"skeleton": skeleton, "depth": depth, "features": random.normal(0, 1, (90, 5)).cumsum(0)}
     key = "depth_metres" if path.stem == "depth" else path.stem
-    np.savez(path, seconds=seconds, **{key: arrays[path.stem]})
+    np.savez(path, **{"seconds": seconds, key: arrays[path.stem]})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", list(MODALITIES))

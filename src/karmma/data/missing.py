@@ -107,13 +107,38 @@ class ObservationLevel:
             raise KarmmaError(f"share of samples must lie in 0–1, not {self.share}")
 
     def presence(self, available: Tensor, modalities: Sequence[str], generator: torch.Generator) -> Tensor:
-        unknown = [name for name in self.missing if name not in modalities]
-        if unknown or not self.missing:
-            raise KarmmaError(f"modalities to take away {self.missing}: allowed are {', '.join(modalities)}")
+        columns = named_columns(self.missing, modalities)
         order = torch.randperm(len(available), generator=generator)
         hit = torch.zeros(len(available), dtype=torch.bool)
         hit[order[: round(self.share * len(available))]] = True
-        return available & ~(hit[:, None] & torch.tensor([name in self.missing for name in modalities]))
+        return available & ~(hit[:, None] & columns)
+
+
+@dataclass(frozen=True)
+class WindowOutage:
+    """Each window loses the named modalities with a probability, on its own (protocol P4).
+
+    With equal seeds a higher rate takes from the same windows and more: masks are nested.
+    """
+
+    missing: tuple[str, ...]
+    rate: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate <= 1:
+            raise KarmmaError(f"rate of outages must lie in 0–1, not {self.rate}")
+
+    def presence(self, available: Tensor, modalities: Sequence[str], generator: torch.Generator) -> Tensor:
+        hit = torch.rand(len(available), generator=generator) < self.rate
+        return available & ~(hit[:, None] & named_columns(self.missing, modalities))
+
+
+def named_columns(missing: Sequence[str], modalities: Sequence[str]) -> Tensor:
+    """Which columns `(modalities,)` are named. Raises KarmmaError for an unknown name or none."""
+    unknown = [name for name in missing if name not in modalities]
+    if unknown or not missing:
+        raise KarmmaError(f"modalities to take away {tuple(missing)}: allowed are {', '.join(modalities)}")
+    return torch.tensor([name in missing for name in modalities])
 
 
 @dataclass(frozen=True)

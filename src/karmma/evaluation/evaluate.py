@@ -76,6 +76,16 @@ class SubsetLogits:
                 result[metric][rows] = self.correct[subset][metric][rows]
         return result, some
 
+    def logits_under(self, presence: Tensor) -> dict[str, Tensor]:
+        """Logits per head under a presence `(samples, modalities)`; NaN where nothing is left."""
+        first = next(iter(self.logits.values()))
+        result = {head: torch.full_like(values, torch.nan) for head, values in first.items()}
+        for subset, heads in self.logits.items():
+            rows = (presence == torch.tensor([name in subset for name in self.modalities])).all(1)
+            for head, values in heads.items():
+                result[head][rows] = values[rows]
+        return result
+
     def accuracies(self, scenario: Scenario, seed: int = 0) -> Accuracies:
         """Percent per metric under one draw of a scenario, over the samples that have anything left."""
         generator = torch.Generator().manual_seed(seed)

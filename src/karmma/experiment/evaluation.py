@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+from torch import Tensor
+
 from ..config import EvaluationConfig
 from ..data.clips import ClipStore
+from ..data.manifest import Segment
 from ..data.missing import ObservationLevel, read_mask
 from ..datasets import find_data_set
 from ..evaluation.evaluate import SubsetLogits, evaluate, subset_logits
+from ..evaluation.metrics import mean_of
+from ..evaluation.windows import WINDOW_SECONDS, cut_windows, window_accuracies
 from ..modalities import make_modalities
 from ..models.checkpoint import load_checkpoint
 from ..progress import Progress
@@ -20,12 +27,16 @@ from ..training.fit import training_device
 from ..types import KarmmaError
 
 OBSERVATION_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-ProtocolName = Literal["all", "subsets", "sweep", "observation"]
+ProtocolName = Literal["all", "subsets", "sweep", "observation", "window"]
+WINDOW_DRAWS = 5
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What to measure: P1 and P2 (`all`, or one of them), or P3 for the modalities in `missing` or a published mask."""
+    """What to measure: P1 and P2 (`all`, or one of them), or what happens where the modalities in `missing` fail:
+
+    P3 (`observation`) for whole samples or by a published mask, P4 (`window`) for windows within long clips.
+    """
 
     name: str = "all"
     missing: tuple[str, ...] = ()
@@ -35,8 +46,10 @@ class Protocol:
         known = ProtocolName.__args__  # type: ignore[attr-defined]
         if self.name not in known:
             raise KarmmaError(f"unknown protocol {self.name!r}; known: {', '.join(known)}")
-        if (self.name == "observation") != bool(self.missing or self.mask):
-            raise KarmmaError("the protocol observation, and only it, needs --missing MODALITIES or --mask CSV")
+        if (self.name in ("observation", "window")) != bool(self.missing or self.mask):
+            raise KarmmaError("the protocols observation and window, and only they, need --missing MODALITIES or --mask CSV")
+        if self.name == "window" and self.mask:
+            raise KarmmaError("--mask belongs to the protocol observation")
 
 
 def evaluate_checkpoint(
@@ -49,14 +62,21 @@ def evaluate_checkpoint(
     manifest = kind.load(root, kind.settings(settings or {}, "settings"))
     manifest.labels.require_same(info.labels, f"checkpoint {checkpoint}")
     modalities = make_modalities(info.modalities, f"{checkpoint}/config.json: modalities")
+    protocol = protocol or Protocol()
+    segments: Sequence[Segment] = manifest.split(split)
+    owners: list[int] = []
+    if protocol.name == "window":
+        segments, owners = cut_windows(segments)
     with tempfile.TemporaryDirectory() as temporary:
-        store = ClipStore((cache or Path(temporary)) / split, manifest.split(split), modalities)
+        directory = (cache or Path(temporary)) / (f"{split}-windows" if owners else split)
+        store = ClipStore(directory, segments, modalities)
         with Progress(f"read.{split}") as progress:
             store.write(on_done=progress.update)
         with Progress("evaluate") as progress:
             logits = subset_logits(model, store, device=training_device(), on_done=progress.update)
-        names = [store.segments[index].name for index in store.usable]
-        return measure(logits, names, protocol or Protocol())
+        if owners:
+            return measure_windows(logits, torch.tensor(owners)[store.usable], protocol.missing)
+        return measure(logits, [store.segments[index].name for index in store.usable], protocol)
 
 
 def measure(logits: SubsetLogits, samples: list[str], protocol: Protocol) -> dict[str, Any]:
@@ -78,3 +98,15 @@ def measure_observation(logits: SubsetLogits, samples: list[str], protocol: Prot
         return {"observation": figures, "samples": len(samples), "samples_incomplete": int(incomplete.sum())}
     shares = {f"{share:.2f}": logits.accuracies(ObservationLevel(protocol.missing, share)) for share in OBSERVATION_SHARES}
     return {"observation": shares, "missing": list(protocol.missing), "samples": len(samples)}
+
+
+def measure_windows(logits: SubsetLogits, owners: Tensor, missing: tuple[str, ...]) -> dict[str, Any]:
+    """P4: by the rate at which windows lose the named modalities, mean of several draws."""
+    rows = {}
+    for rate in OBSERVATION_SHARES:
+        draws = [window_accuracies(logits, owners, missing, rate, seed) for seed in range(WINDOW_DRAWS)]
+        rows[f"{rate:.2f}"] = {metric: mean_of(draw[metric] for draw in draws) for metric in draws[0]}
+    return {
+        "window": rows, "missing": list(missing), "samples": len(owners.unique()), "windows": len(owners),
+        "window_seconds": WINDOW_SECONDS, "draws": WINDOW_DRAWS,
+    }  # fmt: skip
