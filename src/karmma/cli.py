@@ -31,12 +31,15 @@ def run(
     ] = None,
 ) -> None:
     """Run every stage of RECIPE that is not yet done in OUT: data, pre-training, teacher, students, evaluation, report."""
+    from . import processes
     from .config import load_recipe
     from .evaluation.tables import print_results
     from .experiment.run import run as run_recipe
 
     loaded = load_recipe(recipe, overrides)
-    print_results(run_recipe(loaded.only(only.split(",") if only else loaded.default_methods), out), out)
+    results = run_recipe(loaded.only(only.split(",") if only else loaded.default_methods), out)
+    if processes.is_first():
+        print_results(results, out)
 
 
 @app.command()

@@ -57,7 +57,8 @@ class TrainingConfig:
     """Optimisation of one stage (not from the paper; the closest published recipe uses AdamW 1e-4, clip 5, warm-up)."""
 
     epochs: int = 20
-    batch_size: int = 32
+    batch_size: int = 32  # of all processes together
+    accumulate: int = 1  # batches whose gradients are summed up before a step
     lr: float = 1e-3
     weight_decay: float = 0.02
     warmup_epochs: float = 2.0
@@ -67,6 +68,9 @@ class TrainingConfig:
     augment: bool = True
     mirror: float = 0.5  # probability of a left–right flip while augmenting; 0 where left and right are classes
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    strategy: Literal["ddp", "fsdp"] = "ddp"  # with several processes: copies of the weights, or weights in shards
+    compile: bool = False  # torch.compile the extractors
+    checkpoint_activations: bool = False  # recompute extractors' blocks in the backward pass: less memory, more time
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from . import processes
+
 
 class Progress:
     """A stage's progress: `update(done, total, note)`. On a terminal a bar, elsewhere a line at the end of the stage."""
@@ -22,7 +24,7 @@ class Progress:
             TextColumn("{task.fields[note]}"), console=self.console,
         )  # fmt: skip
         self.task = self.bar.add_task(title, total=None, note="")
-        self.live = sys.stderr.isatty()
+        self.live = sys.stderr.isatty() and processes.is_first()
 
     def update(self, done: int, total: int, note: str = "") -> None:
         self.note = note
@@ -37,6 +39,6 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.live:
             self.bar.stop()
-        elif kind is None:
+        elif kind is None and processes.is_first():
             seconds = time.perf_counter() - self.started
             print(f"{self.title:<28} {seconds:7.1f} s  {self.note}", file=sys.stderr, flush=True)

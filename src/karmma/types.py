@@ -73,22 +73,43 @@ class ModalitySpec:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Randomness of one training batch, shared so that modalities stay in step: `mirrored` `(batch,)` flips left–right."""
+    """Randomness of one training batch, shared so that modalities stay in step: `mirrored` `(batch,)` flips left–right.
+
+    Every draw has the samples first. A process that holds rows of a batch of `whole` samples, from `first_row` on,
+    draws for all of them and keeps its own, so that each sample looks the same however many processes there are.
+    """
 
     generator: torch.Generator
     mirrored: Tensor
+    first_row: int = 0
+    whole: int | None = None  # as many as there are in `mirrored`
 
     @staticmethod
-    def draw(batch_size: int, seed: int, mirror: float = 0.5) -> Augmentation:
-        """Fresh randomness; `mirror` is the probability of a flip."""
-        generator = torch.Generator().manual_seed(seed)
-        return Augmentation(generator, torch.rand(batch_size, generator=generator) < mirror)
+    def draw(batch_size: int, seed: int, mirror: float = 0.5, rows: slice | None = None) -> Augmentation:
+        """Fresh randomness for `rows` of a batch; `mirror` is the probability of a flip."""
+        generator, rows = torch.Generator().manual_seed(seed), rows or slice(0, batch_size)
+        mirrored = torch.rand(batch_size, generator=generator) < mirror
+        return Augmentation(generator, mirrored[rows], rows.start, batch_size)
+
+    def whole_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return (self.whole or len(self.mirrored), *shape[1:])
+
+    @property
+    def rows(self) -> slice:
+        """Which samples of the whole batch these are."""
+        return slice(self.first_row, self.first_row + len(self.mirrored))
 
     def uniform(self, shape: Sequence[int], low: float, high: float) -> Tensor:
-        return torch.rand(tuple(shape), generator=self.generator) * (high - low) + low
+        """Floats `shape` in low…high."""
+        return torch.rand(self.whole_shape(shape), generator=self.generator)[self.rows] * (high - low) + low
 
     def normal(self, shape: Sequence[int], deviation: float) -> Tensor:
-        return torch.randn(tuple(shape), generator=self.generator) * deviation
+        """Normal floats `shape` around zero."""
+        return torch.randn(self.whole_shape(shape), generator=self.generator)[self.rows] * deviation
+
+    def integers(self, shape: Sequence[int], below: int) -> Tensor:
+        """Whole numbers `shape` from 0 to `below` − 1."""
+        return torch.randint(below, self.whole_shape(shape), generator=self.generator)[self.rows]
 
 
 @dataclass(frozen=True)

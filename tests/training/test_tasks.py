@@ -39,7 +39,7 @@ class FakeLoader:
             batch = make_batch(4, seed=number)
             with torch.no_grad():
                 tokens = {name: teacher.encoder(name)(values) for name, values in batch.data.items()}
-            yield TrainingBatch(batch, tokens, seed=100 * self.epoch + number)
+            yield TrainingBatch.alone(batch, tokens, seed=100 * self.epoch + number)
 
 
 def make_loader(epoch: int) -> Any:
@@ -141,7 +141,7 @@ def test_the_teacher_sees_what_the_switch_says(sees: str) -> None:
 
 def test_a_live_teacher_sees_the_students_own_clip() -> None:
     model, batch = make_recognizer(9), make_batch(3)
-    taught = LiveTeacher(model).logits(TrainingBatch(batch, {}, 0), batch.present)
+    taught = LiveTeacher(model).logits(TrainingBatch.alone(batch, {}, 0), batch.present)
     with torch.no_grad():
         torch.testing.assert_close(taught, model(batch.data, batch.present))
 
@@ -151,7 +151,7 @@ def test_every_sample_is_taught_by_the_specialist_of_what_it_has() -> None:
     models = {subset: make_recognizer(seed) for seed, subset in enumerate(subsets_of(names))}
     batch = make_batch(3)
     present = {name: torch.tensor([True, name == "imu", name in ("rgb", "audio")]) for name in names}
-    logits = SpecialistTeacher(models, names).logits(TrainingBatch(batch, {}, 0), present)
+    logits = SpecialistTeacher(models, names).logits(TrainingBatch.alone(batch, {}, 0), present)
     for row, subset in enumerate((names, ("imu",), ("rgb", "audio"))):
         alone = batch.select(torch.tensor([row]))
         expected = models[subset](alone.data, {name: torch.tensor([True]) for name in subset})
@@ -160,7 +160,7 @@ def test_every_sample_is_taught_by_the_specialist_of_what_it_has() -> None:
 
 def test_an_ensemble_teaches_the_mean() -> None:
     one, other, batch = make_recognizer(1), make_recognizer(2), make_batch(2)
-    training_batch = TrainingBatch(batch, {}, 0)
+    training_batch = TrainingBatch.alone(batch, {}, 0)
     both = EnsembleTeacher([LiveTeacher(one), LiveTeacher(other)]).logits(training_batch, batch.present)["noun"]
     parts = [LiveTeacher(model).logits(training_batch, batch.present)["noun"] for model in (one, other)]
     torch.testing.assert_close(both, (parts[0] + parts[1]) / 2)

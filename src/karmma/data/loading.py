@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from ..types import Augmentation, Batch
+from .. import processes
+from ..types import Augmentation, Batch, KarmmaError
 from .clips import ClipStore
 from .tokens import TokenStore
 
@@ -22,12 +23,20 @@ def mix_seed(*parts: int) -> int:
 class TrainingBatch:
     """A batch of clips and, where a frozen teacher needs them, its extractors' tokens of the same segments.
 
-    `batch.data` is empty where only tokens are needed. `tokens[modality]` is `(batch, tokens, width)`.
+    `batch.data` is empty where only tokens are needed. `tokens[modality]` is `(batch, tokens, width)`. With several
+    processes this is the part `rows` of a batch whose availability by modality `(whole,)` is `whole`.
     """
 
     batch: Batch
     tokens: dict[str, Tensor]
     seed: int
+    whole: dict[str, Tensor]
+    rows: slice
+
+    @staticmethod
+    def alone(batch: Batch, tokens: dict[str, Tensor], seed: int) -> TrainingBatch:
+        """A batch that no other process shares."""
+        return TrainingBatch(batch, tokens, seed, batch.present, slice(None))
 
 
 class EpochLoader:
@@ -55,8 +64,18 @@ class EpochLoader:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.store.usable)
         for number in range(len(self)):
             indices = np.sort(order[number * self.batch_size : (number + 1) * self.batch_size])
+            rows = share_of(len(indices))
             seed = mix_seed(self.seed, self.epoch, number)
-            augmentation = Augmentation.draw(len(indices), seed, self.mirror) if self.augment else None
-            batch = self.store.batch(indices, augmentation) if self.clips else self.store.bare_batch(indices)
-            tokens = self.tokens.draw(indices, seed) if self.tokens is not None else {}
-            yield TrainingBatch(batch, tokens, seed)
+            augmentation = Augmentation.draw(len(indices), seed, self.mirror, rows) if self.augment else None
+            own = indices[rows]
+            batch = self.store.batch(own, augmentation) if self.clips else self.store.bare_batch(own)
+            tokens = self.tokens.draw(indices, seed, rows) if self.tokens is not None else {}
+            yield TrainingBatch(batch, tokens, seed, self.store.bare_batch(indices).present, rows)
+
+
+def share_of(batch_size: int) -> slice:
+    """This process's part of a batch. Raises KarmmaError if parts would differ in size: their mean would not be the whole's."""
+    if batch_size % processes.count():
+        raise KarmmaError(f"a batch of {batch_size} cannot be shared evenly by {processes.count()} processes")
+    size = batch_size // processes.count()
+    return slice(processes.rank() * size, (processes.rank() + 1) * size)

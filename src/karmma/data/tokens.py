@@ -54,10 +54,11 @@ class TokenStore:
                 on_done(position + 1, len(work))
         return TokenStore(directory)
 
-    def draw(self, indices: NDArray[np.int64], seed: int) -> dict[str, Tensor]:
-        """Tokens `(len(indices), tokens, width)` float32 of a random view per segment."""
+    def draw(self, indices: NDArray[np.int64], seed: int, rows: slice = slice(None)) -> dict[str, Tensor]:
+        """Tokens `(rows, tokens, width)` float32 of a random view per segment, for some rows of a batch of segments."""
         random = np.random.default_rng(seed)
         views = {name: random.integers(len(array), size=len(indices)) for name, array in self.arrays.items()}
         return {
-            name: torch.from_numpy(array[views[name], indices].astype(np.float32)) for name, array in self.arrays.items()
+            name: torch.from_numpy(array[views[name][rows], indices[rows]].astype(np.float32))
+            for name, array in self.arrays.items()
         }

@@ -29,10 +29,11 @@ def write_report(directory: Path, results: Mapping[str, Any], store: ClipStore, 
     """Write `tables/*.csv`, `plots/*.png` and `report.html` into a run's directory."""
     metric = headline_metric(results)
     write_tables(directory / "tables", results)
-    figures = {
-        "sweep": plot_sweep(results, metric),
-        "subsets": plot_subsets(results, metric),
-    } | ({"unimodal": plot_unimodal(results)} if results["unimodal"] else {})
+    figures = {"subsets": plot_subsets(results, metric)}
+    if results["settings"]["evaluation"]["sweep"]:
+        figures["sweep"] = plot_sweep(results, metric)
+    if results["unimodal"]:
+        figures["unimodal"] = plot_unimodal(results)
     for name, figure in figures.items():
         save_png(figure, directory / "plots" / f"{name}.png")
     shown = STUDENT if STUDENT in results["methods"] else list(results["methods"])[-1]

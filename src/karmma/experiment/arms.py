@@ -31,7 +31,7 @@ def train_teacher(context: Context, seed: int, store: ClipStore, tokens: TokenSt
         task = TeacherTask(model, teacher.training, scenario, loader, contrastive_weight=teacher.contrastive_weight)
         context.train(task, context.seed_directory(seed, TEACHER), progress, stage="teacher", seed=seed)
 
-    context.book.run(f"seed{seed}.teacher", teacher_settings(context), work)
+    context.book.run(f"seed{seed}.teacher", teacher_settings(context), work, together=True)
 
 
 def train_method(context: Context, name: str, seed: int, store: ClipStore, tokens: TokenStore | None) -> None:
@@ -82,7 +82,7 @@ def train_student(context: Context, name: str, seed: int, store: ClipStore, toke
             )  # fmt: skip
         context.train(task, context.seed_directory(seed, name), progress, stage=name, seed=seed)
 
-    context.book.run(f"seed{seed}.{name}", arm_settings(context, name), work)
+    context.book.run(f"seed{seed}.{name}", arm_settings(context, name), work, together=True)
 
 
 def train_specialist(context: Context, name: str, subset: tuple[str, ...], seed: int, store: ClipStore) -> None:
@@ -95,7 +95,7 @@ def train_specialist(context: Context, name: str, subset: tuple[str, ...], seed:
         directory = specialist_directory(context, name, subset, seed)
         context.train(task, directory, progress, stage=f"{name} {subset_name(subset)}", seed=seed)
 
-    context.book.run(f"seed{seed}.{name}.{subset_name(subset)}", arm_settings(context, name), work)
+    context.book.run(f"seed{seed}.{name}.{subset_name(subset)}", arm_settings(context, name), work, together=True)
 
 
 def specialist_directory(context: Context, name: str, subset: tuple[str, ...], seed: int) -> Path:

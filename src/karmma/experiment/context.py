@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning
 
+from .. import processes
 from ..config import Recipe, RecognizerConfig, StudentConfig, TeacherConfig, TrainingConfig, plain
 from ..data.clips import ClipStore
 from ..data.loading import EpochLoader
@@ -155,8 +156,9 @@ class Context:
     def train(self, task: Task, directory: Path, progress: Progress, **origin: Any) -> None:
         """Fit and save; the resume state is dropped once the checkpoint is there."""
         fit(task, directory / "training", progress)
-        self.save(directory, task.recognizer, **origin)
-        (directory / "training" / "state.ckpt").unlink(missing_ok=True)
+        if processes.is_first():
+            self.save(directory, task.recognizer, **origin)
+            (directory / "training" / "state.ckpt").unlink(missing_ok=True)
 
     def save(self, directory: Path, model: RecognizerModel, **origin: Any) -> None:
         names = model.modalities

@@ -10,6 +10,7 @@ import lightning
 import torch
 from torch import Tensor
 
+from .. import processes
 from ..config import TrainingConfig, plain
 from ..data.clips import ClipStore
 from ..data.missing import Complete
@@ -79,8 +80,9 @@ def pretrain(context: Context, role: str, name: str, config: TrainingConfig, sto
         task = SupervisedTask(model, config, Complete(), context.loader(store, config, 0))
         training = context.directory / "extractors" / role / name
         fit(task, training, progress)
-        save_extractor(extractor_path(context, role, name), model.encoder)
-        (training / "state.ckpt").unlink(missing_ok=True)
+        if processes.is_first():
+            save_extractor(extractor_path(context, role, name), task.recognizer.encoder)
+            (training / "state.ckpt").unlink(missing_ok=True)
 
     settings = {
         **context.data_settings(),
@@ -89,7 +91,7 @@ def pretrain(context: Context, role: str, name: str, config: TrainingConfig, sto
         "pretraining": plain(config),
         "split": part.pretraining_split,
     }
-    context.book.run(f"pretrain.{role}.{name}", settings, work)
+    context.book.run(f"pretrain.{role}.{name}", settings, work, together=True)
 
 
 def teacher_settings(context: Context) -> dict[str, Any]:

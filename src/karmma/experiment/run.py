@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+from .. import processes
 from ..config import Recipe, plain
 from ..evaluation.report import write_report
 from ..files import write_json
@@ -16,9 +18,20 @@ from .testing import evaluate_method, measure_unimodal
 
 
 def run(recipe: Recipe, directory: Path) -> dict[str, Any]:
-    """Every stage of a recipe that is not yet done in a directory; returns the content of results.json."""
+    """Every stage of a recipe that is not yet done in a directory; returns the content of results.json.
+
+    Under `torchrun` the processes train together, and the first does everything else; `directory` must be one that all
+    of them see.
+    """
+    with processes.joined():
+        return run_stages(recipe, directory)
+
+
+def run_stages(recipe: Recipe, directory: Path) -> dict[str, Any]:
+    """The stages in their order."""
     directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / "recipe.json", plain(recipe))
+    if processes.is_first():
+        write_json(directory / "recipe.json", plain(recipe))
     context = Context(recipe, directory)
     context.make_data()
     stores = {split: context.read_clips(split) for split in context.splits}
@@ -35,7 +48,9 @@ def run(recipe: Recipe, directory: Path) -> dict[str, Any]:
     for seed in recipe.seeds:
         for name in context.arms:
             evaluate_method(context, name, seed, tested)
-    results = collect_results(context, stores)
-    write_json(directory / "results.json", results)
-    write_report(directory, results, tested, context.manifest)
-    return results
+    if processes.is_first():
+        results = collect_results(context, stores)
+        write_json(directory / "results.json", results)
+        write_report(directory, results, tested, context.manifest)
+    processes.wait()
+    return dict(json.loads((directory / "results.json").read_text()))

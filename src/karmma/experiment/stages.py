@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .. import processes
 from ..files import write_json
 from ..progress import Progress
 from ..types import KarmmaError
@@ -43,13 +44,19 @@ class StageBook:
         began = time.perf_counter()
         with Progress(name) as progress:
             yield progress
-        write_json(self.marker(name), {"seconds": round(time.perf_counter() - began, 2), "settings": settings})
+        if processes.is_first():
+            write_json(self.marker(name), {"seconds": round(time.perf_counter() - began, 2), "settings": settings})
 
-    def run(self, name: str, settings: Mapping[str, Any], work: Callable[[Progress], None]) -> None:
-        """Do `work` unless the stage is done."""
-        if not self.is_done(name, settings):
+    def run(
+        self, name: str, settings: Mapping[str, Any], work: Callable[[Progress], None], *, together: bool = False
+    ) -> None:
+        """Do `work` unless the stage is done: in the first process alone, or in all of them `together` (training)."""
+        done = self.is_done(name, settings)
+        processes.wait()
+        if not done and (together or processes.is_first()):
             with self.stage(name, settings) as progress:
                 work(progress)
+        processes.wait()
 
     def seconds(self) -> dict[str, float]:
         """Seconds of every finished stage, in the order in which they ended."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
+from .. import processes
 from ..config import plain
 from ..data.clips import ClipStore
 from ..data.missing import Complete
@@ -30,13 +32,15 @@ def measure_unimodal(context: Context, stores: Mapping[str, ClipStore], tokens: 
         model = with_extractors(context, TEACHER, context.new_model(teacher.recognizer, (name,), 0))
         loader = context.loader(stores["train"], config, 0, clips=False, tokens=tokens)
         directory = context.directory / "unimodal" / name
-        context.train(TeacherTask(model, config, Complete(), loader), directory, progress, stage="unimodal")
-        logits = subset_logits(model, stores[split], device=training_device())
-        write_json(directory / "evaluation.json", dataclasses.asdict(evaluate(logits, (), 1)))
+        task = TeacherTask(model, config, Complete(), loader)
+        context.train(task, directory, progress, stage="unimodal")
+        if processes.is_first():
+            logits = subset_logits(task.recognizer, stores[split], device=training_device())
+            write_json(directory / "evaluation.json", dataclasses.asdict(evaluate(logits, (), 1)))
 
     settings = {**teacher_settings(context), "evaluation": split}
     for name in context.names:
-        context.book.run(f"unimodal.{name}", settings, lambda progress, name=name: work(name, progress))  # type: ignore[misc]
+        context.book.run(f"unimodal.{name}", settings, partial(work, name), together=True)
 
 
 def evaluate_method(context: Context, name: str, seed: int, store: ClipStore) -> None:

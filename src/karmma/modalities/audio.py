@@ -74,7 +74,7 @@ class Audio:
         if augmentation is None:
             picture = stored[..., spare // 2 : spare // 2 + self.frames].float()
             return (picture - self.mean) / self.std
-        firsts = torch.randint(spare + 1, (len(stored),), generator=augmentation.generator).tolist()
+        firsts = augmentation.integers((len(stored),), spare + 1).tolist()
         picture = torch.stack([clip[:, first : first + self.frames] for clip, first in zip(stored, firsts, strict=True)])
         picture = picture.float() + augmentation.uniform((len(stored), 1, 1), -1.0, 1.0)
         return mask_stripes((picture - self.mean) / self.std, augmentation)

@@ -51,7 +51,7 @@ def pick_frames(stored: Tensor, frames: int, augmentation: Augmentation | None) 
     batch = len(stored)
     second = torch.zeros(batch, frames, dtype=torch.long)
     if augmentation is not None:
-        second = torch.randint(2, (batch, frames), generator=augmentation.generator)
+        second = augmentation.integers((batch, frames), 2)
     index = torch.arange(frames) * 2 + second
     return stored[torch.arange(batch)[:, None], index]
 
@@ -62,8 +62,8 @@ def crop(pictures: Tensor, height: int, width: int, augmentation: Augmentation |
     if augmentation is None:
         y, x = free_y // 2, free_x // 2
         return pictures[:, :, y : y + height, x : x + width]
-    ys = torch.randint(free_y + 1, (len(pictures),), generator=augmentation.generator).tolist()
-    xs = torch.randint(free_x + 1, (len(pictures),), generator=augmentation.generator).tolist()
+    ys = augmentation.integers((len(pictures),), free_y + 1).tolist()
+    xs = augmentation.integers((len(pictures),), free_x + 1).tolist()
     return torch.stack([clip[:, y : y + height, x : x + width] for clip, y, x in zip(pictures, ys, xs, strict=True)])
 
 

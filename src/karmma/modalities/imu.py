@@ -98,5 +98,5 @@ class Imu:
         spare = stored.shape[1] - self.samples
         if augmentation is None:
             return stored[:, spare // 2 : spare // 2 + self.samples]
-        firsts = torch.randint(spare + 1, (len(stored),), generator=augmentation.generator).tolist()
+        firsts = augmentation.integers((len(stored),), spare + 1).tolist()
         return torch.stack([clip[first : first + self.samples] for clip, first in zip(stored, firsts, strict=True)])

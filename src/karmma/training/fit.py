@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.utils.checkpoint import checkpoint
 
-from ..files import replacing
+from .. import processes
+from ..models.encoders import Encoder
 from ..progress import Progress
-from .tasks import Task
+from .tasks import Task, is_sharded
 
 
 def training_device() -> torch.device:
-    """The first GPU, else the CPU."""
-    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    """This process's GPU, else the CPU."""
+    return torch.device("cuda", processes.local_rank()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def resolve_precision(precision: str) -> str:
@@ -39,8 +45,11 @@ class ResumeState(Callback):
         self.path = path
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        with replacing(self.path) as temporary:
-            trainer.save_checkpoint(temporary)
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        trainer.save_checkpoint(temporary)  # all processes take part, the first one writes
+        if processes.is_first():
+            temporary.replace(self.path)
+        processes.wait()
 
 
 class EpochProgress(Callback):
@@ -70,10 +79,16 @@ def fit(task: Task, directory: Path, progress: Progress) -> None:
     quieten()
     directory.mkdir(parents=True, exist_ok=True)
     state = directory / "state.ckpt"
+    prepare_encoders(task)
     trainer = lightning.Trainer(
         max_epochs=task.config.epochs,
         accelerator="auto",
-        devices=1,
+        devices=processes.per_node() if processes.count() > 1 else 1,
+        num_nodes=processes.count() // processes.per_node(),
+        strategy=make_strategy(task.config.strategy),
+        sync_batchnorm=processes.count() > 1 and torch.cuda.is_available(),
+        use_distributed_sampler=False,
+        accumulate_grad_batches=task.config.accumulate,
         precision=resolve_precision(task.config.precision),  # type: ignore[arg-type]
         gradient_clip_val=task.config.clip_norm or None,
         logger=[
@@ -89,8 +104,36 @@ def fit(task: Task, directory: Path, progress: Progress) -> None:
         reload_dataloaders_every_n_epochs=1,
         default_root_dir=str(directory),
     )
+    whole = copy.deepcopy(task.recognizer) if is_sharded(task.config) else None
     trainer.fit(task, ckpt_path=str(state) if state.exists() else None, weights_only=True)
+    if whole is not None:
+        whole.load_state_dict(get_model_state_dict(task.recognizer, options=StateDictOptions(full_state_dict=True)))
+        task.recognizer = whole
     task.recognizer.eval()
+
+
+def make_strategy(name: str) -> Strategy | str:
+    """How several processes train one model; a process alone needs none.
+
+    Samples decide which extractors run, so that DDP must look for parameters without a gradient in every step.
+    """
+    if processes.count() == 1:
+        return "auto"
+    if name == "fsdp":
+        return ModelParallelStrategy(
+            data_parallel_size=processes.count(), tensor_parallel_size=1, save_distributed_checkpoint=False
+        )  # fmt: skip
+    return DDPStrategy(find_unused_parameters=True)
+
+
+def prepare_encoders(task: Task) -> None:
+    """Compile the extractors, or recompute their blocks in the backward pass, where the configuration asks for it."""
+    for encoder in (module for module in task.recognizer.modules() if isinstance(module, Encoder)):
+        if task.config.checkpoint_activations:
+            for block in encoder.recomputable():
+                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        if task.config.compile:
+            encoder.compile(dynamic=True)
 
 
 def quieten() -> None:

@@ -10,16 +10,24 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
+from .. import processes
 from ..config import DistillationConfig, TrainingConfig
 from ..data.loading import EpochLoader, TrainingBatch
 from ..data.missing import Scenario, split_presence, stack_presence
+from ..models.encoders import Encoder
 from ..models.recognizer import RecognizerModel
 from ..models.unimodal import UnimodalClassifier
 from . import losses
 from .teachers import Teacher, token_logits
 
 Losses = dict[str, Tensor]
+
+
+def is_sharded(config: TrainingConfig) -> bool:
+    """Whether the weights lie in shards over several processes."""
+    return config.strategy == "fsdp" and processes.count() > 1
 
 
 class Task(lightning.LightningModule):
@@ -35,7 +43,7 @@ class Task(lightning.LightningModule):
         super().__init__()
         self.recognizer: Any = recognizer  # a RecognizerModel, but for pre-training
         self.config, self.scenario, self.make_loader = config, scenario, make_loader
-        self.steps_per_epoch = len(make_loader(0))
+        self.steps_per_epoch = math.ceil(len(make_loader(0)) / config.accumulate)
 
     def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
         raise NotImplementedError
@@ -43,21 +51,50 @@ class Task(lightning.LightningModule):
     def trainable(self) -> list[tuple[str, nn.Parameter]]:
         return list(self.recognizer.named_parameters())
 
+    def configure_model(self) -> None:
+        """Shard the weights: each recomputable block of an extractor by itself, the rest together."""
+        if not is_sharded(self.config) or isinstance(self.recognizer, FSDPModule):
+            return
+        mesh = self.device_mesh["data_parallel"]  # type: ignore[index]
+        for encoder in (module for module in self.recognizer.modules() if isinstance(module, Encoder)):
+            for block in encoder.recomputable():
+                fully_shard(block, mesh=mesh)
+        fully_shard(self.recognizer, mesh=mesh)
+        if isinstance(self.recognizer, RecognizerModel):
+            register_fsdp_forward_method(self.recognizer, "fuse")
+
     def train_dataloader(self) -> EpochLoader:
         """The epoch follows from the steps done, which a resumed run restores exactly."""
         return self.make_loader(self.global_step // self.steps_per_epoch)
 
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
-        torch.manual_seed(batch.seed)
-        batch = self.with_some_modality(batch)
+        torch.manual_seed(batch.seed + processes.rank())
         names = self.recognizer.modalities
-        available = stack_presence(batch.batch.present, names).cpu()
-        generator = torch.Generator().manual_seed(batch.seed)
-        present = self.scenario.presence(available, names, generator).to(self.device)
-        parts = self.losses(batch, split_presence(present, names), split_presence(available.to(self.device), names))
+        present = self.draw_presence(batch)
+        batch = self.with_some_modality(batch)
+        if not len(batch.batch):
+            return sum((0.0 * value.sum() for _, value in self.trainable()), torch.zeros((), device=self.device))
+        available = stack_presence(batch.batch.present, names).to(self.device)
+        parts = self.losses(batch, split_presence(present, names), split_presence(available, names))
         total = torch.stack(list(parts.values())).sum()
-        self.log_dict({**parts, "loss": total}, on_step=False, on_epoch=True, batch_size=len(batch.batch))
+        self.log_dict(
+            {**parts, "loss": total}, on_step=False, on_epoch=True, batch_size=len(batch.batch),
+            sync_dist=processes.count() > 1,
+        )  # fmt: skip
         return total
+
+    def draw_presence(self, batch: TrainingBatch) -> Tensor:
+        """δ `(samples, modalities)` for those samples of this process that have any of this recognizer's modalities.
+
+        It is drawn for the whole batch, so that it does not depend on how many processes share it.
+        """
+        names = self.recognizer.modalities
+        available = stack_presence(batch.whole, names).cpu()
+        having = available.any(1)
+        generator = torch.Generator().manual_seed(batch.seed)
+        present = torch.zeros_like(available)
+        present[having] = self.scenario.presence(available[having], names, generator)
+        return present[batch.rows][having[batch.rows]].to(self.device)
 
     def with_some_modality(self, batch: TrainingBatch) -> TrainingBatch:
         """Without the samples that have none of this recognizer's modalities."""

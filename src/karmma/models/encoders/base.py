@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 
@@ -10,6 +12,10 @@ class Encoder(nn.Module):
 
     tokens: int
     width: int
+
+    def recomputable(self) -> Sequence[nn.Module]:
+        """Parts whose activations may be recomputed in the backward pass; none where batch statistics would count twice."""
+        return ()
 
     def load_start(self) -> None:
         """Fill in published weights that the configuration names; called once before training, never when loading."""

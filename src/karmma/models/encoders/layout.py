@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +32,9 @@ class LayoutEncoder(Encoder):
         self.spatial = nn.ModuleList(FusionLayer(width, heads, ffn_dim, config.dropout) for _ in range(config.depth))
         self.temporal = nn.ModuleList(FusionLayer(width, heads, ffn_dim, config.dropout) for _ in range(2 * config.depth))
         self.out_norm = nn.LayerNorm(width)
+
+    def recomputable(self) -> Sequence[nn.Module]:
+        return [*self.spatial, *self.temporal]
 
     def forward(self, clips: Tensor) -> Tensor:
         batch, instants = clips.shape[:2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +32,9 @@ class SpectrogramTransformerEncoder(Encoder):
             FusionLayer(config.width, heads, ffn_dim, config.dropout) for _ in range(config.depth)
         )  # fmt: skip
         self.out_norm = nn.LayerNorm(config.width)
+
+    def recomputable(self) -> Sequence[nn.Module]:
+        return list(self.layers)
 
     def forward(self, clips: Tensor) -> Tensor:
         patches = self.patches(clips.unsqueeze(1)).flatten(2).transpose(1, 2)

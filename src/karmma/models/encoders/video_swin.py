@@ -7,6 +7,7 @@ two where it can. Pictures are `(batch, channels, frames, height, width)` inside
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -238,6 +239,9 @@ class VideoSwinEncoder(Encoder):
 
     def forward(self, clips: Tensor) -> Tensor:
         return self.pooled(clips.permute(0, 4, 1, 2, 3))
+
+    def recomputable(self) -> Sequence[nn.Module]:
+        return [module for module in self.network.modules() if isinstance(module, SwinBlock)]
 
     def pooled(self, clips: Tensor) -> Tensor:
         """Tokens of `(batch, channels, T, H, W)`."""
