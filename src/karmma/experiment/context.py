@@ -18,6 +18,7 @@ from ..data.manifest import Manifest
 from ..datasets import DataSet, find_data_set
 from ..modalities import Modality, make_modalities
 from ..models.checkpoint import CheckpointInfo, save_checkpoint
+from ..models.encoders.hugging_face import check_preprocessing
 from ..models.recognizer import RecognizerModel
 from ..progress import Progress
 from ..training.fit import fit
@@ -112,6 +113,10 @@ class Context:
             )
         for split in self.splits:
             self.manifest.split(split)
+        for role in self.roles:
+            for name, encoder in self.part(role).recognizer.encoders.items():
+                if name in self.modalities:
+                    check_preprocessing(encoder, plain(self.modalities[name]), f"modalities.{name}")
 
     def read_clips(self, split: str) -> ClipStore:
         """Decode a split once into arrays. Files that could not be read are counted and named in `failed-*.csv`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from ..config import RecognizerConfig
 from ..types import KarmmaError, ModalitySpec
 from .embedding import ModalityEmbedding
-from .encoders import Encoder, make_encoder
+from .encoders import Encoder, completed, make_encoder
 from .fusion import FusionBlock
 from .heads import MultiHeadMlp
 
@@ -29,6 +30,7 @@ class RecognizerModel(nn.Module):
         missing = [name for name in specs if name not in config.encoders]
         if missing:
             raise KarmmaError(f"no encoder configured for modality {missing[0]!r}; there is: {', '.join(config.encoders)}")
+        config = replace(config, encoders={name: completed(encoder) for name, encoder in config.encoders.items()})
         self.config, self.modalities, self.specs = config, tuple(specs), dict(specs)
         self.encoders = nn.ModuleDict({name: make_encoder(spec, config.encoders[name]) for name, spec in specs.items()})
         self.embeddings = nn.ModuleDict(

@@ -14,6 +14,7 @@ from .base import Encoder
 from .boxes import BoxesEncoder
 from .features import FeaturesEncoder
 from .frames import FramesEncoder
+from .hugging_face import KIND, HuggingFaceEncoder, complete
 from .layout import LayoutEncoder
 from .motion import MotionEncoder
 from .sequence import SequenceEncoder
@@ -32,6 +33,7 @@ ENCODERS: dict[str, Callable[[ModalitySpec, EncoderConfig], Encoder]] = {
     "skeleton": SkeletonEncoder,
     "layout": LayoutEncoder,
     "features": FeaturesEncoder,
+    KIND: HuggingFaceEncoder,
     "spectrogram_transformer": SpectrogramTransformerEncoder,
     "views": ViewsEncoder,
     "video_swin": VideoSwinEncoder,
@@ -54,4 +56,9 @@ def make_encoder(spec: ModalitySpec, config: EncoderConfig) -> Encoder:
     return encoder
 
 
-__all__ = ["ENCODERS", "Encoder", "make_encoder"]
+def completed(config: EncoderConfig) -> EncoderConfig:
+    """A configuration from which the extractor can be rebuilt anywhere."""
+    return complete(config) if config.kind == KIND else config
+
+
+__all__ = ["ENCODERS", "Encoder", "completed", "make_encoder"]
