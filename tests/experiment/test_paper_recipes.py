@@ -1,0 +1,106 @@
+"""The paper-size recipes on a handful of tiny videos in the sets' own layouts, every stage for two steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from karmma.config import load_recipe
+from karmma.experiment.run import run
+from karmma.media.write import VideoWriter
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+COLUMNS = "narration_id,participant_id,video_id,start_timestamp,stop_timestamp,verb_class,noun_class"
+SHRUNK = [
+    f"{part}.recognizer.{key}={value}" for part in ("teacher", "student")
+    for key, value in {
+        "encoders.rgb.variant": "test", "encoders.rgb.weights": "null", "encoders.rgb.tokens": 6,
+        "encoders.flow.variant": "test", "encoders.flow.weights": "null", "encoders.flow.tokens": 6,
+        "dim": 16, "layers": 1, "heads": 2, "ffn_dim": 16, "head_dim": 16,
+    }.items()
+]  # fmt: skip
+SHORT = [
+    *(f"modalities.{name}.{key}={value}" for name in ("rgb", "flow") for key, value in (("frames", 4), ("height", 32), ("width", 32))),
+    *(f"{stage}.{key}={value}" for stage in ("teacher.pretraining", "teacher.training", "student.training")
+      for key, value in (("epochs", 1), ("batch_size", 2))),
+    "teacher.token_views=1", "evaluation.sweep_draws=1", "evaluation.examples=1", "data.workers=1",
+]  # fmt: skip
+SOUND = [
+    "teacher.recognizer.encoders.audio={kind: spectrogram, width: 8}",
+    "student.recognizer.encoders.audio={kind: spectrogram_transformer, width: 32, depth: 1}",
+]
+BOXES = ["teacher.recognizer.encoders.detections={kind: layout, width: 16}", "student.recognizer.encoders.detections={kind: layout, width: 16}"]
+
+
+def write_video(path: Path, seconds: float, *, level: int = 60) -> None:
+    with VideoWriter(path, 64, 48, 10.0, 16000) as writer:
+        for index in range(round(10 * seconds)):
+            writer.write_frame(np.full((48, 64, 3), level + 3 * index, np.uint8))
+        writer.write_audio(np.sin(np.arange(round(16000 * seconds)) / level).astype(np.float32))
+
+
+def write_epic(root: Path) -> None:
+    """Thirty training videos would be many; two hold all the clips, one of them is held out by EPIC*."""
+    folder = root / "annotations"
+    folder.mkdir(parents=True)
+    for head, count in (("verb", 97), ("noun", 300)):
+        (folder / f"EPIC_100_{head}_classes.csv").write_text("id,key\n" + "".join(f"{i},{head}{i}\n" for i in range(count)))
+        (folder / f"EPIC_100_tail_{head}s.csv").write_text(f"{head}\n5\n")
+    (folder / "EPIC_100_unseen_participant_ids_validation.csv").write_text("participant_id\nP02\n")
+    train = [f"{video}_{i},P01,{video},00:00:0{i}.00,00:00:0{i + 1}.50,{i},{2 * i}" for video in ("P01_01", "P01_02") for i in range(2)]
+    (folder / "EPIC_100_train.csv").write_text("\n".join([COLUMNS, *train]) + "\n")
+    rows = [f"P02_01_{i},P02,P02_01,00:00:0{i}.00,00:00:0{i}.90,1,2" for i in range(3)]
+    (folder / "EPIC_100_validation.csv").write_text("\n".join([COLUMNS, *rows]) + "\n")
+    for number, (participant, video) in enumerate((("P01", "P01_01"), ("P01", "P01_02"), ("P02", "P02_01"))):
+        write_video(root / participant / "videos" / f"{video}.MP4", 4.0, level=40 + 20 * number)
+
+
+def write_ssv2(root: Path) -> None:
+    labels = {f"Doing something {i}": str(i) for i in range(174)}
+    rows = [{"id": str(i), "template": f"Doing [something] {i % 2}"} for i in range(6)]
+    (root / "labels").mkdir(parents=True)
+    for name, content in (("labels", labels), ("train", rows[:4]), ("validation", rows[4:])):
+        (root / "labels" / f"{name}.json").write_text(json.dumps(content))
+    (root / "boxes").mkdir()
+    for row in rows:
+        write_webm(root / "videos" / f"{row['id']}.webm", 12)
+        lines = [f"{t / 12:.4f},{label},0.1,0.1,{0.3 + t / 100},0.5,1.0" for t in range(12) for label in ("hand", "object")]
+        (root / "boxes" / f"{row['id']}.csv").write_text("\n".join(["seconds,label,left,top,right,bottom,score", *lines]) + "\n")
+
+
+def write_webm(path: Path, frames: int) -> None:
+    """VP9 without sound at 12 Hz, as Something-Something V2 comes."""
+    path.parent.mkdir(exist_ok=True)
+    with av.open(str(path), "w", format="webm") as container:
+        stream = container.add_stream("libvpx-vp9", rate=12)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.options = {"cpu-used": "8", "deadline": "realtime"}
+        for index in range(frames):
+            picture = np.full((48, 64, 3), 40 + 10 * index, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "extra", "modalities", "samples"),
+    [
+        ("karmma_epic100", write_epic, SOUND, "rgb+flow+audio", {"train": 4, "validation": 3}),
+        ("karmma_epic100_star", write_epic, [*SOUND, "data.settings.star_share=0.5", "evaluation.split=test"], "rgb+flow+audio",
+         {"train": 2, "validation": 2, "test": 3}),
+        ("karmma_ssv2", write_ssv2, BOXES, "rgb+flow+detections", {"train": 4, "validation": 2}),
+    ],
+)  # fmt: skip
+def test_every_stage_runs(name: str, write, extra: list[str], modalities: str, samples: dict[str, int], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    write(tmp_path / "data")
+    recipe = load_recipe(RECIPES / f"{name}.yaml", [*SHRUNK, *SHORT, *extra, f"data.root={tmp_path / 'data'}"])
+    results = run(recipe, tmp_path / "out")
+    assert results["samples"] == samples and results["unreadable"] == dict.fromkeys(results["unreadable"], 0)
+    assert set(results["methods"]) == {"teacher", "baseline", "baseline_dropout", "karmma"}
+    for method in results["methods"].values():
+        assert method["subsets"][modalities]
+    assert all(set(present.values()) == {samples[split]} for split, present in results["available"].items())
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
