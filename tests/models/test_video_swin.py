@@ -33,7 +33,7 @@ def test_sizes_and_names_are_those_of_the_published_weights(variant: str) -> Non
         block + "attn.qkv.bias", block + "attn.proj.weight", block + "attn.relative_position_bias_table",
         block + "attn.relative_position_index", block + "norm2.weight", block + "mlp.0.weight", block + "mlp.3.bias",
     } <= names  # fmt: skip
-    assert network.state_dict()[block + "attn.relative_position_index"].shape == (392 * 392,)
+    assert network.state_dict()[block + "attn.relative_position_index"].shape == (392, 392)
 
 
 def test_windows_come_apart_and_together_again() -> None:

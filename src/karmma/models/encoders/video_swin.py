@@ -77,10 +77,10 @@ def shift_mask(size: Size, window: Size, shift: Size, device: torch.device) -> T
 
 
 def relative_positions() -> Tensor:
-    """Index into the bias table for every pair of tokens of a full window, flattened."""
+    """Index into the bias table for every pair of tokens of a full window `(tokens, tokens)`."""
     places = torch.stack(torch.meshgrid(*[torch.arange(edge) for edge in WINDOW], indexing="ij")).flatten(1)
     steps = (places[:, :, None] - places[:, None]).permute(1, 2, 0) + torch.tensor([edge - 1 for edge in WINDOW])
-    return (steps * torch.tensor([(2 * WINDOW[1] - 1) * (2 * WINDOW[2] - 1), 2 * WINDOW[2] - 1, 1])).sum(-1).flatten()
+    return (steps * torch.tensor([(2 * WINDOW[1] - 1) * (2 * WINDOW[2] - 1), 2 * WINDOW[2] - 1, 1])).sum(-1)
 
 
 class WindowAttention(nn.Module):
@@ -100,8 +100,8 @@ class WindowAttention(nn.Module):
 
     def bias(self, window: Size) -> Tensor:
         """`(1, heads, tokens, tokens)`; a smaller window takes the first tokens of the full one, as published."""
-        tokens, full = window[0] * window[1] * window[2], WINDOW[0] * WINDOW[1] * WINDOW[2]
-        index = self.relative_position_index.view(full, full)[:tokens, :tokens].flatten()
+        tokens = window[0] * window[1] * window[2]
+        index = self.relative_position_index[:tokens, :tokens].flatten()
         return self.relative_position_bias_table[index].view(1, tokens, tokens, -1).permute(0, 3, 1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
