@@ -53,6 +53,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "absent tokens skipped": {"absent": "skip"},
     "absent modalities vote": {"average": "all"},
     "extractors from pre-training": {"extractors_from": None},
+    "smaller specialists teach, too": {"distillation.smaller_specialists": True},
 }
 # What changes more than a method, compared with arms of the same names in the unchanged recipe: changes, arms, and the
 # stages that stay as they are.
@@ -60,6 +61,7 @@ TAUGHT, UNTAUGHT = "taught by the fused teacher", "no distillation"
 SHARED = ("read.", "pretrain.teacher.", "tokens.")
 RECIPES: dict[str, tuple[list[str], list[str], tuple[str, ...]]] = {
     "InfoNCE in the teacher, weight 0.1": (["teacher.contrastive_weight=0.1"], [TAUGHT], ("read.", "pretrain.")),
+    "weights averaged, 0.99 per step": (["student.training.averaging=0.99"], [REFERENCE, UNTAUGHT], ("read.", "pretrain.")),
     "no unimodal pre-training": (["student.pretraining=null"], [TAUGHT, UNTAUGHT], SHARED),
     "student of half the width": (
         ["student.recognizer.encoders.imu.width=32", "student.recognizer.encoders.skeleton.width=32",

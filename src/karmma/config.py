@@ -66,6 +66,7 @@ class TrainingConfig:
     schedule: Literal["cosine", "linear"] = "cosine"
     clip_norm: float = 5.0
     label_smoothing: float = 0.0
+    averaging: float = 0.0  # decay per step of a moving average of the weights, which is what is kept; 0 keeps the last
     augment: bool = True
     mirror: float = 0.5  # probability of a left–right flip while augmenting; 0 where left and right are classes
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
@@ -86,6 +87,7 @@ class DistillationConfig:
     teacher_sees: Literal["same", "all"] = "same"  # paper v3: the subset the student sees; v1: everything
     teachers: tuple[str, ...] = ("teacher",)
     teacher_input: Literal["live", "cached"] = "live"  # the student's own clip, or tokens of a random cached view
+    smaller_specialists: bool = False  # specialists of all parts of a subset teach it together, by their mean logits
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -33,7 +33,7 @@ SOUND = [
     "teacher.recognizer.encoders.audio={kind: spectrogram, width: 8}",
     "student.recognizer.encoders.audio={kind: spectrogram_transformer, width: 32, depth: 1}",
 ]
-BOXES = ["teacher.recognizer.encoders.detections={kind: layout, width: 16}", "student.recognizer.encoders.detections={kind: layout, width: 16}"]
+BOXES = [f"{part}.recognizer.encoders.detections={{kind: layout, width: 16}}" for part in ("teacher", "student")]
 
 
 def write_video(path: Path, seconds: float, *, level: int = 60) -> None:
@@ -51,7 +51,8 @@ def write_epic(root: Path) -> None:
         (folder / f"EPIC_100_{head}_classes.csv").write_text("id,key\n" + "".join(f"{i},{head}{i}\n" for i in range(count)))
         (folder / f"EPIC_100_tail_{head}s.csv").write_text(f"{head}\n5\n")
     (folder / "EPIC_100_unseen_participant_ids_validation.csv").write_text("participant_id\nP02\n")
-    train = [f"{video}_{i},P01,{video},00:00:0{i}.00,00:00:0{i + 1}.50,{i},{2 * i}" for video in ("P01_01", "P01_02") for i in range(2)]
+    videos = ("P01_01", "P01_02")
+    train = [f"{v}_{i},P01,{v},00:00:0{i}.00,00:00:0{i + 1}.50,{i},{2 * i}" for v in videos for i in range(2)]
     (folder / "EPIC_100_train.csv").write_text("\n".join([COLUMNS, *train]) + "\n")
     rows = [f"P02_01_{i},P02,P02_01,00:00:0{i}.00,00:00:0{i}.90,1,2" for i in range(3)]
     (folder / "EPIC_100_validation.csv").write_text("\n".join([COLUMNS, *rows]) + "\n")

@@ -18,7 +18,7 @@ from karmma.models.encoders.hugging_face import check_preprocessing
 from karmma.models.recognizer import RecognizerModel
 from karmma.types import KarmmaError, LabelSpace, ModalitySpec
 
-SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+SMALL: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 VIDEO = ModalitySpec("rgb", (4, 32, 32, 3), "frames height width channels")
 SOUND = ModalitySpec("audio", (32, 48), "mel-bands frames")
 CONFIGS: dict[str, tuple[Any, ModalitySpec]] = {

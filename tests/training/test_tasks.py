@@ -158,6 +158,34 @@ def test_every_sample_is_taught_by_the_specialist_of_what_it_has() -> None:
         torch.testing.assert_close(logits["verb"][row], expected["verb"][0].detach())
 
 
+def test_specialists_of_the_parts_teach_together() -> None:
+    names = tuple(SPECS)
+    models = {subset: make_recognizer(seed) for seed, subset in enumerate(subsets_of(names))}
+    batch = make_batch(2)
+    present = {name: torch.tensor([name in ("rgb", "audio"), name == "audio"]) for name in names}
+    logits = SpecialistTeacher(models, names, smaller=True).logits(TrainingBatch.alone(batch, {}, 0), present)
+    alone = batch.select(torch.tensor([0]))
+    parts = [
+        models[subset](alone.data, {name: torch.tensor([True]) for name in subset})["noun"][0]
+        for subset in (("rgb", "audio"), ("rgb",), ("audio",))
+    ]
+    torch.testing.assert_close(logits["noun"][0], torch.stack(parts).mean(0).detach())
+
+
+def test_averaged_weights_lie_between_the_steps_and_survive_a_resume(tmp_path: Path) -> None:
+    def trained(directory: Path, epochs: int, averaging: float) -> torch.Tensor:
+        config = TrainingConfig(epochs=epochs, warmup_epochs=0, precision="32-true", averaging=averaging, schedule="linear")
+        task = SupervisedTask(make_recognizer(), config, Complete(), make_loader)
+        with Progress("test") as progress:
+            fit(task, directory, progress)
+        return task.recognizer.heads.hidden.weight.detach().clone()
+
+    last, averaged = trained(tmp_path / "a", 2, 0.0), trained(tmp_path / "b", 2, 0.9)
+    start = make_recognizer().heads.hidden.weight.detach()
+    assert 0 < (averaged - start).norm() < (last - start).norm()
+    assert torch.equal(trained(tmp_path / "b", 2, 0.9), averaged)  # nothing left to do: resumed at the end
+
+
 def test_an_ensemble_teaches_the_mean() -> None:
     one, other, batch = make_recognizer(1), make_recognizer(2), make_batch(2)
     training_batch = TrainingBatch.alone(batch, {}, 0)

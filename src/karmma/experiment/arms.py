@@ -112,7 +112,11 @@ def make_teacher(context: Context, distillation: DistillationConfig, seed: int) 
     teachers: list[Teacher] = []
     for name in distillation.teachers:
         if name != TEACHER:
-            teachers.append(SpecialistTeacher(load_specialists(context, name, seed), context.names))
+            teachers.append(
+                SpecialistTeacher(
+                    load_specialists(context, name, seed), context.names, smaller=distillation.smaller_specialists
+                )
+            )
             continue
         model, _ = load_checkpoint(context.seed_directory(seed, TEACHER))
         teachers.append(LiveTeacher(model) if distillation.teacher_input == "live" else CachedTeacher(model))

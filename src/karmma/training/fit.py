@@ -8,12 +8,14 @@ import time
 import warnings
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.utils.checkpoint import checkpoint
 
@@ -52,6 +54,39 @@ class ResumeState(Callback):
         processes.wait()
 
 
+class AveragedWeights(Callback):
+    """A moving average of weights and batch statistics over steps; at the end it takes their place.
+
+    Early on the average forgets faster, so that it does not start from the first random weights.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay, self.steps, self.values = decay, 0, dict[str, Tensor]()
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:  # type: ignore[no-untyped-def]
+        if trainer.global_step == self.steps:
+            return
+        self.steps = trainer.global_step
+        decay = min(self.decay, self.steps / (self.steps + 10))
+        for name, value in pl_module.recognizer.state_dict().items():
+            if name in self.values and value.is_floating_point():
+                self.values[name] = self.values[name].to(value.device).lerp(value, 1 - decay)
+            else:
+                self.values[name] = value.clone()
+
+    def put_into(self, task: Task) -> None:
+        """Let the average take the weights' place; not a hook, because a run that is resumed at its end has no more hooks."""
+        if self.values:
+            task.recognizer.load_state_dict(self.values)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps, "values": self.values}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.steps, self.values = state_dict["steps"], dict(state_dict["values"])
+
+
 class EpochProgress(Callback):
     """Tells the progress bar of every step, with the running loss; and measures the share of time spent waiting for data."""
 
@@ -80,6 +115,7 @@ def fit(task: Task, directory: Path, progress: Progress) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     state = directory / "state.ckpt"
     prepare_encoders(task)
+    averaged = AveragedWeights(task.config.averaging)
     trainer = lightning.Trainer(
         max_epochs=task.config.epochs,
         accelerator="auto",
@@ -95,7 +131,10 @@ def fit(task: Task, directory: Path, progress: Progress) -> None:
             CSVLogger(str(directory), name="", version="csv"),
             TensorBoardLogger(str(directory), name="", version="tensorboard"),
         ],
-        callbacks=[ResumeState(state), EpochProgress(progress, task.config.epochs * task.steps_per_epoch)],
+        callbacks=[
+            *([averaged] if task.config.averaging else []), ResumeState(state),
+            EpochProgress(progress, task.config.epochs * task.steps_per_epoch),
+        ],
         enable_progress_bar=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -106,6 +145,7 @@ def fit(task: Task, directory: Path, progress: Progress) -> None:
     )
     whole = copy.deepcopy(task.recognizer) if is_sharded(task.config) else None
     trainer.fit(task, ckpt_path=str(state) if state.exists() else None, weights_only=True)
+    averaged.put_into(task)
     if whole is not None:
         whole.load_state_dict(get_model_state_dict(task.recognizer, options=StateDictOptions(full_state_dict=True)))
         task.recognizer = whole

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..data.loading import TrainingBatch
-from ..data.missing import split_presence, stack_presence
+from ..data.missing import stack_presence
 from ..models.recognizer import Logits, RecognizerModel
+from ..types import subsets_of
 
 
 class Teacher(Protocol):
@@ -62,9 +63,15 @@ class CachedTeacher:
 
 
 class SpecialistTeacher:
-    """A recognizer for every subset of modalities: each sample is taught by the one that knows what is present there."""
+    """A recognizer for every subset of modalities: each sample is taught by the one that knows what is present there.
 
-    def __init__(self, models: Mapping[tuple[str, ...], RecognizerModel], modalities: Sequence[str]) -> None:
+    With `smaller` the specialists of all parts of that subset teach, too: the target is the mean of their logits.
+    """
+
+    def __init__(
+        self, models: Mapping[tuple[str, ...], RecognizerModel], modalities: Sequence[str], *, smaller: bool = False
+    ) -> None:
+        self.smaller = smaller
         self.models = {frozenset(subset): frozen(model) for subset, model in models.items()}
         self.modalities = tuple(modalities)
 
@@ -80,13 +87,17 @@ class SpecialistTeacher:
             rows = (presence == pattern).all(1).nonzero().flatten()
             names = [name for name, flag in zip(self.modalities, pattern.tolist(), strict=True) if flag]
             part = batch.batch.select(rows)
-            flags = split_presence(pattern[self.columns(names)].expand(len(rows), -1), names)
-            for head, values in self.models[frozenset(names)](part.data, flags).items():
+            subsets = subsets_of(names) if self.smaller else [tuple(names)]
+            answers = [self.answer(subset, part.data, len(rows)) for subset in subsets]
+            for head in answers[0]:
+                values = torch.stack([answer[head].float() for answer in answers]).mean(0)
                 result.setdefault(head, values.new_zeros(len(presence), values.shape[1]))[rows] = values
         return result
 
-    def columns(self, names: Sequence[str]) -> list[int]:
-        return [self.modalities.index(name) for name in names]
+    def answer(self, subset: Sequence[str], data: Mapping[str, Tensor], count: int) -> Logits:
+        """Logits of the specialist of a subset for `count` clips that have it."""
+        flags = {name: torch.ones(count, dtype=torch.bool, device=data[name].device) for name in subset}
+        return self.models[frozenset(subset)]({name: data[name] for name in subset}, flags)
 
 
 class EnsembleTeacher:

@@ -75,7 +75,8 @@ class HuggingFaceEncoder(Encoder):
                 shape = self.hidden(clip).shape
             except (RuntimeError, ValueError) as error:
                 reason = " ".join(str(error).split())[:160]
-                raise KarmmaError(f"encoder {network_config.model_type} cannot take {spec.name} {spec.input_shape}: {reason}") from error
+                what = f"encoder {network_config.model_type} cannot take {spec.name} {spec.input_shape}"
+                raise KarmmaError(f"{what}: {reason}") from error
         self.network = transformers().AutoModel.from_config(network_config)
         self.tokens, self.width = config.tokens or shape[1], shape[2]
 
