@@ -37,6 +37,7 @@ SMALL = (
     "student.pretraining.epochs=24", "teacher.pretraining.epochs=24",
 )  # fmt: skip
 REFERENCE = "karmma"
+NOT_COMPARED = ("late_fusion", "specialists", "early_fusion", "uniform")  # arms of the recipe that are no switches of a student
 
 # One switch each, as changes of the recipe's method `karmma`.
 METHODS: dict[str, dict[str, Any]] = {
@@ -89,6 +90,8 @@ def recipe_of(root: Path, fold: int, overrides: list[str], names: list[str] | No
     from karmma.config import Recipe, apply_override, build, unshared
 
     tree = unshared(yaml.safe_load(RECIPE.read_text()))
+    for name in NOT_COMPARED:
+        del tree["methods"][name]
     karmma = tree["methods"][REFERENCE]
     tree["methods"] |= {name: changed(karmma, changes) for name, changes in METHODS.items()}
     fixed = [f"data.root={root}", f"data.settings.fold={fold}", "evaluation.split=validation", f"seeds={list(SEEDS)}"]
@@ -152,7 +155,7 @@ def main() -> None:
     parser.add_argument("--folds", default="1,3,5,7")
     parser.add_argument("--switches-only", action="store_true", help="leave out what changes more than a method")
     parser.add_argument("overrides", nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     root, work, overrides = options.root.resolve(), options.work.resolve(), options.overrides
     folds = [int(fold) for fold in options.folds.split(",")]
     jobs = [(root, work, fold, overrides, options.switches_only) for fold in folds]

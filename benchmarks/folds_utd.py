@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--folds", default="1,3,5,7")
     parser.add_argument("--only", default="karmma,baseline_dropout")
     parser.add_argument("overrides", nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     folds, names = [int(fold) for fold in options.folds.split(",")], options.only.split(",")
     directories = [options.work.resolve() / f"fold{fold}" for fold in folds]
     jobs = [
