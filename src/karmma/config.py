@@ -79,7 +79,8 @@ class TrainingConfig:
 class DistillationConfig:
     """L = (1 − alpha) · CE + alpha · temperature² · KL(teacher ‖ student). Values not from the paper.
 
-    `teachers` names the recipe's `teacher` (paper) and/or methods with `specialists`; several teach the mean logits.
+    `teachers` names the recipe's `teacher` (paper) and/or methods above; several teach the mean of their logits. Where
+    specialists have no model for what a sample has, those of its parts teach together.
     """
 
     alpha: float = 0.5
@@ -99,7 +100,7 @@ class MethodConfig:
     absent: Literal["tokens", "skip", "zeros"] = "tokens"
     average: Literal["present", "all"] = "present"
     distillation: DistillationConfig | None = None
-    specialists: bool = False  # one model per subset of modalities, each trained on that subset alone
+    specialists: bool | Literal["single"] = False  # one model per subset, or per modality, trained on that alone
     late_fusion_of: str | None = None  # no training: mean probability of the single-sensor models of such a method
     extractors_from: str | None = None  # extractors start from the single-sensor models of such a method
     epochs: int | None = None  # in place of student.training.epochs, e.g. for specialists that only teach
@@ -172,18 +173,19 @@ class Recipe:
                     raise ValueError(f"{whose}.recognizer.encoders has no encoder for modality {name!r}")
         if not self.seeds:
             raise ValueError("seeds is empty")
-        specialists: list[str] = []
+        models: dict[str, list[str]] = {"distillation.teachers": [], "late_fusion_of": [], "extractors_from": []}
         for name, method in self.methods.items():
             if "teacher" in taught_by(method) and not self.train_teacher:
                 raise ValueError(f"methods.{name} is taught by the teacher, but train_teacher is false")
             for key, other in method_references(method):
-                if other not in specialists:
-                    known = ", ".join(specialists) or "none"
+                if other not in models[key]:
+                    what = "a method with models" if key == "distillation.teachers" else "a method with specialists"
                     raise ValueError(
-                        f"methods.{name}.{key}: {other!r} is no method with specialists above it; there is: {known}"
+                        f"methods.{name}.{key}: {other!r} is not {what} above it; there is: {', '.join(models[key]) or 'none'}"
                     )
-            if method.specialists:
-                specialists.append(name)
+            for key, known in models.items():
+                if method.specialists or (key == "distillation.teachers" and method.late_fusion_of is None):
+                    known.append(name)
 
     def only(self, names: Sequence[str]) -> Recipe:
         """This recipe with the named methods (or `teacher`) and those that they build on, the teacher only where one does.
@@ -210,7 +212,7 @@ def taught_by(method: MethodConfig) -> tuple[str, ...]:
 
 
 def method_references(method: MethodConfig) -> list[tuple[str, str]]:
-    """Pairs (key, method with specialists) that a method builds on."""
+    """Pairs (key, other method) that a method builds on."""
     references = [("distillation.teachers", name) for name in taught_by(method) if name != "teacher"]
     references += [("late_fusion_of", method.late_fusion_of)] if method.late_fusion_of else []
     return references + ([("extractors_from", method.extractors_from)] if method.extractors_from else [])

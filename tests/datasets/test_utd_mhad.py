@@ -180,7 +180,7 @@ def test_only_runs_a_method_and_what_it_builds_on(root: Path, tmp_path: Path) ->
         recipe.only(["karma"])
     tree = tiny_recipe(root)
     tree["methods"] = {"late": {"late_fusion_of": "nobody"}}
-    with pytest.raises(KarmmaError, match=r"methods.late.late_fusion_of: 'nobody' is no method with specialists above it"):
+    with pytest.raises(KarmmaError, match=r"methods.late.late_fusion_of: 'nobody' is not a method with specialists above it"):
         build(Recipe, tree, "tiny")
 
 

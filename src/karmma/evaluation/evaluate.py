@@ -130,12 +130,13 @@ def specialist_logits(
     models: Mapping[tuple[str, ...], RecognizerModel], modalities: tuple[str, ...], store: ClipStore, *,
     batch_size: int = 64, device: torch.device | str = "cpu", on_done: Callable[[int, int], None] | None = None,
 ) -> SubsetLogits:  # fmt: skip
-    """Logits where each subset has a model of its own; a sample that lacks part of a subset goes to the model of the rest."""
+    """Logits of every subset that has a model of its own; a sample that lacks part of it goes to the model of the rest."""
     available = store.available[:, [store.names.index(name) for name in modalities]]
     rows = available.any(1).nonzero().flatten()
     available = available[rows]
     logits: dict[tuple[str, ...], dict[str, Tensor]] = {}
-    for number, subset in enumerate(reversed(subsets_of(modalities))):
+    known = [subset for subset in subsets_of(modalities) if subset in models]
+    for number, subset in enumerate(reversed(known)):
         columns = [modalities.index(name) for name in subset]
         whole = available[:, columns].all(1)
         model = models[subset].to(device).eval()
@@ -152,13 +153,13 @@ def specialist_logits(
         if on_done:
             on_done(number + 1, len(models))
     labels = {head: values[rows] for head, values in store.labels.items()}
-    return SubsetLogits(modalities, available, labels, {subset: logits[subset] for subset in subsets_of(modalities)})
+    return SubsetLogits(modalities, available, labels, {subset: logits[subset] for subset in known})
 
 
 def late_fusion(specialists: SubsetLogits) -> SubsetLogits:
     """For every subset the log of the mean probability of its single-sensor models (those a sample has)."""
     fused = {}
-    for subset in specialists.logits:
+    for subset in subsets_of(specialists.modalities):
         singles = [specialists.logits[(name,)] for name in subset]
         fused[subset] = {
             head: torch.stack([single[head].softmax(-1) for single in singles]).nanmean(0).log() for head in singles[0]

@@ -38,7 +38,7 @@ def train_method(context: Context, name: str, seed: int, store: ClipStore, token
     """Whatever has to be trained for a method of the recipe."""
     method = context.recipe.methods[name]
     if method.specialists:
-        for subset in subsets_of(context.names):
+        for subset in specialist_subsets(context, name):
             train_specialist(context, name, subset, seed, store)
     elif method.late_fusion_of is None:
         train_student(context, name, seed, store, tokens)
@@ -104,22 +104,30 @@ def specialist_directory(context: Context, name: str, subset: tuple[str, ...], s
 
 def load_specialists(context: Context, name: str, seed: int) -> dict[tuple[str, ...], RecognizerModel]:
     """The models of a method with specialists, by subset."""
-    return {s: load_checkpoint(specialist_directory(context, name, s, seed))[0] for s in subsets_of(context.names)}
+    return {
+        subset: load_checkpoint(specialist_directory(context, name, subset, seed))[0]
+        for subset in specialist_subsets(context, name)
+    }
+
+
+def specialist_subsets(context: Context, name: str) -> list[tuple[str, ...]]:
+    """What a method with specialists has a model for."""
+    if context.recipe.methods[name].specialists == "single":
+        return [(modality,) for modality in context.names]
+    return subsets_of(context.names)
 
 
 def make_teacher(context: Context, distillation: DistillationConfig, seed: int) -> Teacher:
     """Who teaches a student, by the names in `distillation.teachers`."""
     teachers: list[Teacher] = []
     for name in distillation.teachers:
-        if name != TEACHER:
-            teachers.append(
-                SpecialistTeacher(
-                    load_specialists(context, name, seed), context.names, smaller=distillation.smaller_specialists
-                )
-            )
+        if name != TEACHER and context.recipe.methods[name].specialists:
+            models = load_specialists(context, name, seed)
+            teachers.append(SpecialistTeacher(models, context.names, smaller=distillation.smaller_specialists))
             continue
-        model, _ = load_checkpoint(context.seed_directory(seed, TEACHER))
-        teachers.append(LiveTeacher(model) if distillation.teacher_input == "live" else CachedTeacher(model))
+        model, _ = load_checkpoint(context.seed_directory(seed, name))
+        cached = name == TEACHER and distillation.teacher_input == "cached"
+        teachers.append(CachedTeacher(model) if cached else LiveTeacher(model))
     if not teachers:
         raise KarmmaError("distillation.teachers is empty")
     return teachers[0] if len(teachers) == 1 else EnsembleTeacher(teachers)

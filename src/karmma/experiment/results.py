@@ -88,8 +88,9 @@ def costs(context: Context, name: str, seed: int) -> tuple[int, dict[str, float]
     method = None if name == TEACHER else context.recipe.methods[name]
     specs = {other: modality.spec for other, modality in context.modalities.items()}
     subsets = subsets_of(context.names)
-    if method is not None and method.late_fusion_of is not None:
-        models = load_specialists(context, method.late_fusion_of, seed)
+    fused = method is not None and (method.late_fusion_of or (name if method.specialists == "single" else None))
+    if fused:
+        models = load_specialists(context, fused, seed)
         single = {name: count_gflops(models[(name,)], specs, (name,)) for name in context.names}
         parameters = sum(count_parameters(models[(name,)]) for name in context.names)
         return parameters, {subset_name(subset): sum(single[name] for name in subset) for subset in subsets}

@@ -64,6 +64,7 @@ def logits_of(context: Context, name: str, seed: int, store: ClipStore, progress
         return late_fusion(SubsetLogits.load(context.seed_directory(seed, method.late_fusion_of) / "logits.safetensors"))
     if method is not None and method.specialists:
         models = load_specialists(context, name, seed)
-        return specialist_logits(models, context.names, store, device=training_device(), on_done=progress.update)
+        logits = specialist_logits(models, context.names, store, device=training_device(), on_done=progress.update)
+        return late_fusion(logits) if method.specialists == "single" else logits
     model, _ = load_checkpoint(context.seed_directory(seed, name))
     return subset_logits(model, store, device=training_device(), on_done=progress.update)

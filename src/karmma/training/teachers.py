@@ -65,7 +65,7 @@ class CachedTeacher:
 class SpecialistTeacher:
     """A recognizer for every subset of modalities: each sample is taught by the one that knows what is present there.
 
-    With `smaller` the specialists of all parts of that subset teach, too: the target is the mean of their logits.
+    With `smaller`, or where there is no such one, the specialists of all parts of that subset teach by their mean logits.
     """
 
     def __init__(
@@ -87,8 +87,9 @@ class SpecialistTeacher:
             rows = (presence == pattern).all(1).nonzero().flatten()
             names = [name for name, flag in zip(self.modalities, pattern.tolist(), strict=True) if flag]
             part = batch.batch.select(rows)
-            subsets = subsets_of(names) if self.smaller else [tuple(names)]
-            answers = [self.answer(subset, part.data, len(rows)) for subset in subsets]
+            known = frozenset(names) in self.models
+            subsets = [tuple(names)] if known and not self.smaller else subsets_of(names)
+            answers = [self.answer(subset, part.data, len(rows)) for subset in subsets if frozenset(subset) in self.models]
             for head in answers[0]:
                 values = torch.stack([answer[head].float() for answer in answers]).mean(0)
                 result.setdefault(head, values.new_zeros(len(presence), values.shape[1]))[rows] = values
