@@ -32,9 +32,9 @@ SMALL = (
         ("student", "depth", 16), ("student", "imu", 64), ("student", "skeleton", 64), ("teacher", "depth", 20),
         ("teacher", "imu", 96), ("teacher", "skeleton", 96),
     )),
-    "student.recognizer.dim=128", "teacher.recognizer.dim=256", "student.training.epochs=24",
-    "teacher.training.epochs=10", "methods.tutors.epochs=10",
-    "student.pretraining.epochs=24", "teacher.pretraining.epochs=24",
+    "student.recognizer.dim=128", "teacher.recognizer.dim=256", "student.training.epochs=16",
+    "teacher.training.epochs=10", "methods.tutors.epochs=8",
+    "student.pretraining.epochs=20", "teacher.pretraining.epochs=20",
 )  # fmt: skip
 REFERENCE = "karmma"
 NOT_COMPARED = ("late_fusion", "specialists", "early_fusion", "uniform")  # arms of the recipe that are no switches of a student

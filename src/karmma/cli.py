@@ -120,6 +120,73 @@ def evaluate(
         json_path.write_text(json.dumps(result, indent=1))
 
 
+Root = Annotated[Path, typer.Argument(help="directory of the data set")]
+Settings = Annotated[list[str] | None, typer.Argument(help="settings of the data set as key=value", metavar="[KEY=VALUE]...")]
+
+
+@app.command()
+def check(
+    root: Root,
+    settings: Settings = None,
+    dataset: Annotated[str, typer.Option(help="which data set it is")] = "folder",
+    workers: Annotated[int, typer.Option(help="processes; 0 is one per core")] = 0,
+    json_path: Annotated[Path | None, typer.Option("--json", help="write everything here")] = None,
+    csv_path: Annotated[Path | None, typer.Option("--csv", help="write one row per file here")] = None,
+) -> None:
+    """Look at every file of a data set. Exit code 0: nothing wrong, 1: warnings, 3: something cannot be used."""
+    from .datasets import load_data_set
+    from .evaluation.tables import print_check
+    from .files import write_json
+    from .preparation.check import check_manifest
+    from .progress import Progress
+
+    with Progress("check") as progress:
+        result = check_manifest(load_data_set(dataset, root, settings or []), workers, progress.update)
+    print_check(result)
+    if json_path is not None:
+        write_json(json_path, result.as_json())
+    if csv_path is not None:
+        result.write_csv(csv_path)
+    raise typer.Exit(3 if result.errors else 1 if result.warnings else 0)
+
+
+@app.command()
+def prepare(
+    root: Root,
+    out: Annotated[str, typer.Option(help="where to write shards: a directory or any fsspec address, e.g. s3://bucket/set")],
+    settings: Settings = None,
+    dataset: Annotated[str, typer.Option(help="which data set it is")] = "folder",
+    config: Annotated[list[str] | None, typer.Option("--set", help="what a prepared set holds, e.g. short_side=128")] = None,
+    workers: Annotated[int, typer.Option(help="processes; 0 is one per core")] = 0,
+    engine: Annotated[str, typer.Option(help="local (processes of this machine) or ray (a cluster)")] = "local",
+    max_failures: Annotated[int | None, typer.Option(help="stop after so many failed readings")] = None,
+) -> None:
+    """Cut a data set into labelled segments, re-encoded, in WebDataset shards with a Parquet index. Resumable.
+
+    Exit code 0: everything is there, 3: some readings failed and are named in failed.csv.
+    """
+    from .config import apply_override, build
+    from .datasets import load_data_set
+    from .preparation.prepare import ENGINES, describe_failures
+    from .preparation.prepare import prepare as prepare_set
+    from .preparation.segments import PrepareConfig
+    from .progress import Progress
+
+    if engine not in ENGINES:
+        raise KarmmaError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")
+    tree: dict[str, object] = {}
+    for override in config or []:
+        apply_override(tree, override)
+    chosen = build(PrepareConfig, tree, "--set")
+    manifest = load_data_set(dataset, root, settings or [])
+    with Progress("prepare") as progress:
+        prepared = prepare_set(
+            manifest, out, chosen, workers=workers, engine=engine, max_failures=max_failures, on_done=progress.update
+        )
+    typer.echo(describe_failures(prepared))
+    raise typer.Exit(3 if prepared.failures else 0)
+
+
 @app.command()
 def profile(
     target: Annotated[Path, typer.Argument(help="a recipe or a checkpoint directory")],

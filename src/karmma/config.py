@@ -114,7 +114,8 @@ class DataConfig:
     root: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     keep_modalities: int | None = None  # protocol P5: so many random modalities are left of each training sample
-    workers: int = 0
+    stream: bool = False  # decode training clips when they are needed instead of storing them all
+    workers: int = 0  # processes that read; 0 is one per core
 
 
 @dataclass(frozen=True, config=STRICT)

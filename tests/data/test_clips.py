@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from numpy.lib.format import open_memmap
 from karmma.data.clips import ClipStore, read_source
 from karmma.data.loading import EpochLoader, mix_seed
 from karmma.data.manifest import Manifest, Segment
+from karmma.data.streaming import StreamStore, read_in_time
 from karmma.data.tokens import TokenStore
 from karmma.datasets.kitchen.manifest import load_kitchen
 from karmma.modalities import make_modalities
@@ -106,3 +110,40 @@ def test_splits_that_are_missing_or_empty_are_named() -> None:
         manifest.split("train")
     with pytest.raises(KarmmaError, match="no split 'dev'; there is: train"):
         manifest.split("dev")
+
+
+def test_streamed_batches_equal_stored_ones_and_come_in_the_same_order(store: ClipStore, tmp_path: Path) -> None:
+    stream = StreamStore(tmp_path, store.segments, store.modalities)
+    stream.write()
+    options: dict[str, Any] = {"augment": True}
+    stored = list(EpochLoader(store, 3, 5, 1, **options))
+    streamed = list(EpochLoader(stream, 3, 5, 1, workers=2, **options))
+    assert len(stored) == len(streamed) > 1
+    for one, other in zip(stored, streamed, strict=True):
+        assert one.seed == other.seed and torch.equal(one.batch.labels["verb"], other.batch.labels["verb"])
+        for name in one.batch.data:
+            assert torch.equal(one.batch.data[name], other.batch.data[name]), name
+    rows = np.array([0, 2])
+    assert torch.equal(stream.stored("rgb", rows), store.stored("rgb", rows))
+
+
+def test_a_segment_that_breaks_or_hangs_while_streaming_is_absent_and_named(store: ClipStore, tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage.mp4"
+    garbage.write_bytes(b"garbage" * 100)
+    segments = [replace(store.segments[0], sources={"rgb": garbage, "imu": store.segments[0].sources["imu"]}), store.segments[1]]
+    stream = StreamStore(tmp_path / "out", segments, store.modalities)
+    stream.write()
+    batch = stream.batch([0, 1], None)
+    assert batch.present["rgb"].tolist() == [False, True] and batch.present["imu"].all()
+    assert [row[:2] for row in stream.failures()] == [[segments[0].name, "rgb"]]
+
+    class Hanging:
+        spec = store.modalities["imu"].spec
+
+        def read(self, *_: object) -> None:
+            time.sleep(30)
+
+    began = time.perf_counter()
+    reading = read_in_time(segments[1], {"imu": Hanging()}, seconds=0.2)
+    assert time.perf_counter() - began < 10
+    assert "reading took longer than 0.2 s" in reading.failures["imu"] and ".csv" in reading.failures["imu"]

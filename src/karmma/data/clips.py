@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..files import write_json
+from ..media.members import TarMember
 from ..media.pictures import PictureSequence
 from ..media.probe import probe
 from ..media.video import MediaError
 from ..modalities import Modality, PictureReader
 from ..types import Augmentation, Batch, KarmmaError
 from ..workers import count_workers, worker_pool
-from .manifest import Segment
+from .manifest import Segment, Source
 from .missing import KeepSome
 
 READ, FAILED = 1, 2
@@ -76,9 +77,12 @@ def find_stop(segment: Segment) -> float:
 
 
 def read_source(
-    modality: Modality, source: Path | PictureSequence, start_seconds: float, stop_seconds: float
+    modality: Modality, source: Source, start_seconds: float, stop_seconds: float
 ) -> NDArray[Any] | None:
-    """The stored form of a stretch of a file or of numbered pictures. Raises MediaError where they do not fit."""
+    """The stored form of a stretch of a file, of numbered pictures or of a file in a tar. Raises MediaError."""
+    if isinstance(source, TarMember):
+        with source.as_file() as path:
+            return modality.read(path, start_seconds, stop_seconds)
     if not isinstance(source, PictureSequence):
         return modality.read(source, start_seconds, stop_seconds)
     if not isinstance(modality, PictureReader):
@@ -91,6 +95,8 @@ class ClipStore:
 
     Writing is resumable: a segment counts once its state byte is set, after its arrays.
     """
+
+    streams = False  # whether batches are decoded when they are asked for
 
     def __init__(
         self,
@@ -199,6 +205,10 @@ class ClipStore:
             for name, array in self.arrays.items()
         }
         return Batch(data, bare.present, bare.labels)
+
+    def stored(self, name: str, rows: NDArray[np.int64]) -> Tensor:
+        """Stored form `(rows, …)` of one modality of some segments."""
+        return torch.from_numpy(self.arrays[name][rows])
 
     def bare_batch(self, indices: NDArray[np.int64]) -> Batch:
         """Presence and labels alone, for training on cached tokens."""

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from .. import processes
 from ..types import Augmentation, Batch, KarmmaError
+from ..workers import use_one_thread
 from .clips import ClipStore
+from .streaming import BatchReader
 from .tokens import TokenStore
 
 
@@ -53,24 +58,49 @@ class EpochLoader:
         mirror: float = 0.5,
         clips: bool = True,
         tokens: TokenStore | None = None,
+        workers: int = 0,
     ) -> None:
         self.store, self.batch_size, self.seed, self.epoch = store, batch_size, seed, epoch
-        self.augment, self.mirror, self.clips, self.tokens = augment, mirror, clips, tokens
+        self.augment, self.mirror, self.clips, self.tokens, self.workers = augment, mirror, clips, tokens, workers
 
     def __len__(self) -> int:
         return max(len(self.store.usable) // self.batch_size, 1)
 
     def __iter__(self) -> Iterator[TrainingBatch]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.store.usable)
+        if self.store.streams and self.clips:
+            reader = BatchReader(self.make, len(self))
+            yield from DataLoader(
+                reader, batch_size=None, num_workers=self.workers, worker_init_fn=start_worker,
+                multiprocessing_context="spawn" if self.workers else None,  # a fork would inherit locked libraries
+            )  # fmt: skip
+            return
         for number in range(len(self)):
-            indices = np.sort(order[number * self.batch_size : (number + 1) * self.batch_size])
-            rows = share_of(len(indices))
-            seed = mix_seed(self.seed, self.epoch, number)
-            augmentation = Augmentation.draw(len(indices), seed, self.mirror, rows) if self.augment else None
-            own = indices[rows]
-            batch = self.store.batch(own, augmentation) if self.clips else self.store.bare_batch(own)
-            tokens = self.tokens.draw(indices, seed, rows) if self.tokens is not None else {}
-            yield TrainingBatch(batch, tokens, seed, self.store.bare_batch(indices).present, rows)
+            yield self.make(number)
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """Usable segments in the order of this epoch."""
+        return np.random.default_rng([self.seed, self.epoch]).permutation(self.store.usable)
+
+    def make(self, number: int) -> TrainingBatch:
+        """One batch of the epoch."""
+        indices = np.sort(self.order[number * self.batch_size : (number + 1) * self.batch_size])
+        rows = share_of(len(indices))
+        seed = mix_seed(self.seed, self.epoch, number)
+        augmentation = Augmentation.draw(len(indices), seed, self.mirror, rows) if self.augment else None
+        own = indices[rows]
+        batch = self.store.batch(own, augmentation) if self.clips else self.store.bare_batch(own)
+        tokens = self.tokens.draw(indices, seed, rows) if self.tokens is not None else {}
+        whole = self.store.bare_batch(indices).present
+        if self.store.streams and self.clips:  # a clip may have turned out to be unreadable
+            for name, present in batch.present.items():
+                whole[name][rows] = present
+        return TrainingBatch(batch, tokens, seed, whole, rows)
+
+
+def start_worker(number: int) -> None:
+    """A decoding worker is one thread."""
+    use_one_thread()
 
 
 def share_of(batch_size: int) -> slice:

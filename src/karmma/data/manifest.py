@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..media.members import TarMember
 from ..media.pictures import PictureSequence
 from ..types import KarmmaError, LabelSpace
+
+Source = Path | PictureSequence | TarMember
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Segment:
     start_seconds: float
     stop_seconds: float
     labels: dict[str, int]
-    sources: Mapping[str, Path | PictureSequence]
+    sources: Mapping[str, Source]
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,10 @@ class TokenStore:
             path.stem: np.load(path, mmap_mode="r") for path in sorted(directory.glob("*.npy"))
         }
 
+    def __reduce__(self) -> tuple[type[TokenStore], tuple[Path]]:
+        """Other processes open the files themselves."""
+        return TokenStore, (self.directory,)
+
     @staticmethod
     def write(
         directory: Path, store: ClipStore, encoders: Mapping[str, Encode], views: int, batch_size: int = 32,
@@ -33,7 +37,7 @@ class TokenStore:
     ) -> TokenStore:  # fmt: skip
         """Encode all segments that have a modality; whole modalities are renamed into place when complete."""
         directory.mkdir(parents=True, exist_ok=True)
-        work = [name for name in encoders if not (directory / f"{name}.npy").exists() and name in store.arrays]
+        work = [name for name in encoders if not (directory / f"{name}.npy").exists()]
         for position, name in enumerate(work):
             temporary, array = directory / f"{name}.part", None
             rows = np.flatnonzero(store.available[:, store.names.index(name)].numpy())
@@ -41,7 +45,7 @@ class TokenStore:
                 for first in range(0, len(rows), batch_size):
                     index = rows[first : first + batch_size]
                     augmentation = Augmentation.draw(len(index), view * 1_000_003 + first, mirror) if view else None
-                    stored = torch.from_numpy(store.arrays[name][index])
+                    stored = store.stored(name, index)
                     tokens = encoders[name](store.modalities[name].transform(stored, augmentation))
                     if array is None:
                         shape = (views, len(store), *tokens.shape[1:])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import build
+from ..config import apply_override, build
 from ..data.manifest import Manifest
 from ..types import KarmmaError
 from .epic import LABEL_SIZES, EpicConfig, load_epic
@@ -17,6 +17,7 @@ from .folder import FolderConfig, load_folder
 from .kitchen import KitchenConfig, simulate
 from .kitchen.manifest import load_kitchen
 from .kitchen.vocabulary import NOUNS, VERBS
+from .prepared import PreparedConfig, load_prepared
 from .ssv2 import CLASSES as SSV2_CLASSES
 from .ssv2 import Ssv2Config, load_ssv2
 from .utd_mhad import ACTIONS, UtdMhadConfig, load_utd_mhad
@@ -58,6 +59,7 @@ DATASETS: dict[str, DataSet] = {
         load_epic_sounds, lambda tree, where: build(EpicSoundsConfig, dict(tree), where), label_sizes={"sound": SOUND_CLASSES}
     ),
     "ssv2": DataSet(load_ssv2, lambda tree, where: build(Ssv2Config, dict(tree), where), label_sizes={"action": SSV2_CLASSES}),
+    "prepared": DataSet(load_prepared, lambda tree, where: build(PreparedConfig, dict(tree), where)),
     "folder": DataSet(load_folder, lambda tree, where: build(FolderConfig, dict(tree), where)),
 }
 
@@ -69,4 +71,14 @@ def find_data_set(name: str) -> DataSet:
     return DATASETS[name]
 
 
-__all__ = ["DATASETS", "DataSet", "KitchenConfig", "find_data_set", "simulate"]
+def load_data_set(name: str, root: Path, overrides: Sequence[str]) -> Manifest:
+    """The manifest of a data set by name, with settings as `key=value`."""
+    kind, settings = find_data_set(name), dict[str, Any]()
+    for override in overrides:
+        apply_override(settings, override)
+    if not root.is_dir():
+        raise KarmmaError(f"no such directory: {root}")
+    return kind.load(root, kind.settings(settings, "settings"))
+
+
+__all__ = ["DATASETS", "DataSet", "KitchenConfig", "find_data_set", "load_data_set", "simulate"]

@@ -108,3 +108,25 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
         for row, values in result[protocol].items():
             table.add_row(row, *["–" if values[metric] is None else f"{values[metric]:.1f}" for metric in metrics])
         Console(width=None if Console().is_terminal else 120).print(table)
+
+
+SHOWN = 40  # rows of a table on the terminal; files hold all
+
+
+def print_check(check: Any) -> None:
+    """Files with errors first, then with warnings, then segments; the sound ones are only counted."""
+    console = Console(width=None if Console().is_terminal else 160)
+    table = Table(title=f"{len(check.files)} files: {check.errors} errors, {check.warnings} files with warnings")
+    for column in ("file", "what", "found"):
+        table.add_column(column, overflow="fold")
+    rows = [(str(report.path), "error", words) for report in check.files for words in report.errors]
+    rows += [(path, f"error in {name}", words) for name, path, words in check.segments]
+    rows += [(str(report.path), "warning", words) for report in check.files for words in report.warnings]
+    for row in rows[:SHOWN]:
+        table.add_row(*row)
+    if rows:
+        console.print(table)
+    if len(rows) > SHOWN:
+        console.print(f"… and {len(rows) - SHOWN} more; --json and --csv name all")
+    counts = ", ".join(f"{key} {value}" for key, value in check.counts.items())
+    console.print(f"{len(check.files)} files, {check.errors} errors, {check.warnings} with warnings; {counts}")

@@ -15,6 +15,7 @@ from ..config import Recipe, RecognizerConfig, StudentConfig, TeacherConfig, Tra
 from ..data.clips import ClipStore
 from ..data.loading import EpochLoader
 from ..data.manifest import Manifest
+from ..data.streaming import StreamStore
 from ..datasets import DataSet, find_data_set
 from ..modalities import Modality, make_modalities
 from ..models.checkpoint import CheckpointInfo, save_checkpoint
@@ -24,11 +25,12 @@ from ..progress import Progress
 from ..training.fit import fit
 from ..training.tasks import Task
 from ..types import KarmmaError
+from ..workers import count_workers
 from .provenance import provenance
 from .stages import StageBook
 
 TEACHER, STUDENT = "teacher", "student"
-NOT_READ = ("workers", "keep_modalities")  # settings of the data that change nothing about what is stored
+NOT_READ = ("workers", "stream", "keep_modalities")  # settings of the data that change nothing about what is stored
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Context:
     def data_settings(self, reading: bool = False) -> dict[str, Any]:
         """What stages depend on; with `reading` only what changes the stored clips."""
         data = plain(self.recipe.data)
-        return {"data": {key: value for key, value in data.items() if key not in (NOT_READ if reading else NOT_READ[:1])}}
+        return {"data": {key: value for key, value in data.items() if key not in (NOT_READ if reading else NOT_READ[:2])}}
 
     def make_data(self) -> None:
         """Simulate where the recipe names no root; else the data set must be there."""
@@ -121,7 +123,8 @@ class Context:
     def read_clips(self, split: str) -> ClipStore:
         """Decode a split once into arrays. Files that could not be read are counted and named in `failed-*.csv`."""
         segments = self.manifest.split(split)
-        store = ClipStore(self.directory / "clips" / split, segments, self.modalities, self.kept_modalities(split))
+        kind = StreamStore if self.recipe.data.stream and split != self.recipe.evaluation.split else ClipStore
+        store = kind(self.directory / "clips" / split, segments, self.modalities, self.kept_modalities(split))
         settings = {
             **self.data_settings(reading=True),
             "modalities": {n: plain(value) for n, value in self.modalities.items()},
@@ -151,9 +154,12 @@ class Context:
         return model
 
     def loader(self, store: ClipStore, config: TrainingConfig, seed: int, **options: Any) -> Callable[[int], EpochLoader]:
+        workers = count_workers(self.recipe.data.workers, len(store)) if store.streams else 0
+
         def make(epoch: int) -> EpochLoader:
             return EpochLoader(
-                store, config.batch_size, seed, epoch, augment=config.augment, mirror=config.mirror, **options
+                store, config.batch_size, seed, epoch, augment=config.augment, mirror=config.mirror, workers=workers,
+                **options,
             )  # fmt: skip
 
         return make

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .video import Pictures
+from .series import BROKEN
+from .video import MediaError, Pictures
 
 Preset = Literal["ultrafast", "fast", "medium"]
 PRESETS: dict[str, int] = {
@@ -33,3 +35,19 @@ def compute_flow(before: Pictures, after: Pictures, preset: Preset = "fast") -> 
 def quantise(flow: NDArray[np.float32], bound_pixels: float) -> NDArray[np.int8]:
     """Flow in −bound…bound as signed bytes; ±127 is the bound."""
     return np.round(np.clip(flow / bound_pixels, -1, 1) * 127).astype(np.int8)
+
+
+def read_flow(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
+    """Fields `(T, H, W, 2)` in pixels, their seconds, and the seconds that each motion lasts, of a prepared flow file.
+
+    Raises MediaError for anything else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            bound, step = float(archive["bound_pixels"]), float(archive["step_seconds"])
+            fields, seconds = archive["flow"], np.asarray(archive["seconds"], np.float64)
+    except BROKEN as error:
+        raise MediaError(f"{path}: no prepared flow: {' '.join(str(error).split())}") from error
+    if fields.ndim != 4 or fields.shape[-1] != 2 or len(fields) != len(seconds) or not len(fields) or step <= 0:
+        raise MediaError(f"{path}: flow has shape {fields.shape} for {len(seconds)} moments")
+    return fields.astype(np.float32) * (bound / 127), seconds, step

@@ -14,7 +14,6 @@ from .video import MediaError
 Columns = dict[str, NDArray[np.float64]]
 
 
-@lru_cache(maxsize=64)
 def read_table(path: Path, text_columns: tuple[str, ...] = ()) -> Columns:
     """All columns of a CSV; `text_columns` stay strings. Raises MediaError naming file, line and column.
 
@@ -22,6 +21,13 @@ def read_table(path: Path, text_columns: tuple[str, ...] = ()) -> Columns:
     """
     if not path.is_file():
         raise MediaError(f"{path}: no such file")
+    status = path.stat()
+    return parse_table(path, text_columns, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=64)
+def parse_table(path: Path, text_columns: tuple[str, ...], changed_ns: int, size: int) -> Columns:
+    """A table is parsed once, and again when its file has changed: many segments lie in one recording."""
     with path.open(newline="") as file:
         reader = csv.reader(file)
         header = next(reader, [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from ..config import STRICT
-from ..media.flow import Preset, compute_flow, quantise
+from ..media.flow import Preset, compute_flow, quantise, read_flow
 from ..media.pictures import PictureSequence, read_picture_flow
 from ..media.video import read_frames
 from ..types import Augmentation, ModalitySpec
@@ -48,6 +49,8 @@ class Flow:
         return round(self.height * (1 + self.margin)), round(self.width * (1 + self.margin))
 
     def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.int8] | None:
+        if source.suffix == ".npz":
+            return self.read_prepared(source, start_seconds, stop_seconds)
         height, width = self.stored_size
         moments = sample_seconds(start_seconds, stop_seconds, 2 * self.frames)
         both = sorted({*moments, *(moment + self.step_seconds for moment in moments)})
@@ -58,6 +61,15 @@ class Flow:
             for moment in moments
         ]
         return quantise(np.stack(fields), self.bound_pixels)
+
+    def read_prepared(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.int8]:
+        """Flow that `karmma prepare` has computed, at this size and pace: motion is taken to be even within a step."""
+        height, width = self.stored_size
+        fields, seconds, step_seconds = read_flow(source)
+        nearest = [int(np.abs(seconds - moment).argmin()) for moment in sample_seconds(start_seconds, stop_seconds, 2 * self.frames)]
+        scale = np.array([width / fields.shape[2], height / fields.shape[1]], np.float32) * (self.step_seconds / step_seconds)
+        resized = [cv2.resize(fields[index], (width, height), interpolation=cv2.INTER_AREA) * scale for index in nearest]
+        return quantise(np.stack(resized), self.bound_pixels)
 
     def read_pictures(self, source: PictureSequence, start_seconds: float, stop_seconds: float) -> NDArray[np.int8]:
         height, width = self.stored_size

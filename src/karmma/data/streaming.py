@@ -1,0 +1,129 @@
+"""Clips that are decoded when a batch needs them, in worker processes: memory does not grow with the set."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..media.members import TarMember
+from ..media.pictures import PictureSequence
+from ..media.video import MediaError
+from ..types import Augmentation, Batch
+from .clips import ClipStore, SegmentReading, note_failures, read_segment, read_source
+from .manifest import Segment
+
+STUCK_SECONDS = 120  # longer than that on one segment, and it is given up and named
+
+
+class StuckError(Exception):
+    """Raised by the alarm in a worker that has been busy with one segment for too long."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise StuckError in the body after some seconds; only a process's main thread can set the alarm."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise StuckError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def read_in_time(segment: Segment, modalities: Any, seconds: float = STUCK_SECONDS) -> SegmentReading:
+    """Read a segment; one that takes too long is a failure that names its files."""
+    try:
+        with time_limit(seconds):
+            return read_segment(segment, modalities)
+    except StuckError:
+        files = ", ".join(str(source) for source in {source_path(s) for s in segment.sources.values()})
+        return SegmentReading({}, dict.fromkeys(segment.sources, f"{files}: reading took longer than {seconds:g} s"))
+
+
+def source_path(source: Path | PictureSequence | TarMember) -> Path:
+    return source if isinstance(source, Path) else source.path
+
+
+class StreamStore(ClipStore):
+    """A split whose clips are never stored. Whether a modality is there is decided by its source, and again on reading."""
+
+    streams = True
+
+    def write(self, workers: int = 0, on_done: Any = None) -> None:
+        """Nothing to write but the place for notes about failures."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def state(self) -> NDArray[np.uint8]:
+        """1 where a source is there; the last column is 1 throughout."""
+        flags = [[is_there(segment, name) for name in self.names] + [True] for segment in self.segments]
+        return np.array(flags, np.uint8).reshape(len(self.segments), len(self.names) + 1)
+
+    def batch(self, indices: Sequence[int] | NDArray[np.int64], augmentation: Augmentation | None) -> Batch:
+        """Decode the given segments now. What cannot be read is noted and absent."""
+        index = np.asarray(indices)
+        readings = [self.reading(int(i)) for i in index]
+        bare = self.bare_batch(index)
+        data, present = {}, {}
+        for name, modality in self.modalities.items():
+            having = [name in reading.arrays for reading in readings]
+            present[name] = torch.tensor(having) & bare.present[name]
+            if any(having):
+                example = next(reading.arrays[name] for reading in readings if name in reading.arrays)
+                stored = np.stack([reading.arrays.get(name, np.zeros_like(example)) for reading in readings])
+                data[name] = modality.transform(torch.from_numpy(stored), augmentation)
+        return Batch(data, present, bare.labels)
+
+    def reading(self, index: int) -> SegmentReading:
+        reading = read_in_time(self.segments[index], self.modalities)
+        if reading.failures:
+            note_failures(self.directory, self.segments[index], reading.failures)
+        return reading
+
+    def stored(self, name: str, rows: NDArray[np.int64]) -> Tensor:
+        """Stored form of one modality of some segments. Raises MediaError for one that has become unreadable."""
+        arrays = []
+        for row in rows.tolist():
+            segment = self.segments[row]
+            array = read_source(self.modalities[name], segment.sources[name], segment.start_seconds, segment.stop_seconds)
+            if array is None:
+                raise MediaError(f"{source_path(segment.sources[name])}: {name} of {segment.name} is gone")
+            arrays.append(array)
+        return torch.from_numpy(np.stack(arrays))
+
+
+def is_there(segment: Segment, name: str) -> bool:
+    source = segment.sources.get(name)
+    return source is not None and (not isinstance(source, Path) or source.is_file())
+
+
+class BatchReader(Dataset[Any]):
+    """Batches by number, for PyTorch's DataLoader: its workers decode, it hands the batches out in order."""
+
+    def __init__(self, make: Any, count: int) -> None:
+        self.make, self.count = make, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, number: int) -> Any:
+        return self.make(number)

@@ -1,0 +1,154 @@
+"""What is wrong with a file before anybody trains on it: streams, rates, rotation, silence, clocks, boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+
+from .audio import read_audio
+from .series import read_series
+from .tables import read_table
+from .video import MediaError, decode_from
+
+SILENT_PEAK = 1e-4  # of full scale
+SAMPLE_SECONDS = 10.0  # of sound that is listened to, in the middle
+UNEVEN = 1.5  # the longest step between frames against the median, from which on a rate counts as variable
+PROBED_FRAMES = 48
+TABLES, SERIES = (".csv",), (".mat", ".npz", ".npy")
+SERIES_KEYS = {"imu": ("d_iner", 0), "skeleton": ("d_skel", -1), "depth": ("d_depth", -1)}
+
+
+@dataclass
+class FileReport:
+    """Facts about a file, `errors` that make it unusable, `warnings` that somebody should look at."""
+
+    path: Path
+    modalities: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def inspect_file(path: Path, modalities: tuple[str, ...]) -> FileReport:
+    """Everything about one file that does not need all of it decoded. Never raises for a bad file."""
+    report = FileReport(path, modalities)
+    try:
+        if path.suffix in TABLES:
+            inspect_table(report)
+        elif path.suffix in SERIES:
+            inspect_series(report)
+        else:
+            inspect_media(report)
+    except MediaError as error:
+        report.errors.append(str(error).removeprefix(f"{path}: "))
+    except OSError as error:
+        report.errors.append(f"{type(error).__name__}: {error.strerror or error}")
+    return report
+
+
+def inspect_media(report: FileReport) -> None:
+    """Streams, length, frame rate, rotation, unevenness, silence; a first and a last picture must decode."""
+    path, facts = report.path, report.facts
+    if not path.is_file():
+        raise MediaError(f"{path}: no such file")
+    facts["bytes"] = path.stat().st_size
+    try:
+        with av.open(str(path)) as container:
+            facts["seconds"] = round(container.duration / av.time_base, 3) if container.duration else None
+            facts["has_audio"] = bool(container.streams.audio)
+            if container.streams.video:
+                stream = container.streams.video[0]
+                facts |= {"codec": stream.codec_context.name, "width": stream.width, "height": stream.height}
+                facts["frames_hz"] = round(float(stream.average_rate), 3) if stream.average_rate else None
+            if container.streams.audio:
+                sound = container.streams.audio[0]
+                facts |= {"audio_codec": sound.codec_context.name, "sample_rate_hz": sound.rate}
+            if not container.streams.video and not container.streams.audio:
+                raise MediaError(f"{path}: has neither video nor audio")
+    except (av.error.FFmpegError, OSError) as error:
+        raise MediaError(f"{path}: {error}") from error
+    if "codec" in facts:
+        inspect_frames(report)
+    if not facts["has_audio"]:
+        if "audio" in report.modalities:
+            report.warnings.append("no audio track")
+        return
+    inspect_sound(report)
+
+
+def inspect_frames(report: FileReport) -> None:
+    """Rotation and evenness of the first frames; whether the file goes on to its end."""
+    seconds, rotation = [], 0
+    for frame in decode_from(report.path, 0.0):
+        seconds.append(frame.seconds)
+        rotation = frame.frame.rotation
+        if len(seconds) == PROBED_FRAMES:
+            break
+    if not seconds:
+        raise MediaError(f"{report.path}: no frame can be decoded")
+    if rotation:
+        report.facts["rotation_degrees"] = rotation
+        report.warnings.append(f"rotated by {rotation}° (undone when read)")
+    steps = np.diff(seconds)
+    if (steps <= 0).any():
+        report.warnings.append("frame times do not grow")
+    elif len(steps) > 2 and steps.max() > UNEVEN * np.median(steps):
+        report.facts["variable_rate"] = True
+        report.warnings.append(f"variable frame rate: steps of {steps.min():.3f} to {steps.max():.3f} s")
+    length = report.facts.get("seconds")
+    if length and length > 2:
+        last = max((frame.seconds for frame in decode_from(report.path, length - 1.0)), default=0.0)
+        if last < length - 1.5:
+            report.facts["decodable_seconds"] = round(last, 3)
+            report.errors.append(f"breaks off: says {length:.2f} s, the last frame is at {last:.2f} s")
+
+
+def inspect_sound(report: FileReport) -> None:
+    """Listen to some seconds in the middle."""
+    middle = (report.facts.get("seconds") or 0.0) / 2
+    samples = read_audio(report.path, max(middle - SAMPLE_SECONDS / 2, 0.0), middle + SAMPLE_SECONDS / 2, 16000)
+    peak = 0.0 if samples is None else float(np.abs(samples).max(initial=0.0))
+    report.facts["audio_peak"] = round(peak, 5)
+    if peak < SILENT_PEAK:
+        report.warnings.append("the audio track is silent")
+    elif samples is not None and float((np.abs(samples) > 0.999).mean()) > 0.01:
+        report.warnings.append("the microphone clips")
+
+
+def inspect_table(report: FileReport) -> None:
+    """A sensor table must have rising, finite seconds; boxes must lie in the picture."""
+    text = ("label",) if "detections" in report.modalities else ()
+    table = read_table(report.path, text)
+    report.facts |= {"rows": len(table["seconds"]), "seconds": float(table["seconds"][-1]) if len(table["seconds"]) else 0.0}
+    if not len(table["seconds"]):
+        report.errors.append("no rows")
+    if "detections" in report.modalities:
+        missing = [edge for edge in ("left", "top", "right", "bottom", "score", "label") if edge not in table]
+        if missing:
+            raise MediaError(f"{report.path}: no column {missing[0]!r}")
+        edges = np.stack([table[edge] for edge in ("left", "top", "right", "bottom")], -1)
+        outside = ((edges < -0.02) | (edges > 1.02)).any(1) | (edges[:, 2:] <= edges[:, :2]).any(1)
+        if outside.any():
+            line = int(outside.argmax()) + 2
+            report.warnings.append(f"{int(outside.sum())} boxes outside the picture or empty; first in line {line}")
+        return
+    for name, values in table.items():
+        if not np.isfinite(values).all():
+            report.errors.append(f"column {name!r}: line {int((~np.isfinite(values)).argmax()) + 2} is not a number")
+        elif name != "seconds" and len(values) > 10 and np.ptp(values) == 0:
+            report.warnings.append(f"column {name!r} never changes")
+
+
+def inspect_series(report: FileReport) -> None:
+    """An array over time must be there and finite."""
+    for modality in report.modalities:
+        key, axis = SERIES_KEYS.get(modality, (modality, 0))
+        if report.path.suffix != ".mat":
+            key, axis = {"depth": "depth_metres"}.get(modality, "features" if modality.endswith("features") else modality), 0
+        series = read_series(report.path, key, axis)
+        report.facts |= {"samples": len(series.values), "shape": list(series.values.shape[1:])}

@@ -1,0 +1,1 @@
+"""From recordings to shards: checking, preparing, on one machine or a cluster."""

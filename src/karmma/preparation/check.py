@@ -1,0 +1,118 @@
+"""`karmma check`: every file of a data set looked at, and every segment against the file it lies in."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..data.manifest import Manifest, Segment
+from ..files import replacing
+from ..media.inspection import FileReport, inspect_file
+from ..media.members import TarMember
+from ..media.pictures import PictureSequence, list_pictures
+from ..media.video import MediaError
+from ..workers import count_workers, worker_pool
+
+BEYOND_SECONDS = 0.5  # how far a segment may reach beyond the end of its file
+OnDone = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """Reports of all files, and what is wrong with segments: (segment, file, words)."""
+
+    files: list[FileReport]
+    segments: list[tuple[str, str, str]]
+    counts: dict[str, Any]
+
+    @property
+    def errors(self) -> int:
+        return sum(bool(report.errors) for report in self.files) + len(self.segments)
+
+    @property
+    def warnings(self) -> int:
+        return sum(bool(report.warnings) for report in self.files)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "counts": self.counts, "errors": self.errors, "warnings": self.warnings,
+            "files": [
+                {"path": str(report.path), "modalities": report.modalities, **report.facts, "errors": report.errors,
+                 "warnings": report.warnings} for report in self.files
+            ],
+            "segments": [{"segment": name, "path": path, "error": words} for name, path, words in self.segments],
+        }  # fmt: skip
+
+    def write_csv(self, path: Path) -> None:
+        """One row per file."""
+        keys = list(dict.fromkeys(key for report in self.files for key in report.facts))
+        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["path", "modalities", *keys, "errors", "warnings"])
+            for report in self.files:
+                facts = [report.facts.get(key, "") for key in keys]
+                complaints = ["; ".join(report.errors), "; ".join(report.warnings)]
+                writer.writerow([report.path, "+".join(report.modalities), *facts, *complaints])
+
+
+def check_manifest(manifest: Manifest, workers: int = 0, on_done: OnDone | None = None) -> Check:
+    """Look at every file once, in worker processes."""
+    segments = [segment for split in manifest.splits.values() for segment in split]
+    wanted: dict[Path | PictureSequence, dict[str, None]] = {}
+    for segment in segments:
+        for name, source in segment.sources.items():
+            if isinstance(source, TarMember):
+                continue
+            if not isinstance(source, Path) or source.exists() or name in ("rgb", "audio"):
+                wanted.setdefault(source, {})[name] = None
+    absent = {source for source in wanted if isinstance(source, Path) and not source.exists()}
+    jobs = [(source, tuple(names)) for source, names in wanted.items() if source not in absent]
+    reports: list[FileReport] = []
+    with worker_pool(count_workers(workers, len(jobs))) as pool:
+        for report in pool.map(inspect_source, jobs):
+            reports.append(report)
+            if on_done:
+                on_done(len(reports), len(jobs))
+    reports += [FileReport(source, tuple(wanted[source]), errors=["no such file"]) for source in absent if isinstance(source, Path)]
+    by_path = {report.path: report for report in reports}
+    bad = [complaint for segment in segments for complaint in check_segment(segment, by_path)]
+    counts = {
+        "splits": {name: len(split) for name, split in manifest.splits.items()}, "files": len(reports),
+        **{key: value for key, value in manifest.provenance.items() if "missing" in key or "without" in key},
+    }  # fmt: skip
+    return Check(sorted(reports, key=lambda report: str(report.path)), bad, counts)
+
+
+def inspect_source(job: tuple[Path | PictureSequence, tuple[str, ...]]) -> FileReport:
+    """Runs in a worker."""
+    source, names = job
+    if isinstance(source, Path):
+        return inspect_file(source, names)
+    report = FileReport(source.path, names)
+    try:
+        numbers = sorted(list_pictures(source.path, "u" if "flow" in names else source.part))
+    except MediaError as error:
+        report.errors.append(str(error).removeprefix(f"{source.path}: "))
+        return report
+    report.facts |= {"pictures": len(numbers), "frames_hz": source.frames_hz, "seconds": round(len(numbers) / source.frames_hz, 3)}
+    gaps = numbers[-1] - numbers[0] + 1 - len(numbers)
+    if gaps:
+        report.errors.append(f"{gaps} pictures are missing between {numbers[0]} and {numbers[-1]}")
+    return report
+
+
+def check_segment(segment: Segment, reports: Mapping[Path, FileReport]) -> Sequence[tuple[str, str, str]]:
+    """Whether a segment lies within the video or sound it is cut from."""
+    complaints = []
+    for path in {source if isinstance(source, Path) else source.path for source in segment.sources.values()}:
+        report = reports.get(path)
+        facts = report.facts if report is not None else {}
+        length = facts.get("decodable_seconds", facts.get("seconds"))
+        media = "codec" in facts or "audio_codec" in facts or "pictures" in facts
+        if media and length and segment.stop_seconds != float("inf") and segment.stop_seconds > length + BEYOND_SECONDS:
+            words = f"{segment.start_seconds:.2f}–{segment.stop_seconds:.2f} s reach beyond the end at {length:.2f} s"
+            complaints.append((segment.name, str(path), words))
+    return complaints

@@ -1,0 +1,213 @@
+"""One labelled segment as a few small files: video, flow, sound, boxes, imu; and a row that says what is there."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass as validated
+
+from ..config import STRICT
+from ..data.clips import find_stop
+from ..data.manifest import Segment, Source
+from ..media.audio import read_audio
+from ..media.flow import Preset, compute_flow, quantise
+from ..media.tables import read_table, rows_between
+from ..media.video import DecodedFrame, MediaError, Pictures, decode_from
+from ..media.write import VideoWriter
+from ..types import KarmmaError
+
+LATE_SECONDS = 0.5  # a segment may reach this far beyond the last frame
+
+
+@validated(frozen=True, config=STRICT)
+class PrepareConfig:
+    """What a prepared set holds. Video: `short_side` pixels at `frames_hz` (at most what the source has); `crf` as in x264.
+
+    Flow: between pictures `flow_step_seconds` apart, `flow_hz` times a second, `flow_short_side` pixels, in bytes that reach
+    to ±`flow_bound_pixels`; `flow_hz` 0 leaves it out. Sound: lossless mono. `margin_seconds` of context on both sides: sound
+    and imu are read in windows that may be longer than a segment.
+    """
+
+    short_side: int = 256
+    frames_hz: float = 30.0
+    crf: int = 23
+    flow_short_side: int = 112
+    flow_hz: float = 10.0
+    flow_step_seconds: float = 1 / 15
+    flow_bound_pixels: float = 10.0
+    flow_preset: Preset = "fast"
+    audio_hz: int = 16000
+    margin_seconds: float = 1.5
+    segments_per_shard: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("short_side", "frames_hz", "audio_hz", "segments_per_shard"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+
+
+@dataclass
+class PreparedSegment:
+    """Files by suffix, the row of the index, and the words of what failed by modality."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    row: dict[str, Any] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def prepare_segment(segment: Segment, split: str, config: PrepareConfig) -> PreparedSegment:
+    """Read and re-encode one segment. What is broken goes into `failures`; what was never there is just not there.
+
+    Raises OSError only where the disk is at fault.
+    """
+    made = PreparedSegment()
+    try:
+        start, stop = segment.start_seconds, find_stop(segment)
+    except MediaError as error:
+        made.failures = dict.fromkeys(segment.sources, str(error))
+        return made
+    first, last = max(start - config.margin_seconds, 0.0), stop + config.margin_seconds
+    for name, source in segment.sources.items():
+        try:
+            prepare_modality(made, name, source, (first, stop, last), config)
+        except MediaError as error:
+            made.failures[name] = str(error)
+    present = {name: name in made.row.get("present", ()) for name in segment.sources}
+    made.row = {
+        "name": segment.name, "split": split, "participant": segment.participant,
+        "start_seconds": start - first, "stop_seconds": stop - first, "source_start_seconds": start,
+        "labels": json.dumps(segment.labels), "present": "+".join(name for name, there in present.items() if there),
+        "bytes": sum(map(len, made.files.values())),
+    }  # fmt: skip
+    return made
+
+
+def prepare_modality(
+    made: PreparedSegment, name: str, source: Source, span: tuple[float, float, float],
+    config: PrepareConfig,
+) -> None:  # fmt: skip
+    """Add one modality's file. Raises MediaError where the source is broken or does not reach that far."""
+    first, stop, last = span
+    content: bytes | None
+    if not isinstance(source, Path):
+        raise MediaError(f"{source.path}: pictures and shards are prepared already; karmma reads them as they are")
+    if name == "rgb":
+        content, suffix = transcode(source, first, stop, last, config), "mp4"
+    elif name == "flow":
+        content, suffix = (flow_file(source, first, last, config) if config.flow_hz else None), "flow.npz"
+    elif name == "audio":
+        samples = read_audio(source, first, last, config.audio_hz)
+        content, suffix = (None if samples is None else flac(samples, config.audio_hz)), "flac"
+    elif source.suffix == ".csv":
+        content, suffix = (cut_table(source, name, first, last) if source.is_file() else None), f"{name}.csv"
+    else:
+        content, suffix = (source.read_bytes() if source.is_file() else None), f"{name}{source.suffix}"
+    if content is not None:
+        made.files[suffix] = content
+        made.row.setdefault("present", []).append(name)
+
+
+def scaled_size(frame: DecodedFrame, short_side: int) -> tuple[int, int]:
+    """Even width and height with that short side, upright; never larger than the source."""
+    width, height = frame.frame.width, frame.frame.height
+    if round(frame.frame.rotation / 90) % 2:
+        width, height = height, width
+    scale = min(short_side / min(width, height), 1.0)
+    return max(2 * round(width * scale / 2), 2), max(2 * round(height * scale / 2), 2)
+
+
+def pictures_at(path: Path, first: float, last: float, rate_hz: float, short_side: int) -> tuple[list[float], list[Pictures]]:
+    """The pictures shown at `first`, `first` + 1/rate, … up to `last` or the last frame."""
+    moments: list[float] = []
+    pictures: list[Pictures] = []
+    held: DecodedFrame | None = None
+    size, picture = (0, 0), None
+    for frame in decode_from(path, first):
+        while held is not None and (moment := first + len(moments) / rate_hz) < frame.seconds - 1e-6 and moment <= last:
+            picture = held.rgb(*size) if picture is None else picture
+            moments.append(moment)
+            pictures.append(picture)
+        if frame.seconds > last:
+            return moments, pictures
+        size, held, picture = scaled_size(frame, short_side), frame, None
+    if held is not None and (moment := first + len(moments) / rate_hz) <= held.seconds + 1 / rate_hz:
+        moments.append(moment)
+        pictures.append(held.rgb(*size))
+    return moments, pictures
+
+
+def transcode(path: Path, first: float, stop: float, last: float, config: PrepareConfig) -> bytes:
+    """H.264 of a stretch. Raises MediaError where the segment reaches beyond what can be decoded."""
+    moments, pictures = pictures_at(path, first, last, config.frames_hz, config.short_side)
+    if not moments or moments[-1] < stop - LATE_SECONDS:
+        reached = f"the last frame is at {moments[-1]:.2f} s" if moments else "no frame can be decoded there"
+        raise MediaError(f"{path}: segment ends at {stop:.2f} s, but {reached}")
+    height, width = pictures[0].shape[:2]
+    with tempfile.TemporaryDirectory() as directory:
+        target = Path(directory) / "clip.mp4"
+        with VideoWriter(target, width, height, config.frames_hz, crf=config.crf) as writer:
+            for picture in pictures:
+                same = picture.shape[:2] == (height, width)
+                writer.write_frame(picture if same else np.asarray(cv2.resize(picture, (width, height)), np.uint8))
+        return target.read_bytes()
+
+
+def flow_file(path: Path, first: float, last: float, config: PrepareConfig) -> bytes:
+    """`flow` (T × H × W × 2, int8), `seconds` from the start of the clip, and the scale to read it with."""
+    step = config.flow_step_seconds
+    moments, pictures = pictures_at(path, first, last + step, 1 / step, config.flow_short_side)
+    every = max(round(1 / (config.flow_hz * step)), 1)
+    starts = range(0, len(pictures) - 1, every)
+    if not len(starts):
+        raise MediaError(f"{path}: no two frames from {first:.2f} s on")
+    fields = [quantise(compute_flow(pictures[i], pictures[i + 1], config.flow_preset), config.flow_bound_pixels) for i in starts]
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer, flow=np.stack(fields), seconds=np.array([moments[i] - first for i in starts]),
+        bound_pixels=np.float64(config.flow_bound_pixels), step_seconds=np.float64(step),
+    )  # fmt: skip
+    return buffer.getvalue()
+
+
+def flac(samples: NDArray[np.float32], rate_hz: int) -> bytes:
+    """Lossless 16-bit mono."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="flac") as container:
+        stream = container.add_stream("flac", rate=rate_hz, layout="mono")
+        whole = np.clip(np.rint(samples * 32767), -32768, 32767).astype(np.int16)
+        for offset in range(0, len(whole), 4096):
+            frame = av.AudioFrame.from_ndarray(whole[None, offset : offset + 4096], format="s16", layout="mono")
+            frame.sample_rate, frame.pts = rate_hz, offset
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def cut_table(path: Path, name: str, first: float, last: float) -> bytes:
+    """The rows of a stretch with seconds from its start."""
+    rows = rows_between(read_table(path, ("label",) if name == "detections" else ()), first, last)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(list(rows))
+    columns = [rows[key] - first if key == "seconds" else rows[key] for key in rows]
+    writer.writerows([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row] for row in zip(*columns, strict=True))
+    return buffer.getvalue().encode()
+
+
+def refuse_names(segments: list[Segment]) -> None:
+    """Raise KarmmaError if two segments of a set have one name: each must be there exactly once."""
+    seen: set[str] = set()
+    for segment in segments:
+        if segment.name in seen:
+            raise KarmmaError(f"two segments are called {segment.name!r}; names must differ within a split")
+        seen.add(segment.name)

@@ -1,0 +1,86 @@
+"""What `karmma check` finds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from karmma.data.manifest import Manifest, Segment
+from karmma.datasets.kitchen.manifest import load_kitchen
+from karmma.media.inspection import inspect_file
+from karmma.media.write import VideoWriter
+from karmma.preparation.check import check_manifest
+from karmma.types import LabelSpace
+
+from ..experiment.test_run import run_cli
+
+CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
+
+
+def test_a_sound_file_has_facts_and_nothing_else(clock_video: Path) -> None:
+    report = inspect_file(clock_video, ("rgb", "audio"))
+    assert not report.errors and not report.warnings
+    assert report.facts["frames_hz"] == 10 and report.facts["seconds"] == pytest.approx(4, abs=0.1)
+    assert report.facts["audio_peak"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_silence_absence_and_breakage_are_told_apart(mute_video: Path, clock_video: Path, tmp_path: Path) -> None:
+    assert inspect_file(mute_video, ("rgb", "audio")).warnings == ["no audio track"]
+    silent = tmp_path / "silent.mp4"
+    with VideoWriter(silent, 64, 48, 10.0, 16000) as writer:
+        for index in range(20):
+            writer.write_frame(np.full((48, 64, 3), 10 * index, np.uint8))
+        writer.write_audio(np.zeros(32000, np.float32))
+    assert inspect_file(silent, ("rgb", "audio")).warnings == ["the audio track is silent"]
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "garbage.mp4").write_bytes(b"\x00garbage" * 300)
+    for name in ("empty", "garbage"):
+        report = inspect_file(tmp_path / f"{name}.mp4", ("rgb",))
+        assert len(report.errors) == 1 and not report.warnings
+
+
+def test_tables_are_looked_at(tmp_path: Path) -> None:
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("seconds,label,left,top,right,bottom,score\n0,object,0.1,0.1,0.2,0.2,1\n0.5,object,0.4,0.1,1.4,0.2,1\n")
+    assert inspect_file(boxes, ("detections",)).warnings == ["1 boxes outside the picture or empty; first in line 3"]
+    imu = tmp_path / "imu.csv"
+    imu.write_text("seconds,accel_x\n" + "".join(f"{i / 10},5.0\n" for i in range(20)))
+    assert inspect_file(imu, ("imu",)).warnings == ["column 'accel_x' never changes"]
+    imu.write_text("seconds,accel_x\n0,1\n2,1\n1,1\n")
+    assert "line 4: seconds go backwards" in inspect_file(imu, ("imu",)).errors[0]
+    np.savez(tmp_path / "s.npz", skeleton=np.full((3, 20, 3), np.nan))
+    assert "not finite" in inspect_file(tmp_path / "s.npz", ("skeleton",)).errors[0]
+
+
+def test_segments_beyond_the_end_are_named(clock_video: Path, tmp_path: Path) -> None:
+    sources = {"rgb": clock_video, "audio": clock_video}
+    rows = (Segment("good", "", 0, 4.0, {"action": 0}, sources), Segment("late", "", 3.0, 40.0, {"action": 0}, sources),
+            Segment("gone", "", 0, 1, {"action": 0}, {"rgb": tmp_path / "none.mp4"}))  # fmt: skip
+    result = check_manifest(Manifest("m", LabelSpace({"action": ("a",)}), {"train": rows}), workers=1)
+    assert [(name, "beyond the end" in words) for name, _, words in result.segments] == [("late", True)]
+    assert [report.errors for report in result.files if report.errors] == [["no such file"]] and result.errors == 2
+
+
+def test_the_command_writes_files_and_tells_by_its_exit_code(kitchen_root: Path, tmp_path: Path) -> None:
+    assert check_manifest(load_kitchen(kitchen_root), workers=1).errors == 0
+    table = tmp_path / "clips.csv"
+    table.write_text("path,action\nbad.mp4,x\n")
+    (tmp_path / "bad.mp4").write_bytes(b"nothing")
+    done = run_cli("check", tmp_path, "--workers", 1, "--json", tmp_path / "out.json", "--csv", tmp_path / "out.csv")
+    assert done.returncode == 3 and "bad.mp4" in done.stdout
+    content = json.loads((tmp_path / "out.json").read_text())
+    assert content["errors"] == 1 and content["files"][0]["path"].endswith("bad.mp4")
+    assert (tmp_path / "out.csv").read_text().count("\n") == 2
+    assert run_cli("check", tmp_path / "nowhere").returncode == 2
+
+
+@pytest.mark.skipif(not CLIPS.is_dir(), reason="real media files are not beside the checkout")
+def test_real_files() -> None:
+    reports = {path.name: inspect_file(path, ("rgb", "audio")) for path in CLIPS.iterdir()}
+    assert reports["corrupted.mp4"].errors and not reports["flipping_a_pancake.mkv"].errors
+    assert any("rotated" in words for words in reports["rotated_90.mov"].warnings)
+    assert "no audio track" in reports["no_audio.mp4"].warnings
+    assert reports["mpeg4_mp3.avi"].facts["audio_codec"].startswith("mp3")
