@@ -31,10 +31,12 @@ from karmma.preparation.segments import PrepareConfig, prepare_segment
 from karmma.preparation.shards import Store, make_jobs, write_index, write_shard
 from karmma.types import KarmmaError
 
-CONFIG = PrepareConfig(short_side=96, frames_hz=12, flow_short_side=48, segments_per_shard=3, margin_seconds=1.4)
+CONFIG = PrepareConfig(short_side=96, frames_hz=12, flow_short_side=48, flow_step_seconds=0.2, flow_hz=5,
+                       segments_per_shard=3, margin_seconds=1.4)  # fmt: skip
 SENSORS: dict[str, dict[str, Any]] = {
-    "rgb": {"frames": 2, "height": 48, "width": 64}, "flow": {"frames": 2, "height": 40, "width": 50}, "audio": {},
-           "detections": {"frames": 3}, "imu": {"seconds": 1.0}}  # fmt: skip
+    "rgb": {"frames": 2, "height": 48, "width": 64}, "audio": {}, "detections": {"frames": 3}, "imu": {"seconds": 1.0},
+    "flow": {"frames": 2, "height": 40, "width": 50, "step_seconds": 0.2},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def test_every_segment_is_there_once_and_reads_like_its_original(manifest: Manif
     assert again.labels == manifest.labels and {k: len(v) for k, v in again.splits.items()} == {
         k: len(v) for k, v in manifest.splits.items()
     }
-    modalities = make_modalities(SENSORS)
+    modalities, agreement = make_modalities(SENSORS), list[float]()
     for old, new in list(zip(manifest.splits["train"], again.splits["train"], strict=True))[:3]:
         assert (old.name, old.labels) == (new.name, new.labels)
         before, after = read_segment(old, modalities), read_segment(new, modalities)
@@ -88,8 +90,9 @@ def test_every_segment_is_there_once_and_reads_like_its_original(manifest: Manif
         assert np.abs(after.arrays["audio"].astype(float) - before.arrays["audio"].astype(float)).mean() < 0.25
         assert np.abs(after.arrays["imu"] - before.arrays["imu"]).max() < 0.05
         assert np.allclose(after.arrays["detections"], before.arrays["detections"], atol=0.002)
-        flows = [reading.arrays["flow"].astype(float) * 10 / 127 for reading in (before, after)]
-        assert np.corrcoef(flows[0].ravel(), flows[1].ravel())[0, 1] > 0.5
+        pairs = zip(before.arrays["flow"].astype(float), after.arrays["flow"].astype(float), strict=True)
+        agreement += [np.corrcoef(one.ravel(), other.ravel())[0, 1] for one, other in pairs]
+    assert np.median(agreement) > 0.6  # not one by one: fast turns of the head are beyond the method on such small pictures
 
 
 def test_the_index_has_a_row_per_segment(manifest: Manifest, prepared: Path) -> None:

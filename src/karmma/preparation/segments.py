@@ -33,9 +33,9 @@ LATE_SECONDS = 0.5  # a segment may reach this far beyond the last frame
 class PrepareConfig:
     """What a prepared set holds. Video: `short_side` pixels at `frames_hz` (at most what the source has); `crf` as in x264.
 
-    Flow: between pictures `flow_step_seconds` apart, `flow_hz` times a second, `flow_short_side` pixels, in bytes that reach
-    to ±`flow_bound_pixels`; `flow_hz` 0 leaves it out. Sound: lossless mono. `margin_seconds` of context on both sides: sound
-    and imu are read in windows that may be longer than a segment.
+    Flow: between pictures `flow_step_seconds` apart (no less than a frame of the source), about `flow_hz` times a second,
+    `flow_short_side` pixels, in bytes that reach to ±`flow_bound_pixels`; `flow_hz` 0 leaves it out. Sound: lossless mono.
+    `margin_seconds` of context on both sides: sound and imu are read in windows that may be longer than a segment.
     """
 
     short_side: int = 256
