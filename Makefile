@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 # One thread per test worker: two threads on busy cores are several times slower than one.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test lint install clean
+.PHONY: demo test test-cluster lint install clean
 
 demo: install
 	$(BIN)/karmma run recipes/demo.yaml --out runs/demo
@@ -14,6 +14,11 @@ test: install
 	$(BIN)/ruff check src tests scripts benchmarks
 	$(BIN)/mypy
 	$(TEST_ENV) $(BIN)/pytest -n 2
+
+# The parts of the tests that need Ray (half a gigabyte): a cluster of two nodes, one of which is killed.
+test-cluster: install
+	$(BIN)/python -m pip install --quiet --editable ".[cluster]"
+	$(TEST_ENV) $(BIN)/pytest tests/preparation/test_cluster.py
 
 lint: install
 	$(BIN)/ruff check src tests scripts benchmarks

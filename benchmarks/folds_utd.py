@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--folds", default="1,3,5,7")
     parser.add_argument("--only", default="karmma,baseline_dropout")
+    parser.add_argument("--name", default="folds_utd", help="of the file in results/")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_intermixed_args()
     folds, names = [int(fold) for fold in options.folds.split(",")], options.only.split(",")
@@ -63,7 +64,7 @@ def main() -> None:
         result["against_baseline_dropout"] = {
             name: compare(rows, values[REFERENCE]) for name, rows in values.items() if name != REFERENCE
         }
-    write_result("folds_utd", result)
+    write_result(options.name, result)
 
 
 if __name__ == "__main__":
