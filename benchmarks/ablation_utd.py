@@ -1,6 +1,6 @@
 """Ablation on UTD-MHAD: every switch of the method against the default, on folds over the training subjects.
 
-python benchmarks/ablation_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--switches-only] [KEY=VALUE ...]
+python benchmarks/ablation_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--seeds 0,1,2] [--switches-only] [KEY=VALUE ...]
 
 Each fold leaves one training subject out; the official test subjects are never read. For every switch the difference to
 the default in mean top-1 over the seven subsets, with a 95 % interval of a paired bootstrap over trials. Depth is
@@ -25,7 +25,6 @@ from paired import compare, over_folds, summarise
 from recording import RESULTS, write_result
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "utd_mhad.yaml"
-SEEDS = (0, 1, 2)
 SMALL = (
     "modalities.depth.size=32", "modalities.depth.frames=8",
     *(f"{role}.recognizer.encoders.{name}.width={width}" for role, name, width in (
@@ -85,7 +84,7 @@ def changed(method: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def recipe_of(root: Path, fold: int, overrides: list[str], names: list[str] | None) -> Any:
+def recipe_of(root: Path, fold: int, seeds: list[int], overrides: list[str], names: list[str] | None) -> Any:
     """The recipe of one fold with every switch as a method of its own."""
     from karmma.config import Recipe, apply_override, build, unshared
 
@@ -94,25 +93,25 @@ def recipe_of(root: Path, fold: int, overrides: list[str], names: list[str] | No
         del tree["methods"][name]
     karmma = tree["methods"][REFERENCE]
     tree["methods"] |= {name: changed(karmma, changes) for name, changes in METHODS.items()}
-    fixed = [f"data.root={root}", f"data.settings.fold={fold}", "evaluation.split=validation", f"seeds={list(SEEDS)}"]
+    fixed = [f"data.root={root}", f"data.settings.fold={fold}", "evaluation.split=validation", f"seeds={seeds}"]
     for override in [*SMALL, *fixed, "data.workers=1", "evaluation.sweep=[]", *overrides]:
         apply_override(tree, override)
     recipe = build(Recipe, tree, "ablation")
     return recipe if names is None else recipe.only(names)
 
 
-def run_fold(job: tuple[Path, Path, int, list[str], bool]) -> int:
+def run_fold(job: tuple[Path, Path, int, list[int], list[str], bool]) -> int:
     """Everything of one fold, one thread."""
     from karmma.experiment.run import run
 
     torch.set_num_threads(1)
-    root, work, fold, overrides, switches_only = job
+    root, work, fold, seeds, overrides, switches_only = job
     main = work / f"fold{fold}"
-    run(recipe_of(root, fold, overrides, None), main)
+    run(recipe_of(root, fold, seeds, overrides, None), main)
     for name, (changes, methods, shared) in ({} if switches_only else RECIPES).items():
         directory = main / "recipes" / name.replace(" ", "_")
         share_stages(main, directory, shared)
-        run(recipe_of(root, fold, [*overrides, *changes], methods), directory)
+        run(recipe_of(root, fold, seeds, [*overrides, *changes], methods), directory)
     return fold
 
 
@@ -153,17 +152,18 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--folds", default="1,3,5,7")
+    parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--switches-only", action="store_true", help="leave out what changes more than a method")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_intermixed_args()
     root, work, overrides = options.root.resolve(), options.work.resolve(), options.overrides
-    folds = [int(fold) for fold in options.folds.split(",")]
-    jobs = [(root, work, fold, overrides, options.switches_only) for fold in folds]
+    folds, seeds = ([int(number) for number in text.split(",")] for text in (options.folds, options.seeds))
+    jobs = [(root, work, fold, seeds, overrides, options.switches_only) for fold in folds]
     with ProcessPoolExecutor(min(os.cpu_count() or 1, len(jobs)), mp_context=get_context("spawn")) as pool:
         for fold in pool.map(run_fold, jobs):
             print(f"fold {fold} done", flush=True)
-    arms = ["teacher", *recipe_of(root, folds[0], overrides, None).methods]
-    values = {name: over_folds([work / f"fold{fold}" for fold in folds], SEEDS, name) for name in arms}
+    arms = ["teacher", *recipe_of(root, folds[0], seeds, overrides, None).methods]
+    values = {name: over_folds([work / f"fold{fold}" for fold in folds], seeds, name) for name in arms}
     effects = {
         name: {"against": REFERENCE, **compare(values[name], values[REFERENCE])} for name in arms if name != REFERENCE
     }
@@ -171,11 +171,11 @@ def main() -> None:
         for method in methods:
             title = name if len(methods) == 1 else f"{name}, {method}"
             values[title] = over_folds(
-                [work / f"fold{fold}" / "recipes" / name.replace(" ", "_") for fold in folds], SEEDS, method
+                [work / f"fold{fold}" / "recipes" / name.replace(" ", "_") for fold in folds], seeds, method
             )
             effects[title] = {"against": method, **compare(values[title], values[method])}
     result = {
-        "folds": folds, "seeds": SEEDS, "overrides": [*SMALL, *overrides], "trials": len(values[REFERENCE]["imu"]),
+        "folds": folds, "seeds": seeds, "overrides": [*SMALL, *overrides], "trials": len(values[REFERENCE]["imu"]),
         "top1": {name: summarise(rows) for name, rows in values.items()}, "effects": effects,
     }  # fmt: skip
     write_result("ablation_utd", result)
