@@ -34,7 +34,7 @@ class EncoderConfig:
     variant: str = ""  # size of a published network, e.g. video_swin's tiny, small, base
     ffn_dim: int = 0  # hidden width of a transformer extractor's feed-forward networks; 0 is four times its width
     tokens: int = 0  # tokens of such a network after pooling; 0 keeps all
-    weights: str | None = None  # published weights to start from: a .safetensors, .pth or .pt file, or a directory
+    weights: str | None = None  # to start from: a .safetensors, .pth or .pt file or address, or a directory
     settings: dict[str, Any] = field(default_factory=dict)  # a foreign network's own configuration; read from `weights`
 
 

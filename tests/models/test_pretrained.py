@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -11,10 +15,13 @@ import torch
 from safetensors.torch import save_file
 
 from karmma.config import EncoderConfig
-from karmma.models.encoders import make_encoder
+from karmma.models.checkpoint import CheckpointInfo, save_checkpoint
+from karmma.models.encoders import make_encoder, start
 from karmma.models.encoders.video_swin import SIZES, VideoSwin
-from karmma.models.pretrained import FIRST_LAYER, load_published
-from karmma.types import KarmmaError, ModalitySpec
+from karmma.models.pretrained import FIRST_LAYER, load_published, local_file
+from karmma.types import KarmmaError, LabelSpace, ModalitySpec
+
+from ..conftest import LABEL_SIZES, SPECS, make_recognizer
 
 
 def published(tmp_path: Path, suffix: str = ".pth", changes: Mapping[str, torch.Tensor | None] | None = None) -> Path:
@@ -89,3 +96,35 @@ def test_a_missing_file_says_how_to_place_it(tmp_path: Path) -> None:
         load_published(VideoSwin(SIZES["test"]), tmp_path / "none.pth")
     with pytest.raises(KarmmaError, match="variant 'huge' is none of tiny, small, base, test"):
         make_encoder(ModalitySpec("rgb", (4, 32, 32, 3), ""), EncoderConfig("video_swin", variant="huge"))
+
+
+def test_an_address_is_downloaded_once_and_a_missing_network_says_where_to_put_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    source = published(tmp_path)
+    server = HTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/{source.name}"
+    assert local_file(address).read_bytes() == source.read_bytes()
+    server.shutdown()
+    server.server_close()
+    assert local_file(address).is_file()  # from the cache
+    with pytest.raises(KarmmaError, match=r"cannot be downloaded .* place it as .*other\.pth"):
+        local_file(address.replace("swin.pth", "other.pth"))
+    assert local_file("weights/a.pth") == Path("weights/a.pth")
+
+
+def test_an_extractor_starts_from_a_checkpoint_of_ours(tmp_path: Path) -> None:
+    labels = LabelSpace({head: tuple(f"{head}{i}" for i in range(count)) for head, count in LABEL_SIZES.items()})
+    model = make_recognizer(3)
+    info = CheckpointInfo(model.config, SPECS, labels, {name: {} for name in SPECS}, {})
+    save_checkpoint(tmp_path / "ours", model, info)
+    config = replace(model.config.encoders["imu"], weights=str(tmp_path / "ours"))
+    encoder = make_encoder(SPECS["imu"], config)
+    start(encoder, "imu", config)
+    torch.testing.assert_close(encoder.state_dict(), model.encoder("imu").state_dict())
+    with pytest.raises(KarmmaError, match=r"holds no weights encoders\.depth\."):
+        start(encoder, "depth", config)
+    with pytest.raises(KarmmaError, match=r"encoders\.imu\.weights: 'x\.pth' is no checkpoint directory"):
+        start(encoder, "imu", replace(config, weights="x.pth"))

@@ -19,6 +19,7 @@ from ..data.streaming import StreamStore
 from ..datasets import DataSet, find_data_set
 from ..modalities import Modality, make_modalities
 from ..models.checkpoint import CheckpointInfo, save_checkpoint
+from ..models.encoders import start
 from ..models.encoders.hugging_face import check_preprocessing
 from ..models.recognizer import RecognizerModel
 from ..progress import Progress
@@ -150,7 +151,7 @@ class Context:
         config = replace(config, encoders={name: config.encoders[name] for name in names})
         model = RecognizerModel(config, {name: self.modalities[name].spec for name in names}, self.manifest.labels.sizes)
         for name in names:
-            model.encoder(name).load_start()
+            start(model.encoder(name), name, config.encoders[name])
         return model
 
     def loader(self, store: ClipStore, config: TrainingConfig, seed: int, **options: Any) -> Callable[[int], EpochLoader]:

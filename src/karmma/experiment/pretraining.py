@@ -15,7 +15,7 @@ from ..config import TrainingConfig, plain
 from ..data.clips import ClipStore
 from ..data.missing import Complete
 from ..data.tokens import TokenStore
-from ..models.encoders import Encoder, make_encoder
+from ..models.encoders import Encoder, make_encoder, start
 from ..models.recognizer import RecognizerModel
 from ..models.unimodal import UnimodalClassifier, load_extractor, save_extractor
 from ..progress import Progress
@@ -66,7 +66,7 @@ def keep_published(context: Context, name: str) -> None:
 def started_extractor(context: Context, role: str, name: str) -> Encoder:
     """A new extractor with the published weights that the recipe names, if it does."""
     encoder = new_extractor(context, role, name)
-    encoder.load_start()
+    start(encoder, name, context.part(role).recognizer.encoders[name])
     return encoder
 
 

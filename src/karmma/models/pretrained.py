@@ -17,6 +17,22 @@ LEFT_OVER = ("head.weight", "head.bias")  # classifiers of what a network was pr
 FIRST_LAYER = "patch_embed.proj.weight"
 
 
+def local_file(weights: str) -> Path:
+    """The file that `weights` names; an http(s) address is downloaded once into the cache. Raises KarmmaError if it cannot."""
+    if not weights.startswith(("http://", "https://")):
+        return Path(weights)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / weights.rsplit("/", 1)[-1]
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(weights, str(path), progress=False)
+        except (OSError, ValueError) as error:
+            raise KarmmaError(
+                f"{weights} cannot be downloaded ({error}); get it where there is a network and place it as {path}"
+            ) from error
+    return path
+
+
 def load_published(network: nn.Module, path: Path) -> None:
     """Fill a network from a file of published weights; a classifier head in the file is dropped, nothing else.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from ..files import replacing
 from ..types import KarmmaError
@@ -20,12 +20,29 @@ def save_weights(module: nn.Module, path: Path) -> None:
 
 def load_weights(module: nn.Module, path: Path) -> None:
     """Fill a module from `path`: same names, same shapes, or a KarmmaError that names the first difference."""
+    fill(module, read_safetensors(path), path)
+
+
+def load_prefixed(module: nn.Module, path: Path, prefix: str) -> None:
+    """Fill a module from the part of a larger one whose names begin with `prefix`, as strictly."""
+    weights = {name.removeprefix(prefix): value for name, value in read_safetensors(path).items() if name.startswith(prefix)}
+    if not weights:
+        raise KarmmaError(f"{path}: holds no weights {prefix}…")
+    fill(module, weights, path)
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Tensors by name. Raises KarmmaError for a missing file or one of another kind."""
     if not path.is_file():
         raise KarmmaError(f"weights not found: {path}")
     try:
-        weights = load_file(str(path))
+        return load_file(str(path))
     except SafetensorError as error:
         raise KarmmaError(f"{path}: not a safetensors file: {error}") from error
+
+
+def fill(module: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Put weights into a module; names and shapes must be the same."""
     expected = module.state_dict()
     lacking, surplus = sorted(set(expected) - set(weights)), sorted(set(weights) - set(expected))
     if lacking or surplus:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 
 from ...config import EncoderConfig
 from ...types import KarmmaError, ModalitySpec
+from ..weights import load_prefixed
 from .base import Encoder
 from .boxes import BoxesEncoder
 from .features import FeaturesEncoder
@@ -56,9 +58,29 @@ def make_encoder(spec: ModalitySpec, config: EncoderConfig) -> Encoder:
     return encoder
 
 
+def start(encoder: Encoder, modality: str, config: EncoderConfig) -> None:
+    """Fill a new extractor with what its configuration names as `weights`: a checkpoint of ours or published weights.
+
+    Raises KarmmaError where such an extractor takes no published weights, or where they do not fit exactly.
+    """
+    if config.weights is None:
+        return
+    directory = Path(config.weights)
+    if (directory / "config.json").is_file() and config.kind != KIND:
+        prefix = f"encoders.{modality}."
+        load_prefixed(encoder, directory / "model.safetensors", prefix)
+    elif type(encoder).load_start is Encoder.load_start:
+        raise KarmmaError(
+            f"encoders.{modality}.weights: {config.weights!r} is no checkpoint directory, and an extractor of kind "
+            f"{config.kind!r} takes nothing else"
+        )
+    else:
+        encoder.load_start()
+
+
 def completed(config: EncoderConfig) -> EncoderConfig:
     """A configuration from which the extractor can be rebuilt anywhere."""
     return complete(config) if config.kind == KIND else config
 
 
-__all__ = ["ENCODERS", "Encoder", "completed", "make_encoder"]
+__all__ = ["ENCODERS", "Encoder", "completed", "make_encoder", "start"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -18,7 +17,7 @@ from torch.nn import functional
 
 from ...config import EncoderConfig
 from ...types import KarmmaError, ModalitySpec
-from ..pretrained import load_published
+from ..pretrained import load_published, local_file
 from .base import Encoder
 
 Size = tuple[int, int, int]  # frames, height, width
@@ -235,7 +234,7 @@ class VideoSwinEncoder(Encoder):
     def load_start(self) -> None:
         """Put the published weights in, where the recipe names a file."""
         if self.weights is not None:
-            load_published(self.network, Path(self.weights))
+            load_published(self.network, local_file(self.weights))
 
     def clip_shape(self, spec: ModalitySpec) -> tuple[int, int, int, int]:
         """Frames, height, width and channels of what the network sees."""
