@@ -13,9 +13,10 @@ import pytest
 import torch
 from numpy.lib.format import open_memmap
 
-from karmma.data.clips import ClipStore, read_source
+from karmma.data.clips import ClipStore
 from karmma.data.loading import EpochLoader, mix_seed
 from karmma.data.manifest import Manifest, Segment
+from karmma.data.reading import read_source
 from karmma.data.streaming import StreamStore, read_in_time
 from karmma.data.tokens import TokenStore
 from karmma.datasets.kitchen.manifest import load_kitchen
@@ -88,14 +89,33 @@ def test_tokens_are_cached_per_view_and_survive_reopening(store: ClipStore, tmp_
     def encode(clips: torch.Tensor) -> torch.Tensor:
         return clips.flatten(1)[:, :12].unflatten(1, (3, 4))
 
-    tokens = TokenStore.write(tmp_path / "tokens", store, {"rgb": encode, "imu": encode}, views=2)
+    tokens = TokenStore.write(tmp_path / "tokens", store, {"rgb": encode, "imu": encode}, views=2, segments_per_shard=4)
     expected = encode(store.batch(np.arange(len(store)), None).data["rgb"])
-    torch.testing.assert_close(torch.from_numpy(tokens.arrays["rgb"][0].astype(np.float32)), expected, atol=2e-3, rtol=2e-3)
-    assert tokens.arrays["rgb"].shape == (2, len(store), 3, 4)
-    assert not np.array_equal(tokens.arrays["rgb"][0], tokens.arrays["rgb"][1])
-    drawn = TokenStore(tmp_path / "tokens").draw(np.array([1, 4]), seed=3)
+    cached = tokens.gather("rgb", np.zeros(len(store), np.int64), np.arange(len(store)))
+    torch.testing.assert_close(cached, expected, atol=2e-3, rtol=2e-3)
+    sizes = [shard.arrays["rgb"].shape[1] for shard in tokens.shards]
+    assert sum(sizes) == len(store) and set(sizes[:-1]) == {4}
+    assert not np.array_equal(tokens.shards[0].arrays["rgb"][0], tokens.shards[0].arrays["rgb"][1])
+    drawn = TokenStore(tmp_path / "tokens", 4).draw(np.array([1, 4]), seed=3)
     assert drawn["imu"].shape == (2, 3, 4) and torch.equal(drawn["imu"], tokens.draw(np.array([1, 4]), seed=3)["imu"])
-    assert not list((tmp_path / "tokens").glob("*.part"))
+    encoded = [store.names.index(name) for name in ("rgb", "imu")]
+    assert np.array_equal(tokens.present[:, encoded], store.available.numpy()[:, encoded])
+    assert not list((tmp_path / "tokens").glob(".*"))
+
+
+def test_a_shard_of_tokens_that_is_there_is_not_made_again(store: ClipStore, tmp_path: Path) -> None:
+    calls = []
+
+    def encode(clips: torch.Tensor) -> torch.Tensor:
+        calls.append(len(clips))
+        return clips.flatten(1)[:, :12].unflatten(1, (3, 4))
+
+    TokenStore.write(tmp_path, store, {"rgb": encode}, views=1, segments_per_shard=4)
+    shutil.rmtree(tmp_path / "000001")
+    assert sum(calls) == len(store)
+    calls.clear()
+    TokenStore.write(tmp_path, store, {"rgb": encode}, views=1, segments_per_shard=4)
+    assert sum(calls) == 4
 
 
 def test_collate_marks_absent_slots_with_nan() -> None:
@@ -124,7 +144,8 @@ def test_streamed_batches_equal_stored_ones_and_come_in_the_same_order(store: Cl
         for name in one.batch.data:
             assert torch.equal(one.batch.data[name], other.batch.data[name]), name
     rows = np.array([0, 2])
-    assert torch.equal(stream.stored("rgb", rows), store.stored("rgb", rows))
+    decoded, kept = stream.stored_batch(rows)["rgb"], store.stored_batch(rows)["rgb"]
+    assert decoded[0].tolist() == kept[0].tolist() and torch.equal(decoded[1], kept[1])
 
 
 def test_a_segment_that_breaks_or_hangs_while_streaming_is_absent_and_named(store: ClipStore, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from karmma.data.clips import read_segment
 from karmma.data.manifest import Segment
+from karmma.data.reading import read_segment
 from karmma.datasets.annotations import read_rulstm
 from karmma.datasets.epic import EpicConfig, load_epic
 from karmma.media.pictures import PictureSequence

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from karmma.data.clips import read_segment
+from karmma.data.reading import read_segment
 from karmma.datasets import find_data_set
 from karmma.datasets.folder import FolderConfig, dealt_split, load_folder
 from karmma.modalities import make_modalities

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from karmma.config import build
-from karmma.data.clips import read_segment
+from karmma.data.reading import read_segment
 from karmma.datasets import DATASETS
 from karmma.datasets.kitchen import KitchenConfig, simulate
 from karmma.datasets.kitchen.fixtures import COUNTER_HEIGHT

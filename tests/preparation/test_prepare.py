@@ -18,8 +18,9 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from karmma.data.clips import ClipStore, read_segment
+from karmma.data.clips import ClipStore
 from karmma.data.manifest import Manifest, Segment
+from karmma.data.reading import read_segment
 from karmma.datasets import find_data_set
 from karmma.datasets.kitchen.manifest import load_kitchen
 from karmma.datasets.prepared import PreparedConfig, load_prepared

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,75 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..files import write_json
-from ..media.members import TarMember
-from ..media.pictures import PictureSequence
-from ..media.probe import probe
-from ..media.video import MediaError
-from ..modalities import Modality, PictureReader
+from ..modalities import Modality
 from ..types import Augmentation, Batch, KarmmaError
 from ..workers import count_workers, worker_pool
-from .manifest import Segment, Source
+from .manifest import Segment
 from .missing import KeepSome
+from .reading import read_segment
 
 READ, FAILED = 1, 2
-TABLES = (".csv", ".mat", ".npy", ".npz")
-
-
-@dataclass(frozen=True)
-class SegmentReading:
-    """What came of reading one segment: arrays of the modalities it has, and the words of readers that failed."""
-
-    arrays: dict[str, NDArray[Any]]
-    failures: dict[str, str]
-
-
-def read_segment(segment: Segment, modalities: Mapping[str, Modality]) -> SegmentReading:
-    """Read every modality of a segment. What it never had is missing from both; what is broken is in `failures`."""
-    arrays, failures = {}, {}
-    try:
-        stop_seconds = find_stop(segment)
-    except MediaError as error:
-        return SegmentReading({}, dict.fromkeys(segment.sources, str(error)))
-    for name, modality in modalities.items():
-        source = segment.sources.get(name)
-        if source is None:
-            continue
-        try:
-            stored = read_source(modality, source, segment.start_seconds, stop_seconds)
-        except MediaError as error:
-            failures[name] = str(error)
-            continue
-        if stored is not None:
-            arrays[name] = stored
-    return SegmentReading(arrays, failures)
-
-
-def find_stop(segment: Segment) -> float:
-    """Where a segment ends, in seconds; one without an end goes to the end of its longest video or sound.
-
-    A segment of nothing but tables has no such end and spans one second. Raises MediaError if no file tells its length.
-    """
-    if math.isfinite(segment.stop_seconds):
-        return segment.stop_seconds
-    media = {source for source in segment.sources.values() if isinstance(source, Path) and source.suffix not in TABLES}
-    stop = max((probe(path).duration_seconds for path in media), default=segment.start_seconds + 1.0)
-    if stop <= segment.start_seconds:
-        raise MediaError(f"{segment.name}: starts at {segment.start_seconds:g} s, but its file ends at {stop:g} s")
-    return stop
-
-
-def read_source(
-    modality: Modality, source: Source, start_seconds: float, stop_seconds: float
-) -> NDArray[Any] | None:
-    """The stored form of a stretch of a file, of numbered pictures or of a file in a tar. Raises MediaError."""
-    if isinstance(source, TarMember):
-        with source.as_file() as path:
-            return modality.read(path, start_seconds, stop_seconds)
-    if not isinstance(source, PictureSequence):
-        return modality.read(source, start_seconds, stop_seconds)
-    if not isinstance(modality, PictureReader):
-        raise MediaError(f"{source.path}: {modality.spec.name} cannot be read from pictures")
-    return modality.read_pictures(source, start_seconds, stop_seconds)
 
 
 class ClipStore:
@@ -206,9 +143,14 @@ class ClipStore:
         }
         return Batch(data, bare.present, bare.labels)
 
-    def stored(self, name: str, rows: NDArray[np.int64]) -> Tensor:
-        """Stored form `(rows, …)` of one modality of some segments."""
-        return torch.from_numpy(self.arrays[name][rows])
+    def stored_batch(self, rows: NDArray[np.int64]) -> dict[str, tuple[NDArray[np.int64], Tensor]]:
+        """By modality, which of some segments have it (places within `rows`) and their stored form `(having, …)`."""
+        result = {}
+        for column, name in enumerate(self.names):
+            places = np.flatnonzero(self.available[rows, column].numpy())
+            if len(places) and name in self.arrays:
+                result[name] = places, torch.from_numpy(self.arrays[name][rows[places]])
+        return result
 
     def bare_batch(self, indices: NDArray[np.int64]) -> Batch:
         """Presence and labels alone, for training on cached tokens."""

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from .. import processes
 from ..types import Augmentation, Batch, KarmmaError
-from ..workers import use_one_thread
 from .clips import ClipStore
-from .streaming import BatchReader
+from .streaming import in_order
 from .tokens import TokenStore
 
 
@@ -64,15 +63,11 @@ class EpochLoader:
         self.augment, self.mirror, self.clips, self.tokens, self.workers = augment, mirror, clips, tokens, workers
 
     def __len__(self) -> int:
-        return max(len(self.store.usable) // self.batch_size, 1)
+        return max(len(self.usable) // self.batch_size, 1)
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         if self.store.streams and self.clips:
-            reader = BatchReader(self.make, len(self))
-            yield from DataLoader(
-                reader, batch_size=None, num_workers=self.workers, worker_init_fn=start_worker,
-                multiprocessing_context="spawn" if self.workers else None,  # a fork would inherit locked libraries
-            )  # fmt: skip
+            yield from in_order(self.make, range(len(self)), self.workers)
             return
         for number in range(len(self)):
             yield self.make(number)
@@ -80,7 +75,19 @@ class EpochLoader:
     @cached_property
     def order(self) -> NDArray[np.int64]:
         """Usable segments in the order of this epoch."""
-        return np.random.default_rng([self.seed, self.epoch]).permutation(self.store.usable)
+        return np.random.default_rng([self.seed, self.epoch]).permutation(self.usable)
+
+    @property
+    def tokens_alone(self) -> TokenStore | None:
+        """The cache, where batches are made of nothing else."""
+        return None if self.clips else self.tokens
+
+    @cached_property
+    def usable(self) -> NDArray[np.int64]:
+        """Segments with at least one modality, which for training on tokens must have been readable when they were made."""
+        if self.tokens_alone is None:
+            return self.store.usable
+        return self.store.usable[self.tokens_alone.present[self.store.usable].any(1)]
 
     def make(self, number: int) -> TrainingBatch:
         """One batch of the epoch."""
@@ -92,15 +99,14 @@ class EpochLoader:
         batch = self.store.batch(own, augmentation) if self.clips else self.store.bare_batch(own)
         tokens = self.tokens.draw(indices, seed, rows) if self.tokens is not None else {}
         whole = self.store.bare_batch(indices).present
+        if self.tokens_alone is not None:
+            cached = torch.from_numpy(self.tokens_alone.present[indices])
+            whole = {name: flags & cached[:, column] for column, (name, flags) in enumerate(whole.items())}
+            batch = Batch({}, {name: flags[rows] for name, flags in whole.items()}, batch.labels)
         if self.store.streams and self.clips:  # a clip may have turned out to be unreadable
             for name, present in batch.present.items():
                 whole[name][rows] = present
         return TrainingBatch(batch, tokens, seed, whole, rows)
-
-
-def start_worker(number: int) -> None:
-    """A decoding worker is one thread."""
-    use_one_thread()
 
 
 def share_of(batch_size: int) -> slice:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -14,14 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from ..media.members import TarMember
 from ..media.pictures import PictureSequence
-from ..media.video import MediaError
 from ..types import Augmentation, Batch
-from .clips import ClipStore, SegmentReading, note_failures, read_segment, read_source
+from ..workers import use_one_thread
+from .clips import ClipStore, note_failures
 from .manifest import Segment
+from .reading import SegmentReading, read_segment
 
 STUCK_SECONDS = 120  # longer than that on one segment, and it is given up and named
 
@@ -99,16 +100,16 @@ class StreamStore(ClipStore):
             note_failures(self.directory, self.segments[index], reading.failures)
         return reading
 
-    def stored(self, name: str, rows: NDArray[np.int64]) -> Tensor:
-        """Stored form of one modality of some segments. Raises MediaError for one that has become unreadable."""
-        arrays = []
-        for row in rows.tolist():
-            segment = self.segments[row]
-            array = read_source(self.modalities[name], segment.sources[name], segment.start_seconds, segment.stop_seconds)
-            if array is None:
-                raise MediaError(f"{source_path(segment.sources[name])}: {name} of {segment.name} is gone")
-            arrays.append(array)
-        return torch.from_numpy(np.stack(arrays))
+    def stored_batch(self, rows: NDArray[np.int64]) -> dict[str, tuple[NDArray[np.int64], Tensor]]:
+        """Decode some segments now: by modality, places of those that have it and their stored form."""
+        readings = [self.reading(int(row)) for row in rows]
+        result = {}
+        for column, name in enumerate(self.names):
+            wanted = self.available[rows, column].tolist()
+            places = [place for place, reading in enumerate(readings) if wanted[place] and name in reading.arrays]
+            if places:
+                result[name] = np.array(places), torch.from_numpy(np.stack([readings[place].arrays[name] for place in places]))
+        return result
 
 
 def is_there(segment: Segment, name: str) -> bool:
@@ -116,14 +117,32 @@ def is_there(segment: Segment, name: str) -> bool:
     return source is not None and (not isinstance(source, Path) or source.is_file())
 
 
-class BatchReader(Dataset[Any]):
-    """Batches by number, for PyTorch's DataLoader: its workers decode, it hands the batches out in order."""
+class NumberedWork(Dataset[Any]):
+    """Pieces of work by number, for PyTorch's DataLoader: its workers do them, it hands results out in order."""
 
-    def __init__(self, make: Any, count: int) -> None:
-        self.make, self.count = make, count
+    def __init__(self, work: Callable[[Any], Any], pieces: Sequence[Any]) -> None:
+        self.work, self.pieces = work, pieces
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.pieces)
 
     def __getitem__(self, number: int) -> Any:
-        return self.make(number)
+        return self.work(self.pieces[number])
+
+
+def in_order(work: Callable[[Any], Any], pieces: Sequence[Any], workers: int) -> Iterator[Any]:
+    """`work(piece)` for every piece, by so many processes of one thread each (0: this one), in the order of the pieces."""
+    yield from DataLoader(
+        NumberedWork(work, pieces), batch_size=None, num_workers=workers, worker_init_fn=start_worker,
+        collate_fn=unchanged, multiprocessing_context="spawn" if workers else None,  # a fork would inherit locked libraries
+    )  # fmt: skip
+
+
+def start_worker(number: int) -> None:
+    """A decoding worker is one thread."""
+    use_one_thread()
+
+
+def unchanged(result: Any) -> Any:
+    """Keeps the loader from turning arrays into tensors."""
+    return result

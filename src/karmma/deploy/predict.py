@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..data.clips import read_segment
 from ..data.manifest import Segment
+from ..data.reading import read_segment
 from ..evaluation.metrics import ACTION, action_scores
 from ..media.probe import probe
 from ..media.video import MediaError

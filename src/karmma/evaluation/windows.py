@@ -9,9 +9,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..data.clips import find_stop
 from ..data.manifest import Segment
 from ..data.missing import WindowOutage
+from ..data.reading import find_stop
 from .evaluate import Accuracies, SubsetLogits
 from .metrics import accuracies, correctness
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass as validated
 
 from ..config import STRICT
-from ..data.clips import find_stop
 from ..data.manifest import Segment, Source
+from ..data.reading import find_stop
 from ..media.audio import read_audio
 from ..media.flow import Preset, compute_flow, quantise
 from ..media.tables import read_table, rows_between

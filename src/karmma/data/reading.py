@@ -1,0 +1,77 @@
+"""One segment read: an array per modality that it has, and the words of readers that failed. Needs no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..media.members import TarMember
+from ..media.pictures import PictureSequence
+from ..media.probe import probe
+from ..media.video import MediaError
+from ..modalities import Modality, PictureReader
+from .manifest import Segment, Source
+
+TABLES = (".csv", ".mat", ".npy", ".npz")
+
+
+@dataclass(frozen=True)
+class SegmentReading:
+    """What came of reading one segment: arrays of the modalities it has, and the words of readers that failed."""
+
+    arrays: dict[str, NDArray[Any]]
+    failures: dict[str, str]
+
+
+def read_segment(segment: Segment, modalities: Mapping[str, Modality]) -> SegmentReading:
+    """Read every modality of a segment. What it never had is missing from both; what is broken is in `failures`."""
+    arrays, failures = {}, {}
+    try:
+        stop_seconds = find_stop(segment)
+    except MediaError as error:
+        return SegmentReading({}, dict.fromkeys(segment.sources, str(error)))
+    for name, modality in modalities.items():
+        source = segment.sources.get(name)
+        if source is None:
+            continue
+        try:
+            stored = read_source(modality, source, segment.start_seconds, stop_seconds)
+        except MediaError as error:
+            failures[name] = str(error)
+            continue
+        if stored is not None:
+            arrays[name] = stored
+    return SegmentReading(arrays, failures)
+
+
+def find_stop(segment: Segment) -> float:
+    """Where a segment ends, in seconds; one without an end goes to the end of its longest video or sound.
+
+    A segment of nothing but tables has no such end and spans one second. Raises MediaError if no file tells its length.
+    """
+    if math.isfinite(segment.stop_seconds):
+        return segment.stop_seconds
+    media = {source for source in segment.sources.values() if isinstance(source, Path) and source.suffix not in TABLES}
+    stop = max((probe(path).duration_seconds for path in media), default=segment.start_seconds + 1.0)
+    if stop <= segment.start_seconds:
+        raise MediaError(f"{segment.name}: starts at {segment.start_seconds:g} s, but its file ends at {stop:g} s")
+    return stop
+
+
+def read_source(
+    modality: Modality, source: Source, start_seconds: float, stop_seconds: float
+) -> NDArray[Any] | None:
+    """The stored form of a stretch of a file, of numbered pictures or of a file in a tar. Raises MediaError."""
+    if isinstance(source, TarMember):
+        with source.as_file() as path:
+            return modality.read(path, start_seconds, stop_seconds)
+    if not isinstance(source, PictureSequence):
+        return modality.read(source, start_seconds, stop_seconds)
+    if not isinstance(modality, PictureReader):
+        raise MediaError(f"{source.path}: {modality.spec.name} cannot be read from pictures")
+    return modality.read_pictures(source, start_seconds, stop_seconds)
