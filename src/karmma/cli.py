@@ -15,6 +15,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 metrics_app = typer.Typer(no_args_is_help=True, help="Official figures of a benchmark from scores.")
 submit_app = typer.Typer(no_args_is_help=True, help="Files for a benchmark's server.")
 convert_app = typer.Typer(no_args_is_help=True, help="Published detections into this project's box files.")
+bench_app = typer.Typer(no_args_is_help=True, help="How fast parts are on this machine.")
+app.add_typer(bench_app, name="bench")
 app.add_typer(convert_app, name="convert")
 app.add_typer(metrics_app, name="metrics")
 app.add_typer(submit_app, name="submit")
@@ -245,6 +247,65 @@ def submit_epic(
 
     write_submission(out, read_scores(scores), read_column(annotations / "EPIC_100_test_timestamps.csv", "narration_id"))
     typer.echo(f"wrote {out}")
+
+
+@app.command()
+def features(
+    source: Annotated[Path, typer.Argument(help="a checkpoint directory, or a recipe whose teacher names published weights")],
+    root: Root,
+    out: Annotated[Path, typer.Option(help="directory for the shards; an unfinished one goes on")],
+    settings: Settings = None,
+    dataset: Annotated[str, typer.Option(help="which data set it is; `prepared` for shards")] = "prepared",
+    only: Annotated[str | None, typer.Option(help="only these modalities, e.g. rgb+audio")] = None,
+    views: Annotated[int, typer.Option(help="augmented views of every segment; the first is the fixed one")] = 1,
+    batch_size: Annotated[int, typer.Option(help="segments at once")] = 16,
+    workers: Annotated[int, typer.Option(help="decoding processes; 0 decodes in this one")] = 0,
+) -> None:
+    """Tokens of extractors for every segment of a data set, in shards of half precision, with their seconds. Resumable."""
+    from .datasets import load_data_set
+    from .preparation.features import load_extractors, write_features
+    from .progress import Progress
+
+    extractors = load_extractors(source)
+    extractors = extractors.only(only.split("+")) if only else extractors
+    manifest = load_data_set(dataset, root, settings or [])
+    with Progress("features") as progress:
+        counts = write_features(
+            manifest, extractors, out, views=views, batch_size=batch_size, workers=workers, on_done=progress.update
+        )
+    for split, having in counts.items():
+        typer.echo(f"{split}: " + ", ".join(f"{count} with {name}" for name, count in having.items()))
+
+
+@bench_app.command("data")
+def bench_data(
+    recipe: Annotated[Path, typer.Argument(help="a recipe: its data set and modalities")],
+    overrides: Overrides = None,
+    split: Annotated[str, typer.Option(help="which split")] = "train",
+    count: Annotated[int, typer.Option(help="random segments to read")] = 64,
+    json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+) -> None:
+    """Samples per second of each stage of loading, beside what the decoder alone needs. Give data.root=DIR."""
+    from .config import load_recipe
+    from .datasets import find_data_set
+    from .evaluation.tables import print_rates
+    from .files import write_json
+    from .modalities import make_modalities
+    from .preparation.bench import bench_loading
+    from .progress import Progress
+
+    loaded = load_recipe(recipe, overrides)
+    if loaded.data.root is None:
+        raise KarmmaError(f"{recipe}: names no data.root; give data.root=DIR")
+    kind = find_data_set(loaded.data.dataset)
+    manifest = kind.load(Path(loaded.data.root), kind.settings(loaded.data.settings, "data.settings"))
+    with Progress("bench") as progress:
+        times = bench_loading(
+            manifest.split(split), make_modalities(loaded.modalities), count=count, on_done=progress.update
+        )
+    print_rates(times.rates(), times.seconds)
+    if json_path is not None:
+        write_json(json_path, {"samples_per_second": times.rates(), "seconds": times.seconds, "samples": times.samples})
 
 
 @convert_app.command("ssv2-boxes")

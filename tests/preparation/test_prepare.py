@@ -10,7 +10,10 @@ import os
 import shutil
 import signal
 import tarfile
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +198,37 @@ def test_a_full_disk_leaves_no_partial_shard(manifest: Manifest, tmp_path: Path,
     assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == ["train-000000.json", "train-000000.tar"]
     prepare(one, str(tmp_path), CONFIG, workers=1)
     assert sorted(names_in(tmp_path)) == sorted(all_names(one))
+
+
+def prepare_as_somebody_else(jobs: Any) -> Any:
+    """Runs in a process of its own, as a user who may not read everything."""
+    os.seteuid(65534)
+    return [write_shard(job) for job in jobs]
+
+
+def test_a_file_that_may_not_be_read_is_named_and_the_rest_is_there(manifest: Manifest) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to be somebody else for a moment")
+    with tempfile.TemporaryDirectory() as name:
+        open_place = Path(name)
+        open_place.chmod(0o777)
+        segments = list(manifest.splits["train"][:5])
+        for index, segment in enumerate(segments):
+            copies = {}
+            for modality, source in segment.sources.items():
+                assert isinstance(source, Path)
+                if not source.is_file():
+                    continue
+                copies[modality] = open_place / f"{index}-{modality}{source.suffix}"
+                shutil.copyfile(source, copies[modality])
+                copies[modality].chmod(0o600 if (index, modality) == (2, "rgb") else 0o644)
+            segments[index] = replace(segment, sources=copies)
+        jobs = make_jobs({"train": tuple(segments)}, str(open_place / "out"), CONFIG)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            notes = pool.submit(prepare_as_somebody_else, jobs).result()
+        failures = [row for note in notes for row in note["failures"]]
+        assert [row[:3] for row in failures] == [[segments[2].name, "train", "rgb"]] and "ermission denied" in failures[0][3]
+        assert [row["name"] for note in notes for row in note["rows"]] == [segment.name for segment in segments]
 
 
 def deadly_reader(segment: Segment, split: str, config: PrepareConfig) -> Any:

@@ -130,3 +130,14 @@ def print_check(check: Any) -> None:
         console.print(f"… and {len(rows) - SHOWN} more; --json and --csv name all")
     counts = ", ".join(f"{key} {value}" for key, value in check.counts.items())
     console.print(f"{len(check.files)} files, {check.errors} errors, {check.warnings} with warnings; {counts}")
+
+
+def print_rates(rates: Mapping[str, float], seconds: Mapping[str, float]) -> None:
+    """Samples per second by stage; floors stand at the end."""
+    table = Table(title="loading in one process, one thread per stage")
+    table.add_column("stage")
+    table.add_column("samples/s", justify="right")
+    table.add_column("seconds", justify="right")
+    for stage in sorted(rates, key=lambda name: name.startswith("floor")):
+        table.add_row(stage, f"{rates[stage]:.1f}", f"{seconds[stage]:.2f}")
+    Console(width=None if Console().is_terminal else 100).print(table)

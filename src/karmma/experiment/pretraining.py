@@ -22,6 +22,7 @@ from ..progress import Progress
 from ..training.fit import fit, training_device
 from ..training.tasks import SupervisedTask
 from ..types import KarmmaError
+from ..workers import count_workers
 from .context import TEACHER, Context
 
 
@@ -120,7 +121,8 @@ def cache_tokens(context: Context, store: ClipStore) -> TokenStore:
 
     def work(progress: Progress) -> None:
         encoders = {name: encoder_of(name) for name in context.names}
-        TokenStore.write(directory, store, encoders, views, mirror=mirror, on_done=progress.update)
+        workers = count_workers(context.recipe.data.workers, len(store))
+        TokenStore.write(directory, store, encoders, views, mirror=mirror, on_done=progress.update, workers=workers)
 
     context.book.run("tokens.train", teacher_settings(context), work)
     return TokenStore(directory)

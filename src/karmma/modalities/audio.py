@@ -61,6 +61,9 @@ class Audio:
     def spec(self) -> ModalitySpec:
         return ModalitySpec("audio", (self.bands, self.frames), "mel-bands frames")
 
+    def reach(self, start_seconds: float, stop_seconds: float) -> tuple[float, float]:
+        return window(start_seconds, stop_seconds, self.seconds)
+
     def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.float16] | None:
         start, stop = window(start_seconds, stop_seconds, self.seconds + 2 * self.shift_seconds)
         samples = read_audio(source, start, stop, self.sample_rate_hz)

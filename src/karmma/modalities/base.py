@@ -35,6 +35,21 @@ class PictureReader(Protocol):
         """The stored form of a segment."""
 
 
+@runtime_checkable
+class WindowReader(Protocol):
+    """A modality that reads a window of its own length around the middle of a segment."""
+
+    def reach(self, start_seconds: float, stop_seconds: float) -> tuple[float, float]:
+        """From which second to which its model input reaches."""
+
+
+def span_of(modality: Modality, start_seconds: float, stop_seconds: float) -> tuple[float, float]:
+    """From which second to which a modality looks at a segment: the segment, or a window around its middle."""
+    if isinstance(modality, WindowReader):
+        return modality.reach(start_seconds, stop_seconds)
+    return start_seconds, stop_seconds
+
+
 def sample_seconds(start_seconds: float, stop_seconds: float, count: int) -> list[float]:
     """Centres of `count` equal pieces of a segment."""
     return [start_seconds + (stop_seconds - start_seconds) * (index + 0.5) / count for index in range(count)]

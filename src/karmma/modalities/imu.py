@@ -52,6 +52,9 @@ class Imu:
     def spec(self) -> ModalitySpec:
         return ModalitySpec("imu", (self.samples, len(AXES)), "samples axes")
 
+    def reach(self, start_seconds: float, stop_seconds: float) -> tuple[float, float]:
+        return (start_seconds, stop_seconds) if self.span == "segment" else window(start_seconds, stop_seconds, self.seconds)
+
     def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
         if not source.is_file():
             return None

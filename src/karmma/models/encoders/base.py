@@ -13,6 +13,10 @@ class Encoder(nn.Module):
     tokens: int
     width: int
 
+    def token_shares(self) -> list[float]:
+        """When each token lies, as a share (0…1) of the clip's span: evenly spread, where tokens come in order of time."""
+        return [(index + 0.5) / self.tokens for index in range(self.tokens)]
+
     def recomputable(self) -> Sequence[nn.Module]:
         """Parts whose activations may be recomputed in the backward pass; none where batch statistics would count twice."""
         return ()

@@ -31,6 +31,10 @@ class FramesEncoder(Encoder):
         self.tokens = max(self.frames // 2, 1) * config.grid**2
         self.out_norm = nn.LayerNorm(self.width)
 
+    def token_shares(self) -> list[float]:
+        instants, places = self.tokens // self.grid**2, self.grid**2
+        return [(instant + 0.5) / instants for instant in range(instants) for _ in range(places)]
+
     def forward(self, clips: Tensor) -> Tensor:
         x = clips.flatten(0, 1).permute(0, 3, 1, 2)
         x = functional.relu(self.stem_norm(self.stem(x)))

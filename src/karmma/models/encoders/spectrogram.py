@@ -30,6 +30,9 @@ class SpectrogramEncoder(Encoder):
         self.grid, self.width, self.tokens = config.grid, widths[-1], config.grid * self.TIME_TOKENS
         self.out_norm = nn.LayerNorm(self.width)
 
+    def token_shares(self) -> list[float]:
+        return [(instant + 0.5) / self.TIME_TOKENS for _ in range(self.grid) for instant in range(self.TIME_TOKENS)]
+
     def forward(self, clips: Tensor) -> Tensor:
         x = functional.relu(self.stem_norm(self.stem(clips.unsqueeze(1))))
         for block in self.blocks:

@@ -22,8 +22,8 @@ class SpectrogramTransformerEncoder(Encoder):
     def __init__(self, spec: ModalitySpec, config: EncoderConfig) -> None:
         super().__init__()
         bands, frames = spec.input_shape
-        places = ((bands - PATCH) // STRIDE + 1) * ((frames - PATCH) // STRIDE + 1)
-        self.tokens, self.width = places + 1, config.width
+        self.rows, self.instants = (bands - PATCH) // STRIDE + 1, (frames - PATCH) // STRIDE + 1
+        self.tokens, self.width = self.rows * self.instants + 1, config.width
         self.patches = nn.Conv2d(1, config.width, PATCH, STRIDE)
         self.cls = nn.Parameter(torch.randn(1, 1, config.width) * 0.02)
         self.positions = nn.Parameter(torch.randn(1, self.tokens, config.width) * 0.02)
@@ -32,6 +32,10 @@ class SpectrogramTransformerEncoder(Encoder):
             FusionLayer(config.width, heads, ffn_dim, config.dropout) for _ in range(config.depth)
         )  # fmt: skip
         self.out_norm = nn.LayerNorm(config.width)
+
+    def token_shares(self) -> list[float]:
+        patches = [(instant + 0.5) / self.instants for _ in range(self.rows) for instant in range(self.instants)]
+        return [0.5, *patches]
 
     def recomputable(self) -> Sequence[nn.Module]:
         return list(self.layers)
