@@ -12,7 +12,6 @@ from pathlib import Path
 import cv2
 import matplotlib
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from karmma.config import build, load_recipe
@@ -71,9 +70,9 @@ def main(path: Path) -> None:
         grid[row, 4].imshow(colour_flow(flow))
         grid[row, 5].imshow(depth, cmap="viridis", vmin=0.3, vmax=1.4)
         sound = synthesise(stage.sounds, config, random, kitchen.habits.pitch)
-        piece = torch.from_numpy(sound[int(start * config.audio_hz) : int(stop * config.audio_hz)].astype(np.float32))
+        piece = sound[int(start * config.audio_hz) : int(stop * config.audio_hz)].astype(np.float32)
         grid[row, 6].imshow(
-            log_mel(piece, config.audio_hz, 512, 128, 64).numpy(), origin="lower", aspect="auto", cmap="magma"
+            log_mel(piece, config.audio_hz, 512, 128, 64), origin="lower", aspect="auto", cmap="magma"
         )
         grid[row, 0].set_ylabel(f"{pair.verb} {pair.noun}", fontsize=10)
         for axes in grid[row]:

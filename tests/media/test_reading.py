@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import pytest
 
+from karmma.media import video
 from karmma.media.audio import read_audio
+from karmma.media.containers import MediaError
 from karmma.media.flow import compute_flow, quantise
 from karmma.media.probe import probe
 from karmma.media.tables import read_table, rows_between
-from karmma.media.video import MediaError, read_frames
+from karmma.media.video import read_frames
 from karmma.media.write import VideoWriter
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
@@ -33,6 +38,46 @@ def test_seeking_and_reading_on_agree(clock_video: Path) -> None:
     whole = read_frames(clock_video, [index / 10 + 0.05 for index in range(40)], 64, 48)
     for index in (0, 7, 23, 39):
         assert np.array_equal(read_frames(clock_video, [index / 10 + 0.05], 64, 48)[0], whole[index])
+
+
+@pytest.mark.parametrize("b_frames", [0, 3])
+def test_leaving_out_frames_that_nobody_needs_changes_no_picture(b_frames: int, tmp_path: Path) -> None:
+    path, random = tmp_path / "moving.mp4", np.random.default_rng(0)
+    canvas = np.asarray(cv2.resize(random.integers(0, 255, (40, 60, 3), np.uint8), (480, 320)), np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        stream.options = {"g": "48", "bf": str(b_frames), "preset": "veryfast"}
+        for index in range(150):
+            picture = np.ascontiguousarray(canvas[index : index + 120, 2 * index : 2 * index + 160])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    for first in (0.0, 0.5, 2.17, 5.4):
+        seconds = [first + step * 0.11 for step in range(6)]
+        needed = video.read_needed(path, seconds, 80, 60)
+        assert needed is not None
+        assert np.array_equal(np.stack(needed), np.stack(video.read_all(path, seconds, 80, 60)))
+
+
+def test_a_file_that_is_replaced_between_two_reads_is_read_anew(clock_video: Path, mute_video: Path, tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    shutil.copyfile(clock_video, path)
+    late = read_frames(path, [3.95], 32, 24)
+    assert read_audio(path, 2.5, 3.0, 8000) is not None
+    path.unlink()
+    shutil.copyfile(mute_video, path)
+    assert read_audio(path, 0.5, 1.0, 8000) is None and not np.array_equal(read_frames(path, [1.0], 32, 24), late)
+    path.unlink()
+    with pytest.raises(MediaError, match="no such file"):
+        read_frames(path, [1.0], 32, 24)
+
+
+def test_two_readers_of_one_file_do_not_disturb_each_other(clock_video: Path) -> None:
+    one, other = video.decode_from(clock_video, 0.0), video.decode_from(clock_video, 2.0)
+    for index in range(10):
+        assert next(one).seconds == pytest.approx(index / 10) and next(other).seconds == pytest.approx(2 + index / 10)
+    del one
+    assert next(video.decode_from(clock_video, 1.0)).seconds == pytest.approx(1.0)
 
 
 def test_seconds_beyond_the_end_show_the_last_frame(clock_video: Path) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.io
 
+from karmma.media.containers import MediaError
 from karmma.media.series import Series, read_series
-from karmma.media.video import MediaError
 
 
 def test_a_series_without_a_clock_spans_its_segment() -> None:

@@ -141,12 +141,21 @@ def test_imu_is_resampled_by_seconds(tmp_path: Path) -> None:
 
 
 def test_a_tone_lights_up_its_mel_band() -> None:
-    tone = torch.sin(2 * torch.pi * 1000 * torch.arange(16000) / 16000)
+    tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000).astype(np.float32)
     picture = log_mel(tone, 16000, 512, 256, 64)
     filters = mel_filters(16000, 512, 64, 40.0, 8000.0)
     assert picture.shape == (64, 63)
     assert int(picture[:, 30].argmax()) == int(filters[:, 32].argmax())
     assert filters.max() <= 1.0 and (filters.sum(1) > 0).all()
+
+
+def test_the_spectrum_is_that_of_torch() -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, 20000).astype(np.float32)
+    window = torch.hann_window(512)
+    spectrum = torch.stft(torch.from_numpy(samples), 512, 256, window=window, pad_mode="constant", return_complex=True)
+    filters = torch.from_numpy(mel_filters(16000, 512, 64, 40.0, 8000.0))
+    expected = torch.log(filters @ spectrum.abs().square() + 1e-5).numpy()
+    np.testing.assert_allclose(log_mel(samples, 16000, 512, 256, 64), expected, atol=1e-4)
 
 
 @given(st.floats(0, 1e4), st.floats(0.05, 100), st.integers(1, 64))

@@ -10,10 +10,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..media.containers import MediaError
 from ..media.members import TarMember
 from ..media.pictures import PictureSequence
 from ..media.probe import probe
-from ..media.video import MediaError
 from ..modalities import Modality, PictureReader
 from .manifest import Segment, Source
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..files import replacing
+from ..media.containers import MediaError
 from ..media.probe import probe_size
-from ..media.video import MediaError
 from ..types import KarmmaError
 
 COLUMNS = ("seconds", "label", "left", "top", "right", "bottom", "score")

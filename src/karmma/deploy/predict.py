@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ..data.manifest import Segment
 from ..data.reading import read_segment
 from ..evaluation.metrics import ACTION, action_scores
+from ..media.containers import MediaError
 from ..media.probe import probe
-from ..media.video import MediaError
 from ..modalities import Modality, make_modalities
 from ..models.checkpoint import CheckpointInfo, load_checkpoint
 from ..models.recognizer import RecognizerModel

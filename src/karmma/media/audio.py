@@ -9,7 +9,7 @@ import av.error
 import numpy as np
 from numpy.typing import NDArray
 
-from .video import MediaError
+from .containers import borrow_container
 
 Samples = NDArray[np.float32]
 
@@ -20,20 +20,19 @@ def read_audio(path: Path, start_seconds: float, stop_seconds: float, sample_rat
     Seconds before the start or beyond the end of the track are zeros; None also when the whole span lies outside it.
     Raises MediaError for a missing or unreadable file.
     """
-    if not path.is_file():
-        raise MediaError(f"{path}: no such file")
     wanted = np.zeros(round((stop_seconds - start_seconds) * sample_rate_hz), np.float32)
     heard = False
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio:
-                return None
-            stream = container.streams.audio[0]
+    with borrow_container(path) as container:
+        if not container.streams.audio:
+            return None
+        stream = container.streams.audio[0]
+        if not stream.codec_context.is_open:
             stream.codec_context.thread_count = 1
-            base = float(stream.time_base or 0)
-            origin = float((stream.start_time or 0) * base)
+        base = float(stream.time_base or 0)
+        origin = float((stream.start_time or 0) * base)
+        resampler = av.AudioResampler("fltp", "mono", sample_rate_hz)
+        try:
             container.seek(max(int((start_seconds - 0.1 + origin) / base), 0), stream=stream, backward=True)
-            resampler = av.AudioResampler("fltp", "mono", sample_rate_hz)
             for frame in container.decode(stream):
                 if frame.pts is None:
                     continue
@@ -43,9 +42,9 @@ def read_audio(path: Path, start_seconds: float, stop_seconds: float, sample_rat
                     heard |= place(piece, wanted, start_seconds + origin, sample_rate_hz)
             for piece in resampler.resample(None):
                 heard |= place(piece, wanted, start_seconds + origin, sample_rate_hz)
-    except (av.error.FFmpegError, OSError) as error:
-        if not heard:
-            raise MediaError(f"{path}: {error}") from error
+        except (av.error.FFmpegError, OSError):
+            if not heard:
+                raise
     return wanted if heard else None
 
 

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .containers import MediaError
 from .series import BROKEN
-from .video import MediaError, Pictures
+from .video import Pictures
 
 Preset = Literal["ultrafast", "fast", "medium"]
 PRESETS: dict[str, int] = {

@@ -11,9 +11,10 @@ import av.error
 import numpy as np
 
 from .audio import read_audio
+from .containers import MediaError
 from .series import read_series
 from .tables import read_table
-from .video import MediaError, decode_from
+from .video import decode_from
 
 SILENT_PEAK = 1e-4  # of full scale
 SAMPLE_SECONDS = 10.0  # of sound that is listened to, in the middle

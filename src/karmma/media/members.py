@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .video import MediaError
+from .containers import MediaError
 
 MEMORY = Path("/dev/shm")
 

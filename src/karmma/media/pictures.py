@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .video import MediaError, Pictures
+from .containers import MediaError
+from .video import Pictures
 
 NUMBERED = re.compile(r"(\d+)\.(jpe?g|png)$", re.IGNORECASE)
 

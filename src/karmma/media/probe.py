@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-import av.error
 
-from .video import MediaError
+from .containers import MediaError, borrow_container
+from .video import video_stream
 
 
 @dataclass(frozen=True)
@@ -22,34 +22,20 @@ class MediaInfo:
 
 def probe(path: Path) -> MediaInfo:
     """Raises MediaError for a missing or unreadable file, or one with neither video nor audio."""
-    if not path.is_file():
-        raise MediaError(f"{path}: no such file")
-    try:
-        with av.open(str(path)) as container:
-            streams = [*container.streams.video[:1], *container.streams.audio[:1]]
-            if not streams:
-                raise MediaError(f"{path}: has neither video nor audio")
-            lengths = [
-                float(stream.duration * stream.time_base) for stream in streams if stream.duration and stream.time_base
-            ]
-            if container.duration:
-                lengths.append(container.duration / av.time_base)
-            if not lengths:
-                raise MediaError(f"{path}: its length is unknown; give start and stop seconds")
-            return MediaInfo(lengths[0], bool(container.streams.video), bool(container.streams.audio))
-    except (av.error.FFmpegError, OSError) as error:
-        raise MediaError(f"{path}: {error}") from error
+    with borrow_container(path) as container:
+        streams = [*container.streams.video[:1], *container.streams.audio[:1]]
+        if not streams:
+            raise MediaError(f"{path}: has neither video nor audio")
+        lengths = [float(stream.duration * stream.time_base) for stream in streams if stream.duration and stream.time_base]
+        if container.duration:
+            lengths.append(container.duration / av.time_base)
+        if not lengths:
+            raise MediaError(f"{path}: its length is unknown; give start and stop seconds")
+        return MediaInfo(lengths[0], bool(container.streams.video), bool(container.streams.audio))
 
 
 def probe_size(path: Path) -> tuple[int, int]:
     """Width and height in pixels as stored. Raises MediaError for a missing, unreadable or video-less file."""
-    if not path.is_file():
-        raise MediaError(f"{path}: no such file")
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise MediaError(f"{path}: has no video stream")
-            context = container.streams.video[0].codec_context
-            return context.width, context.height
-    except (av.error.FFmpegError, OSError) as error:
-        raise MediaError(f"{path}: {error}") from error
+    with borrow_container(path) as container:
+        context = video_stream(path, container).codec_context
+        return context.width, context.height

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
-from .video import MediaError
+from .containers import MediaError
 
 # What scipy and numpy raise on files that are truncated, of another kind, or hostile.
 BROKEN = (ValueError, OSError, EOFError, KeyError, IndexError, TypeError, NotImplementedError, MemoryError, OverflowError,

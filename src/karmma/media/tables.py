@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .video import MediaError
+from .containers import MediaError
 
 Columns = dict[str, NDArray[np.float64]]
 

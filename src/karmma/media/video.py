@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import av.error
 import numpy as np
+from av.container.input import InputContainer
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from ..types import KarmmaError
+from .containers import MediaError, borrow_container
 
 Pictures = NDArray[np.uint8]
-
-
-class MediaError(KarmmaError):
-    """A file that cannot be read; the message holds the path and the decoder's own words."""
+Packets = list[Any]  # of PyAV
+SKIPPABLE = ("h264", "hevc")  # decoders that can leave out frames which no other frame refers to
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,20 @@ class DecodedFrame:
         turns = round(-self.frame.rotation / 90) % 4
         if turns % 2:
             width, height = height, width
-        picture: Pictures = np.asarray(
-            self.frame.reformat(width, height, format="rgb24", interpolation="AREA").to_ndarray(), np.uint8
-        )
+        converted = reformatter().reformat(self.frame, width, height, format="rgb24", interpolation="AREA")
+        picture: Pictures = np.asarray(converted.to_ndarray(), np.uint8)
         return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+
+LOCAL = threading.local()
+
+
+def reformatter() -> VideoReformatter:
+    """This thread's own: it keeps its tables from frame to frame, which costs more to make than a small picture."""
+    if not hasattr(LOCAL, "reformatter"):
+        LOCAL.reformatter = VideoReformatter()
+    kept: VideoReformatter = LOCAL.reformatter
+    return kept
 
 
 def decode_from(path: Path, start_seconds: float) -> Iterator[DecodedFrame]:
@@ -44,20 +57,23 @@ def decode_from(path: Path, start_seconds: float) -> Iterator[DecodedFrame]:
 
     Raises MediaError for a missing, unreadable or video-less file. A stream that breaks off midway just ends.
     """
-    if not path.is_file():
-        raise MediaError(f"{path}: no such file")
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise MediaError(f"{path}: has no video stream")
-            stream = container.streams.video[0]
-            stream.thread_count = 1
-            base = float(stream.time_base or 0)
-            origin = float((stream.start_time or 0) * base)
-            container.seek(max(int((start_seconds + origin) / base), 0), stream=stream, backward=True)
-            yield from skip_until(start_seconds, decoded(container, stream, base, origin))
-    except (av.error.FFmpegError, OSError) as error:
-        raise MediaError(f"{path}: {error}") from error
+    with borrow_container(path) as container:
+        stream = video_stream(path, container)
+        stream.codec_context.skip_frame = "DEFAULT"
+        base = float(stream.time_base or 0)
+        origin = float((stream.start_time or 0) * base)
+        container.seek(max(int((start_seconds + origin) / base), 0), stream=stream, backward=True)
+        yield from skip_until(start_seconds, decoded(container, stream, base, origin))
+
+
+def video_stream(path: Path, container: InputContainer) -> VideoStream:
+    """The first video stream, to be decoded by one thread. Raises MediaError if there is none."""
+    if not container.streams.video:
+        raise MediaError(f"{path}: has no video stream")
+    stream = container.streams.video[0]
+    if not stream.codec_context.is_open:
+        stream.thread_count = 1
+    return stream
 
 
 def decoded(container, stream, base: float, origin: float) -> Iterator[DecodedFrame]:  # type: ignore[no-untyped-def]
@@ -91,6 +107,12 @@ def read_frames(path: Path, seconds: Sequence[float], width: int, height: int) -
 
     A second beyond the end shows the last frame. Raises MediaError if no frame at all can be decoded there.
     """
+    pictures = read_needed(path, seconds, width, height)
+    return np.stack(read_all(path, seconds, width, height) if pictures is None else pictures)
+
+
+def read_all(path: Path, seconds: Sequence[float], width: int, height: int) -> list[Pictures]:
+    """Pictures at `seconds`, decoding every frame on the way."""
     pictures: list[Pictures] = []
     current: DecodedFrame | None = None
     picture: Pictures | None = None
@@ -104,4 +126,62 @@ def read_frames(path: Path, seconds: Sequence[float], width: int, height: int) -
         if picture is None:
             picture = current.rgb(width, height)
         pictures.append(picture)
-    return np.stack(pictures)
+    return pictures
+
+
+def read_needed(path: Path, seconds: Sequence[float], width: int, height: int) -> list[Pictures] | None:
+    """Pictures at `seconds`, leaving out frames that are neither wanted nor needed to decode others.
+
+    None where that cannot be done (other codecs, streams that are not quite in order): then every frame is decoded.
+    """
+    with borrow_container(path) as container:
+        stream = video_stream(path, container)
+        if stream.codec_context.name not in SKIPPABLE:
+            return None
+        base = float(stream.time_base or 0)
+        origin = float((stream.start_time or 0) * base)
+        try:
+            container.seek(max(int((seconds[0] + origin) / base), 0), stream=stream, backward=True)
+            packets = packets_until(container, stream, (seconds[-1] + origin) / base)
+            wanted = moments_shown(packets, [(second + 1e-6 + origin) / base for second in seconds])
+            found = {} if wanted is None else decode_wanted(stream, packets, set(wanted), width, height)
+        except (av.error.FFmpegError, OSError):
+            return None  # reading everything tells what is wrong, in the decoder's own words
+    return [found[moment] for moment in wanted] if wanted is not None and set(wanted) <= set(found) else None
+
+
+def packets_until(container, stream, last: float) -> Packets:  # type: ignore[no-untyped-def]
+    """Packets in the order of decoding, up to the first that can only be shown after `last` (in ticks)."""
+    packets = []
+    for packet in container.demux(stream):
+        packets.append(packet)
+        if packet.dts is None or packet.dts > last:
+            break
+    return packets
+
+
+def moments_shown(packets: Packets, ticks: list[float]) -> list[int] | None:
+    """For each of the rising `ticks`, when the frame shown then begins; None if packets do not tell that or start later."""
+    shown = [packet.pts for packet in packets if packet.size]
+    if not shown or any(pts is None for pts in shown) or not packets[0].is_keyframe:
+        return None
+    starts = np.unique(np.array(shown, np.int64))
+    places = np.searchsorted(starts, ticks, side="right") - 1
+    return None if places[0] < 0 else starts[places].tolist()
+
+
+def decode_wanted(stream, packets: Packets, wanted: set[int], width: int, height: int) -> dict[int, Pictures]:  # type: ignore[no-untyped-def]
+    """Pictures of the wanted frames by the tick they are shown at; frames of no further use are not decoded."""
+    found: dict[int, Pictures] = {}
+    left = set(wanted)
+    context = stream.codec_context
+    for packet in [*packets, None]:
+        if packet is not None:
+            context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+        for frame in context.decode(packet):
+            if frame.pts in left:
+                found[frame.pts] = DecodedFrame(0.0, frame).rgb(width, height)
+                left.discard(frame.pts)
+        if not left or (packet is not None and not packet.size):
+            break
+    return found

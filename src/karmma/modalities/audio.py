@@ -4,40 +4,52 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+import scipy.fft
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
 from ..config import STRICT
 from ..media.audio import read_audio
 from ..types import Augmentation, ModalitySpec
 from .base import window
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    from ..later import torch
+
 
 @lru_cache(maxsize=8)
-def mel_filters(sample_rate_hz: int, fft_size: int, bands: int, low_hz: float, high_hz: float) -> Tensor:
+def mel_filters(sample_rate_hz: int, fft_size: int, bands: int, low_hz: float, high_hz: float) -> NDArray[np.float32]:
     """Triangular mel filters `(bands, fft_size // 2 + 1)` with unit peak (HTK's mel scale)."""
 
     def mel(hertz: float) -> float:
         return 2595.0 * float(np.log10(1 + hertz / 700.0))
 
-    edges = 700 * (10 ** (torch.linspace(mel(low_hz), mel(high_hz), bands + 2, dtype=torch.float64) / 2595) - 1)
-    bins = torch.linspace(0, sample_rate_hz / 2, fft_size // 2 + 1, dtype=torch.float64)
+    edges = 700 * (10 ** (np.linspace(mel(low_hz), mel(high_hz), bands + 2) / 2595) - 1)
+    bins = np.linspace(0, sample_rate_hz / 2, fft_size // 2 + 1)
     rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-    return torch.minimum(rising, falling).clamp(min=0).float()
+    return np.maximum(np.minimum(rising, falling), 0).astype(np.float32)
 
 
-def log_mel(samples: Tensor, sample_rate_hz: int, fft_size: int, hop: int, bands: int) -> Tensor:
-    """Natural-log mel power `(…, bands, 1 + samples // hop)` of waveforms `(…, samples)`."""
-    spectrum = torch.stft(
-        samples, fft_size, hop, window=torch.hann_window(fft_size), center=True, pad_mode="constant", return_complex=True
-    )
-    power = mel_filters(sample_rate_hz, fft_size, bands, 40.0, sample_rate_hz / 2) @ spectrum.abs().square()
-    return torch.log(power + 1e-5)
+@lru_cache(maxsize=8)
+def hann_window(size: int) -> NDArray[np.float32]:
+    """The periodic Hann window `(size,)`."""
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)).astype(np.float32)
+
+
+def log_mel(samples: NDArray[np.float32], sample_rate_hz: int, fft_size: int, hop: int, bands: int) -> NDArray[np.float32]:
+    """Natural-log mel power `(bands, 1 + samples // hop)` of a waveform `(samples,)`; columns are centred on their moments."""
+    padded = np.pad(np.asarray(samples, np.float32), fft_size // 2)
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, fft_size)[::hop] * hann_window(fft_size)
+    spectrum = scipy.fft.rfft(pieces, axis=1)
+    power = spectrum.real**2 + spectrum.imag**2
+    return np.log(mel_filters(sample_rate_hz, fft_size, bands, 40.0, sample_rate_hz / 2) @ power.T + 1e-5)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -67,10 +79,11 @@ class Audio:
     def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.float16] | None:
         start, stop = window(start_seconds, stop_seconds, self.seconds + 2 * self.shift_seconds)
         samples = read_audio(source, start, stop, self.sample_rate_hz)
-        if samples is None:
-            return None
-        spectrogram = log_mel(torch.from_numpy(samples), self.sample_rate_hz, self.fft_size, self.hop, self.bands)
-        return spectrogram.numpy().astype(np.float16)
+        return None if samples is None else self.spectrogram(samples)
+
+    def spectrogram(self, samples: NDArray[np.float32]) -> NDArray[np.float16]:
+        """The stored form of a stretch of sound."""
+        return log_mel(samples, self.sample_rate_hz, self.fft_size, self.hop, self.bands).astype(np.float16)
 
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         spare = stored.shape[-1] - self.frames

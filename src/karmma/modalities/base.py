@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..media.pictures import PictureSequence
 from ..types import Augmentation, ModalitySpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    from ..later import torch
 
 
 class Modality(Protocol):

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
-from torch import Tensor
-from torch.nn import functional
 
 from ..config import STRICT
 from ..media.body import draw_views, find_body
+from ..media.containers import MediaError
 from ..media.series import read_series
-from ..media.video import MediaError
 from ..types import Augmentation, ModalitySpec
 from .base import crop, mirror_pictures, sample_seconds, warped_positions
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    from ..later import torch
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -122,8 +125,8 @@ class Depth:
         pictures = pictures * augmentation.uniform((batch, 1, 1, 1, 1), 1 - self.gain, 1 + self.gain)
         place = torch.eye(2, 3).repeat(batch, 1, 1)
         place[:, 1, 1] = 1 + augmentation.uniform((batch,), -self.stretch, self.stretch)
-        grid = functional.affine_grid(place, [batch, 1, self.size, self.width], align_corners=False)
-        return functional.grid_sample(pictures[..., 0], grid, align_corners=False).unsqueeze(-1)
+        grid = torch.nn.functional.affine_grid(place, [batch, 1, self.size, self.width], align_corners=False)
+        return torch.nn.functional.grid_sample(pictures[..., 0], grid, align_corners=False).unsqueeze(-1)
 
 
 def cut(pictures: Tensor, tops: Tensor, lefts: Tensor, height: int, width: int) -> Tensor:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
 from ..config import STRICT
+from ..media.containers import MediaError
 from ..media.tables import Columns, read_table, rows_between
-from ..media.video import MediaError
 from ..types import Augmentation, ModalitySpec
 from .base import pick_frames, sample_seconds
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    from ..later import torch
 
 EDGES = ("left", "top", "right", "bottom")
 HAND = "hand"  # what every label of a hand ends with

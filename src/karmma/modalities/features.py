@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
 from ..config import STRICT
+from ..media.containers import MediaError
 from ..media.series import Series, read_series
-from ..media.video import MediaError
 from ..types import Augmentation, ModalitySpec
 from .base import sample_linearly, sample_seconds, warped_positions
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, config=STRICT)

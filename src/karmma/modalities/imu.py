@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
 from ..config import STRICT
+from ..media.containers import MediaError
 from ..media.series import Series, read_series
 from ..media.tables import read_table, rows_between
-from ..media.video import MediaError
 from ..types import Augmentation, ModalitySpec
 from .base import random_rotations, sample_linearly, sample_seconds, warped_positions, window
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    from ..later import torch
 
 AXES = ("accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z")
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
 from ..config import STRICT
 from ..media.pictures import PictureSequence, read_picture_frames
 from ..media.video import read_frames
 from ..types import Augmentation, ModalitySpec
 from .base import crop, mirror_pictures, pick_frames, sample_seconds
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    from ..later import torch
 
 
 @dataclass(frozen=True, config=STRICT)

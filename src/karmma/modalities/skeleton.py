@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
 from ..config import STRICT
+from ..media.containers import MediaError
 from ..media.series import read_series
-from ..media.video import MediaError
 from ..types import Augmentation, ModalitySpec
 from .base import random_rotations, sample_linearly, sample_seconds, warped_positions
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    from ..later import torch
 
 TORSO_LENGTH = 0.5
 

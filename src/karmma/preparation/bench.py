@@ -17,8 +17,9 @@ import torch
 from ..data.manifest import Segment, Source
 from ..data.reading import find_stop, read_source
 from ..media.audio import read_audio
+from ..media.containers import MediaError
 from ..media.members import TarMember
-from ..media.video import MediaError, decode_from
+from ..media.video import decode_from
 from ..modalities import Modality
 from ..modalities.audio import Audio, log_mel
 from ..modalities.base import sample_seconds, window
@@ -120,7 +121,7 @@ def measure_file(name: str, modality: Modality, path: Path, span: tuple[float, f
             samples = read_audio(path, first, last, modality.sample_rate_hz)
         if samples is not None:
             with times.measure(f"{name}: mel"):
-                log_mel(torch.from_numpy(samples), modality.sample_rate_hz, modality.fft_size, modality.hop, modality.bands)
+                log_mel(samples, modality.sample_rate_hz, modality.fft_size, modality.hop, modality.bands)
 
 
 def measure_video(name: str, modality: Rgb, path: Path, span: tuple[float, float], times: StageTimes) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 from ..data.manifest import Manifest, Segment
 from ..files import replacing
+from ..media.containers import MediaError
 from ..media.inspection import FileReport, inspect_file
 from ..media.members import TarMember
 from ..media.pictures import PictureSequence, list_pictures
-from ..media.video import MediaError
 from ..workers import count_workers, worker_pool
 
 BEYOND_SECONDS = 0.5  # how far a segment may reach beyond the end of its file

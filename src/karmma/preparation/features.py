@@ -20,7 +20,7 @@ from ..data.reading import find_stop
 from ..data.streaming import StreamStore
 from ..data.tokens import SEGMENTS_PER_SHARD, TokenStore
 from ..files import replacing, write_json
-from ..media.video import MediaError
+from ..media.containers import MediaError
 from ..modalities import Modality, make_modalities
 from ..modalities.base import span_of
 from ..models.checkpoint import load_checkpoint

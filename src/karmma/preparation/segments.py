@@ -20,9 +20,10 @@ from ..config import STRICT
 from ..data.manifest import Segment, Source
 from ..data.reading import find_stop
 from ..media.audio import read_audio
+from ..media.containers import MediaError
 from ..media.flow import Preset, compute_flow, quantise
 from ..media.tables import read_table, rows_between
-from ..media.video import DecodedFrame, MediaError, Pictures, decode_from
+from ..media.video import DecodedFrame, Pictures, decode_from
 from ..media.write import VideoWriter
 from ..types import KarmmaError
 

@@ -1,0 +1,23 @@
+"""torch, imported when something of it is first used: reading media and running exported models do without it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+class Later:
+    """Stands for a module until it is needed. Raises ImportError then if it is not installed, with how to get it."""
+
+    def __init__(self, name: str, hint: str) -> None:
+        self._name, self._hint = name, hint
+
+    def __getattr__(self, attribute: str) -> Any:
+        try:
+            module = importlib.import_module(self._name)
+        except ImportError as error:
+            raise ImportError(f"{error}; {self._hint}") from error
+        return getattr(module, attribute)
+
+
+torch: Any = Later("torch", "exported models run without PyTorch, but this needs it: pip install 'karmma[train]'")

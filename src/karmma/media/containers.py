@@ -1,0 +1,71 @@
+"""Open media files, kept open for the next read: opening a long recording costs as much as decoding twenty frames."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import av.error
+from av.container.input import InputContainer
+
+from ..types import KarmmaError
+
+KEPT_OPEN = 4  # per thread
+Key = tuple[str, int, int, int]
+
+
+class MediaError(KarmmaError):
+    """A file that cannot be read; the message holds the path and the decoder's own words."""
+
+
+class KeptContainers(threading.local):
+    """This thread's idle containers, the latest last."""
+
+    def __init__(self) -> None:
+        self.idle: OrderedDict[Key, InputContainer] = OrderedDict()
+
+
+KEPT = KeptContainers()
+
+
+@contextmanager
+def borrow_container(path: Path) -> Iterator[InputContainer]:
+    """A container of the file, as left by whoever read it last: seek first. Nobody else has it meanwhile.
+
+    Raises MediaError for a missing or unreadable file, and for what the decoder raises in the body.
+    """
+    if not path.is_file():
+        raise MediaError(f"{path}: no such file")
+    key = file_key(path)
+    try:
+        container = KEPT.idle.pop(key, None) or av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise MediaError(f"{path}: {error}") from error
+    try:
+        yield container
+    except (av.error.FFmpegError, OSError) as error:
+        container.close()
+        raise MediaError(f"{path}: {error}") from error
+    except GeneratorExit:
+        keep(key, container)
+        raise
+    except BaseException:
+        container.close()
+        raise
+    keep(key, container)
+
+
+def file_key(path: Path) -> Key:
+    """What changes when the file does."""
+    status = path.stat()
+    return str(path), status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def keep(key: Key, container: InputContainer) -> None:
+    KEPT.idle[key] = container
+    while len(KEPT.idle) > KEPT_OPEN:
+        KEPT.idle.popitem(last=False)[1].close()
