@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -64,34 +64,77 @@ def simulate(
         write_kitchen(directory, build(KitchenConfig, tree, "knobs"), workers=workers, on_done=progress.update)
 
 
+Sensors = {"boxes": "CSV of boxes for the modality detections, or a directory with one per recording",
+           "imu": "CSV of an IMU, or a directory with one per recording"}  # fmt: skip
+
+
 @app.command()
 def predict(
-    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory")],
-    file: Annotated[Path, typer.Argument(help="a media file")],
-    boxes: Annotated[Path | None, typer.Option(help="box CSV for the modality detections")] = None,
-    imu: Annotated[Path | None, typer.Option(help="IMU CSV for the modality imu")] = None,
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory, or one that `karmma export` wrote")],
+    paths: Annotated[list[Path], typer.Argument(help="media files or directories of them")],
+    boxes: Annotated[Path | None, typer.Option(help=Sensors["boxes"])] = None,
+    imu: Annotated[Path | None, typer.Option(help=Sensors["imu"])] = None,
     start: Annotated[float | None, typer.Option(help="start of one segment, seconds")] = None,
     stop: Annotated[float | None, typer.Option(help="stop of one segment, seconds")] = None,
-    window: Annotated[float, typer.Option(help="without start and stop: length of windows over the file, seconds")] = 2.0,
+    window: Annotated[float, typer.Option(help="without start and stop: length of windows, seconds")] = 2.0,
+    hop: Annotated[float | None, typer.Option(help="from one window to the next, seconds; default: no overlap")] = None,
     only: Annotated[str | None, typer.Option(help="use only these modalities, e.g. rgb+audio")] = None,
-    top: Annotated[int, typer.Option(help="classes to show")] = 3,
+    top: Annotated[int, typer.Option(help="classes to show, at most 5")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object per line")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header")] = False,
+    timeline: Annotated[Path | None, typer.Option(help="directory for a plot over time of each recording")] = None,
+    overlay: Annotated[Path | None, typer.Option(help="directory for each recording with the answers written on it")] = None,
 ) -> None:
-    """Recognise actions in FILE from whatever modalities it has."""
-    from .deploy.predict import Recognizer, prediction_lines
+    """Recognise actions in recordings from whatever modalities they have, window by window.
 
-    sources = {"detections": boxes, "imu": imu}
-    recognizer = Recognizer.load(checkpoint)
-    predictions = recognizer.predict_file(
-        file,
-        {name: path for name, path in sources.items() if path is not None},
-        start,
-        stop,
-        window,
-        only.split("+") if only else None,
-    )
-    for line in prediction_lines(predictions, top, as_json):
-        typer.echo(line)
+    Exit code 3: some recordings could not be read; each is named, the others are answered.
+    """
+    from .deploy.recordings import find_recordings, prediction_lines
+    from .deploy.runtime import load_any
+
+    how = "json" if as_json else "csv" if as_csv else "text"
+    sources = {name: path for name, path in {"detections": boxes, "imu": imu}.items() if path is not None}
+    recognition, names = load_any(checkpoint), only.split("+") if only else None
+    recordings, failed, lines_before = find_recordings(paths, sources), 0, 0
+    for recording in recordings:
+        try:
+            if start is not None or stop is not None:
+                predictions = [
+                    recognition.predict(
+                        recording.file, start_seconds=start, stop_seconds=stop, only=names, sources=recording.sources
+                    )
+                ]
+            else:
+                predictions = list(
+                    recognition.predict_file(
+                        recording.file, recording.sources, window_seconds=window, hop_seconds=hop, only=names
+                    )
+                )
+        except KarmmaError as error:
+            if len(recordings) == 1:
+                raise
+            failed += 1
+            typer.echo(f"karmma: {error}", err=True)
+            continue
+        name = str(recording.file) if len(recordings) > 1 or how == "csv" else ""
+        if name and how == "text":
+            typer.echo(name)
+        lines = prediction_lines(iter(predictions), min(top, 5), how, name)
+        for number, line in enumerate(lines):
+            if not (how == "csv" and number == 0 and lines_before):
+                typer.echo(line)
+            lines_before += 1
+        draw_predictions(recording.file, predictions, recognition.modalities, timeline, overlay)
+    raise typer.Exit(3 if failed else 0)
+
+
+def draw_predictions(file: Path, predictions: Any, modalities: Any, timeline: Path | None, overlay: Path | None) -> None:
+    from .deploy.drawing import draw_timeline, write_overlay
+
+    if timeline is not None:
+        draw_timeline(predictions, modalities, timeline / f"{file.stem}.png", file.name)
+    if overlay is not None:
+        write_overlay(file, predictions, overlay / f"{file.stem}.mp4")
 
 
 @app.command()

@@ -21,7 +21,7 @@ class VideoWriter:
         self, path: Path, width: int, height: int, frames_hz: float, sample_rate_hz: int | None = None, *, crf: int = 21
     ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
+        self.path, self.frames_written = path, 0
         self.temporary = path.with_name(f".{path.name}.tmp")
         self.container = av.open(str(self.temporary), "w", format="mp4")
         rate = Fraction(frames_hz).limit_denominator(1001)
@@ -37,6 +37,7 @@ class VideoWriter:
 
     def write_frame(self, rgb: NDArray[np.uint8]) -> None:
         """Append one picture `(H, W, 3)`, uint8 RGB."""
+        self.frames_written += 1
         for packet in self.video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")):
             self.container.mux(packet)
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..config import build
 from ..types import KarmmaError
 from .audio import Audio
-from .base import Modality, PictureReader
+from .base import LiveReader, Modality, PictureReader
 from .depth import Depth
 from .detections import Detections
 from .features import Features
@@ -48,4 +48,4 @@ def make_modalities(settings: Mapping[str, Mapping[str, Any]], where: str = "mod
     }
 
 
-__all__ = ["MODALITIES", "Modality", "PictureReader", "find_modality", "make_modalities"]
+__all__ = ["MODALITIES", "LiveReader", "Modality", "PictureReader", "find_modality", "make_modalities"]

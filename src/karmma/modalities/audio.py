@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from ..config import STRICT
 from ..media.audio import read_audio
+from ..media.live import SampleBuffer
 from ..types import Augmentation, ModalitySpec
 from .base import window
 
@@ -81,9 +82,17 @@ class Audio:
         samples = read_audio(source, start, stop, self.sample_rate_hz)
         return None if samples is None else self.spectrogram(samples)
 
+    def read_live(self, source: SampleBuffer, start_seconds: float, stop_seconds: float) -> NDArray[np.float16] | None:
+        samples = source.samples(*window(start_seconds, stop_seconds, self.seconds + 2 * self.shift_seconds))
+        return None if samples is None else self.spectrogram(samples)
+
     def spectrogram(self, samples: NDArray[np.float32]) -> NDArray[np.float16]:
         """The stored form of a stretch of sound."""
         return log_mel(samples, self.sample_rate_hz, self.fft_size, self.hop, self.bands).astype(np.float16)
+
+    def stored_zeros(self) -> NDArray[np.float16]:
+        samples = round((self.seconds + 2 * self.shift_seconds) * self.sample_rate_hz)
+        return np.zeros((self.bands, 1 + samples // self.hop), np.float16)
 
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         spare = stored.shape[-1] - self.frames

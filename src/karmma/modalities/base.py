@@ -27,6 +27,9 @@ class Modality(Protocol):
     def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[Any] | None:
         """The stored form of a segment, or None when the source does not have this modality there (absent, not silent)."""
 
+    def stored_zeros(self) -> NDArray[Any]:
+        """An array of the stored form's shape and type."""
+
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         """Stored clips `(batch, …)` to float32 inputs `(batch, *spec.input_shape)`; no augmentation means the fixed view."""
 
@@ -37,6 +40,14 @@ class PictureReader(Protocol):
 
     def read_pictures(self, source: PictureSequence, start_seconds: float, stop_seconds: float) -> NDArray[Any]:
         """The stored form of a segment."""
+
+
+@runtime_checkable
+class LiveReader(Protocol):
+    """A modality that can also be read from what a sensor has delivered lately."""
+
+    def read_live(self, source: Any, start_seconds: float, stop_seconds: float) -> NDArray[Any] | None:
+        """The stored form of a stretch of time out of a buffer of media.live, or None when nothing came."""
 
 
 @runtime_checkable

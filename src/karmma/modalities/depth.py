@@ -83,6 +83,10 @@ class Depth:
         small = [cv2.resize(picture, (height * 5 // 4, height), interpolation=cv2.INTER_AREA) for picture in near]
         return np.rint(np.stack(small) * 255).astype(np.uint8)
 
+    def stored_zeros(self) -> NDArray[np.uint8]:
+        side = self.stored_size
+        return np.zeros((2 * self.frames, side, 2 * side if self.content == "person" else side * 5 // 4), np.uint8)
+
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         batch = len(stored)
         positions = warped_positions(batch, stored.shape[1], self.frames, augmentation, self.trim, self.bend)

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from ..config import STRICT
 from ..media.containers import MediaError
+from ..media.live import RowBuffer
 from ..media.tables import Columns, read_table, rows_between
 from ..types import Augmentation, ModalitySpec
 from .base import pick_frames, sample_seconds
@@ -57,12 +58,23 @@ class Detections:
             return None
         rows = rows_between(read_table(source, ("label",)), start_seconds - 1.0, stop_seconds + 1.0)
         self.check_labels(source, rows)
+        return self.boxes_of(rows, start_seconds, stop_seconds)
+
+    def read_live(self, source: RowBuffer, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
+        rows = source.columns(start_seconds - 1.0, stop_seconds + 1.0)
+        if not len(rows["seconds"]):
+            return None
+        self.check_labels("detections", rows)
+        return self.boxes_of(rows, start_seconds, stop_seconds)
+
+    def boxes_of(self, rows: Columns, start_seconds: float, stop_seconds: float) -> NDArray[np.float32]:
+        """The stored form of a segment out of a detector's rows."""
         stored = np.zeros((2 * self.frames, self.boxes, self.features), np.float32)
         for index, second in enumerate(sample_seconds(start_seconds, stop_seconds, 2 * self.frames)):
             stored[index] = self.boxes_at(rows, second)
         return stored
 
-    def check_labels(self, source: Path, rows: Columns) -> None:
+    def check_labels(self, source: Path | str, rows: Columns) -> None:
         unknown = sorted(set(rows["label"]) - set(self.labels))
         if unknown:
             raise MediaError(f"{source}: unknown label {unknown[0]!r}; detections.labels are {', '.join(self.labels)}")
@@ -95,6 +107,9 @@ class Detections:
         reference = centres[best] if best else np.array([[0.5, 0.6]])
         distance = np.linalg.norm(centres[objects][:, None] - reference[None], axis=-1).min(1)
         return best + objects[np.argsort(distance, kind="stable")].tolist()
+
+    def stored_zeros(self) -> NDArray[np.float32]:
+        return np.zeros((2 * self.frames, self.boxes, self.features), np.float32)
 
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         boxes = pick_frames(stored, self.frames, augmentation).clone()

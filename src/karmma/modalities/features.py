@@ -52,6 +52,9 @@ class Features:
         moments = np.array(sample_seconds(start_seconds, stop_seconds, 2 * self.tokens))
         return series.at(moments, start_seconds, stop_seconds).astype(np.float16)
 
+    def stored_zeros(self) -> NDArray[np.float16]:
+        return np.zeros((2 * self.tokens, self.width), np.float16)
+
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         positions = warped_positions(len(stored), stored.shape[1], self.tokens, augmentation, self.trim, self.bend)
         values = sample_linearly(stored.float(), positions)

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from ..config import STRICT
 from ..media.flow import Preset, compute_flow, quantise, read_flow
+from ..media.live import FrameBuffer
 from ..media.pictures import PictureSequence, read_picture_flow
 from ..media.video import read_frames
 from ..types import Augmentation, ModalitySpec
@@ -81,6 +82,17 @@ class Flow:
         moments = sample_seconds(start_seconds, stop_seconds, 2 * self.frames)
         fields = read_picture_flow(source, moments, width, height, self.pictures_bound_pixels)
         return quantise(fields, self.bound_pixels)
+
+    def read_live(self, source: FrameBuffer, start_seconds: float, stop_seconds: float) -> NDArray[np.int8] | None:
+        height, width = self.stored_size
+        if not source.covers(start_seconds, stop_seconds):
+            return None
+        moments = sample_seconds(start_seconds, stop_seconds, 2 * self.frames)
+        fields = [source.flow(moment, moment + self.step_seconds, width, height, self.preset) for moment in moments]
+        return quantise(np.stack(fields), self.bound_pixels)
+
+    def stored_zeros(self) -> NDArray[np.int8]:
+        return np.zeros((2 * self.frames, *self.stored_size, 2), np.int8)
 
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         fields = crop(pick_frames(stored, self.frames, augmentation), self.height, self.width, augmentation)

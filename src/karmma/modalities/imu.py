@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,8 +12,9 @@ from pydantic.dataclasses import dataclass
 
 from ..config import STRICT
 from ..media.containers import MediaError
+from ..media.live import RowBuffer
 from ..media.series import Series, read_series
-from ..media.tables import read_table, rows_between
+from ..media.tables import Columns, read_table, rows_between
 from ..types import Augmentation, ModalitySpec
 from .base import random_rotations, sample_linearly, sample_seconds, warped_positions, window
 
@@ -62,13 +64,25 @@ class Imu:
     def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
         if not source.is_file():
             return None
+        return self.resampled(lambda start, stop: self.series(source, start, stop), start_seconds, stop_seconds)
+
+    def read_live(self, source: RowBuffer, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
+        def recent(start: float, stop: float) -> Series | None:
+            return series_of(source.columns(start - 0.1, stop + 0.1))
+
+        return self.resampled(recent, start_seconds, stop_seconds)
+
+    def resampled(
+        self, series_between: Callable[[float, float], Series | None], start_seconds: float, stop_seconds: float
+    ) -> NDArray[np.float32] | None:
+        """The stored form of a segment; `series_between(start, stop)` gives what was measured there, or None."""
         if self.span == "segment":
             start, stop = start_seconds, stop_seconds
             moments = np.array(sample_seconds(start, stop, 2 * self.samples))
         else:
             start, stop = window(start_seconds, stop_seconds, self.seconds + 2 * self.shift_seconds)
             moments = start + np.arange(round((stop - start) * self.rate_hz)) / self.rate_hz
-        series = self.series(source, start + self.offset_seconds, stop + self.offset_seconds)
+        series = series_between(start + self.offset_seconds, stop + self.offset_seconds)
         return None if series is None else series.at(moments + self.offset_seconds, start_seconds, stop_seconds)
 
     def series(self, source: Path, start_seconds: float, stop_seconds: float) -> Series | None:
@@ -78,10 +92,11 @@ class Imu:
             if series.values.shape[1:] != (len(AXES),):
                 raise MediaError(f"{source}: {series.values.shape[1:]} axes, expected {len(AXES)}")
             return series
-        rows = rows_between(read_table(source), start_seconds - 0.1, stop_seconds + 0.1)
-        if len(rows["seconds"]) < 2:
-            return None
-        return Series(np.stack([rows[axis] for axis in AXES], -1).astype(np.float32), rows["seconds"])
+        return series_of(rows_between(read_table(source), start_seconds - 0.1, stop_seconds + 0.1))
+
+    def stored_zeros(self) -> NDArray[np.float32]:
+        window = round((self.seconds + 2 * self.shift_seconds) * self.rate_hz)
+        return np.zeros((2 * self.samples if self.span == "segment" else window, len(AXES)), np.float32)
 
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         values = self.cut(stored, augmentation)
@@ -107,3 +122,10 @@ class Imu:
             return stored[:, spare // 2 : spare // 2 + self.samples]
         firsts = augmentation.integers((len(stored),), spare + 1).tolist()
         return torch.stack([clip[first : first + self.samples] for clip, first in zip(stored, firsts, strict=True)])
+
+
+def series_of(rows: Columns) -> Series | None:
+    """A table's axes over time, or None where there are not two rows to interpolate between."""
+    if len(rows["seconds"]) < 2:
+        return None
+    return Series(np.stack([rows[axis] for axis in AXES], -1).astype(np.float32), rows["seconds"])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from ..config import STRICT
+from ..media.live import FrameBuffer
 from ..media.pictures import PictureSequence, read_picture_frames
 from ..media.video import read_frames
 from ..types import Augmentation, ModalitySpec
@@ -50,6 +51,15 @@ class Rgb:
     def read_pictures(self, source: PictureSequence, start_seconds: float, stop_seconds: float) -> NDArray[np.uint8]:
         height, width = self.stored_size
         return read_picture_frames(source, sample_seconds(start_seconds, stop_seconds, 2 * self.frames), width, height)
+
+    def read_live(self, source: FrameBuffer, start_seconds: float, stop_seconds: float) -> NDArray[np.uint8] | None:
+        height, width = self.stored_size
+        if not source.covers(start_seconds, stop_seconds):
+            return None
+        return source.frames(sample_seconds(start_seconds, stop_seconds, 2 * self.frames), width, height)
+
+    def stored_zeros(self) -> NDArray[np.uint8]:
+        return np.zeros((2 * self.frames, *self.stored_size, 3), np.uint8)
 
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         pictures = crop(pick_frames(stored, self.frames, augmentation), self.height, self.width, augmentation)

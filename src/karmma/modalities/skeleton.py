@@ -67,6 +67,9 @@ class Skeleton:
         torso = np.median(np.linalg.norm(poses[:, self.neck] - poses[:, self.hip], axis=-1))
         return (centred * (TORSO_LENGTH / max(float(torso), 1e-3))).astype(np.float32)
 
+    def stored_zeros(self) -> NDArray[np.float32]:
+        return np.zeros((4 * self.frames // 3, self.joints, 3), np.float32)
+
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         batch = len(stored)
         positions = warped_positions(batch, stored.shape[1], self.frames, augmentation, self.trim, self.bend)

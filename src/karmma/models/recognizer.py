@@ -46,6 +46,11 @@ class RecognizerModel(nn.Module):
         assert isinstance(encoder, Encoder)
         return encoder
 
+    def embedding(self, modality: str) -> ModalityEmbedding:
+        embedding = self.embeddings[modality]
+        assert isinstance(embedding, ModalityEmbedding)
+        return embedding
+
     def forward(self, data: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Logits:
         """Logits `(batch, classes)` per label set from clips `data[modality]` `(batch, …)`.
 

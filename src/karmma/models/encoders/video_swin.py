@@ -6,7 +6,6 @@ two where it can. Pictures are `(batch, channels, frames, height, width)` inside
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -65,12 +64,12 @@ def join_windows(windows: Tensor, window: Size, size: Size) -> Tensor:
 
 def shift_mask(size: Size, window: Size, shift: Size, device: torch.device) -> Tensor:
     """`(windows, tokens, tokens)`: −100 between tokens that the cyclic shift brought together, else 0."""
-    regions = torch.zeros(1, *size, 1, device=device)
-    slices = [
-        ((0, -edge), (-edge, -by), (-by, None)) if by else ((0, None),) for edge, by in zip(window, shift, strict=True)
-    ]
-    for number, ((d0, d1), (h0, h1), (w0, w1)) in enumerate(itertools.product(*slices)):
-        regions[:, d0:d1, h0:h1, w0:w1] = number
+    axes = [
+        (torch.arange(length, device=device) >= length - edge).long() + (torch.arange(length, device=device) >= length - by).long()
+        if by else torch.zeros(length, dtype=torch.long, device=device)
+        for length, edge, by in zip(size, window, shift, strict=True)
+    ]  # fmt: skip
+    regions = (9 * axes[0][:, None, None] + 3 * axes[1][:, None] + axes[2])[None, ..., None]
     numbers = split_windows(regions, window).squeeze(-1)
     return (numbers[:, None] != numbers[:, :, None]).float() * -100.0
 

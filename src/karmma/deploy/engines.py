@@ -1,0 +1,91 @@
+"""What runs exported graphs: OpenVINO or ONNX Runtime, on the same ONNX files. Neither needs torch."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..types import KarmmaError
+
+Array = NDArray[Any]
+# In the order of preference, by measurement (benchmarks/export.py).
+PACKAGES = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
+PRECISIONS = ("fp32", "bf16", "int8")
+
+
+class Graph(Protocol):
+    """A loaded graph: arrays in, arrays out, in the order they were exported."""
+
+    def __call__(self, inputs: Sequence[Array]) -> list[Array]: ...
+
+
+class OnnxRuntimeGraph:
+    """An ONNX file in ONNX Runtime."""
+
+    def __init__(self, path: Path, threads: int, precision: str) -> None:
+        import onnxruntime
+
+        if precision == "bf16":
+            raise KarmmaError("ONNX Runtime has no bf16 on CPUs; take the engine openvino, or precision fp32 or int8")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = threads, 3
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the library's own classes are not importable by a stable name
+            raise KarmmaError(f"{path}: ONNX Runtime cannot load it: {' '.join(str(error).split())[:300]}") from error
+        self.names = [entry.name for entry in self.session.get_inputs()]
+
+    def __call__(self, inputs: Sequence[Array]) -> list[Array]:
+        return [np.asarray(output) for output in self.session.run(None, dict(zip(self.names, inputs, strict=True)))]
+
+
+class OpenVinoGraph:
+    """An ONNX file in OpenVINO; bf16 is a way to run the fp32 file."""
+
+    def __init__(self, path: Path, threads: int, precision: str) -> None:
+        import openvino
+
+        properties = {
+            "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        }  # fmt: skip
+        try:
+            core = openvino.Core()
+            self.compiled = core.compile_model(core.read_model(str(path)), "CPU", properties)
+        except RuntimeError as error:
+            raise KarmmaError(f"{path}: OpenVINO cannot load it: {' '.join(str(error).split())[:300]}") from error
+        self.request = self.compiled.create_infer_request()
+
+    def __call__(self, inputs: Sequence[Array]) -> list[Array]:
+        results = self.request.infer([np.ascontiguousarray(array) for array in inputs], share_inputs=True)
+        return [np.array(results[port]) for port in self.compiled.outputs]
+
+
+GRAPHS: dict[str, Any] = {"openvino": OpenVinoGraph, "onnxruntime": OnnxRuntimeGraph}
+
+
+def choose_engine(name: str) -> str:
+    """The engine asked for, or for `auto` the first that is installed. Raises KarmmaError if there is none."""
+    if name == "auto":
+        found = [engine for engine, package in PACKAGES.items() if importlib.util.find_spec(package) is not None]
+        if not found:
+            raise KarmmaError("exported models need an engine: pip install 'karmma[runtime]' (OpenVINO or ONNX Runtime)")
+        return found[0]
+    if name not in GRAPHS:
+        raise KarmmaError(f"unknown engine {name!r}; known: auto, {', '.join(GRAPHS)}")
+    if importlib.util.find_spec(PACKAGES[name]) is None:
+        raise KarmmaError(f"the engine {name} is not installed: pip install {PACKAGES[name]}")
+    return name
+
+
+def load_graph(path: Path, engine: str, threads: int, precision: str) -> Graph:
+    """A graph ready to run. Raises KarmmaError for a file that is missing or broken."""
+    if not path.is_file():
+        raise KarmmaError(f"{path}: no such file")
+    graph: Graph = GRAPHS[engine](path, threads, precision)
+    return graph

@@ -1,0 +1,180 @@
+"""What a loaded student offers, whatever runs it (torch, ONNX Runtime, OpenVINO). Nothing here needs torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.manifest import Segment
+from ..data.reading import read_segment
+from ..media.containers import MediaError
+from ..media.probe import probe
+from ..modalities import Modality
+from ..types import Clip, KarmmaError, LabelSpace, ModalitySpec, Prediction, Ranked
+
+FROM_VIDEO = ("rgb", "flow", "audio")
+ACTION, TOP = "action", 5
+Arrays = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of time with the model inputs of the modalities that are there, each `spec.input_shape`."""
+
+    inputs: Arrays
+    name: str = ""
+    start_seconds: float = 0.0
+    stop_seconds: float = 0.0
+    labels: dict[str, int] = field(default_factory=dict)
+
+
+class Recognition(ABC):
+    """Labels, modalities and preprocessing around something that turns model inputs into logits."""
+
+    labels: LabelSpace
+    specs: Mapping[str, ModalitySpec]
+    modalities_by_name: Mapping[str, Modality]
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(self.specs)
+
+    @abstractmethod
+    def run(self, inputs: Arrays, present: Mapping[str, NDArray[np.bool_]]) -> Arrays:
+        """Logits `(batch, classes)` per label set of inputs `(batch, …)`; presence `(batch,)` of every modality.
+
+        A modality nobody has may be missing from `inputs`; the content of absent slots has no meaning.
+        """
+
+    @abstractmethod
+    def prepare(self, modality: str, stored: NDArray[Any]) -> NDArray[np.float32]:
+        """Model input of one stored clip."""
+
+    def predict(
+        self,
+        source: str | Path | Clip | Mapping[str, Any],
+        *,
+        start_seconds: float | None = None,
+        stop_seconds: float | None = None,
+        only: Sequence[str] | None = None,
+        sources: Mapping[str, Path] | None = None,
+    ) -> Prediction:
+        """Recognise one segment.
+
+        `source` is a media file (the whole of it, or from start to stop), a `Clip` of model inputs, or a mapping from
+        modality to a model input array. `sources` names further files by modality (`detections`, `imu`); `only`
+        restricts which modalities are used. Raises KarmmaError if none is left.
+        """
+        if isinstance(source, Clip):
+            window = self.window_of(source.data, source.name, source.start_seconds, source.stop_seconds)
+        elif isinstance(source, Mapping):
+            window = self.window_of(source)
+        else:
+            window = self.read_window(Path(source), start_seconds, stop_seconds, sources or {})
+        return self.predict_windows([window], only)[0]
+
+    def window_of(self, arrays: Mapping[str, Any], name: str = "", start: float = 0.0, stop: float = 0.0) -> Window:
+        """Model inputs, checked. Raises KarmmaError for an unknown modality or another shape."""
+        inputs = {}
+        for modality, array in arrays.items():
+            if modality not in self.modalities:
+                raise KarmmaError(f"unknown modality {modality!r}; this checkpoint has: {', '.join(self.modalities)}")
+            value, spec = np.asarray(array, np.float32), self.specs[modality]
+            if value.shape != spec.input_shape:
+                raise KarmmaError(f"{modality}: shape {value.shape}, expected {spec.input_shape} ({spec.layout})")
+            inputs[modality] = value
+        return Window(inputs, name, start, stop)
+
+    def read_window(
+        self, file: Path, start_seconds: float | None, stop_seconds: float | None, sources: Mapping[str, Path]
+    ) -> Window:
+        """Read one segment of a file; what the file does not have is absent."""
+        start = start_seconds or 0.0
+        stop = stop_seconds if stop_seconds is not None else probe(file).duration_seconds
+        if stop <= start:
+            raise KarmmaError(f"{file}: stop {stop:.2f} s does not lie after start {start:.2f} s")
+        files = self.files_of(file, sources)
+        reading = read_segment(Segment(file.name, "", start, stop, {}, files), self.modalities_by_name)
+        if reading.failures and not reading.arrays:
+            raise MediaError(next(iter(reading.failures.values())))
+        return Window({n: self.prepare(n, array) for n, array in reading.arrays.items()}, file.name, start, stop)
+
+    def files_of(self, file: Path, sources: Mapping[str, Path]) -> dict[str, Path]:
+        """Where each modality of this student would lie. Raises KarmmaError for a file that is not there."""
+        files = dict.fromkeys(FROM_VIDEO, file) | {name: Path(path) for name, path in sources.items()}
+        for path in files.values():
+            if not path.is_file():
+                raise KarmmaError(f"{path}: no such file")
+        return {name: path for name, path in files.items() if name in self.modalities}
+
+    def predict_windows(self, windows: Sequence[Window], only: Sequence[str] | None = None) -> list[Prediction]:
+        """Recognise several windows as one batch. Raises KarmmaError for one that has none of the wanted modalities."""
+        for name in only or ():
+            if name not in self.modalities:
+                raise KarmmaError(f"unknown modality {name!r}; this checkpoint has: {', '.join(self.modalities)}")
+        wanted = self.modalities if only is None else tuple(only)
+        rows = [{name: value for name, value in window.inputs.items() if name in wanted} for window in windows]
+        for window, row in zip(windows, rows, strict=True):
+            if not row:
+                raise KarmmaError(f"{window.name or 'clip'}: none of the modalities {', '.join(wanted)} is there")
+        logits = self.run(*stacked(rows, self.modalities)) if rows else {}
+        return [
+            self.prediction(window, tuple(row), {head: values[index] for head, values in logits.items()})
+            for index, (window, row) in enumerate(zip(windows, rows, strict=True))
+        ]
+
+    def prediction(self, window: Window, modalities: tuple[str, ...], logits: Mapping[str, NDArray[np.float32]]) -> Prediction:
+        """Ranked classes of one window's logits `(classes,)` per label set, and of verb-noun pairs as the action."""
+        shares = {head: softmax(values) for head, values in logits.items()}
+        ranked = {head: rank(share, self.labels.names[head]) for head, share in shares.items()}
+        if set(shares) >= {"verb", "noun"}:
+            ranked[ACTION] = rank_pairs(shares["verb"], shares["noun"], self.labels)
+        used = tuple(name for name in self.modalities if name in modalities)
+        return Prediction(ranked, used, window.start_seconds, window.stop_seconds)
+
+    def predict_file(
+        self, file: Path, sources: Mapping[str, Path] | None = None, *, window_seconds: float = 2.0,
+        hop_seconds: float | None = None, only: Sequence[str] | None = None, batch_size: int = 16,
+    ) -> Iterator[Prediction]:  # fmt: skip
+        """One prediction per window over a whole recording, which is decoded once however much windows overlap."""
+        from .recordings import predict_recording
+
+        hop = window_seconds if hop_seconds is None else hop_seconds
+        return predict_recording(self, Path(file), sources or {}, (window_seconds, hop), only, batch_size)
+
+
+def stacked(rows: Sequence[Arrays], modalities: Sequence[str]) -> tuple[Arrays, dict[str, NDArray[np.bool_]]]:
+    """Inputs `(batch, …)` and presence `(batch,)` by modality; zeros where a sample lacks what others have."""
+    inputs, present = {}, {}
+    for name in modalities:
+        present[name] = np.array([name in row for row in rows])
+        if present[name].any():
+            example = next(row[name] for row in rows if name in row)
+            inputs[name] = np.stack([row.get(name, np.zeros_like(example)) for row in rows])
+    return inputs, present
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Probabilities `(classes,)`."""
+    values = np.exp(logits.astype(np.float64) - logits.max())
+    return values / values.sum()
+
+
+def rank(probabilities: NDArray[np.float64], names: Sequence[str], count: int = TOP) -> tuple[Ranked, ...]:
+    """The most probable classes, best first."""
+    best = np.argsort(-probabilities, kind="stable")[:count]
+    return tuple(Ranked(names[index], float(probabilities[index])) for index in best.tolist())
+
+
+def rank_pairs(verbs: NDArray[np.float64], nouns: NDArray[np.float64], labels: LabelSpace) -> tuple[Ranked, ...]:
+    """The most probable verb-noun pairs, independent given the clip: they lie among the best few of each."""
+    best_verbs, best_nouns = np.argsort(-verbs, kind="stable")[:TOP], np.argsort(-nouns, kind="stable")[:TOP]
+    pairs = np.outer(verbs[best_verbs], nouns[best_nouns])
+    names = [f"{labels.names['verb'][v]} {labels.names['noun'][n]}" for v in best_verbs for n in best_nouns]
+    return rank(pairs.ravel(), names)

@@ -1,0 +1,144 @@
+"""Exported students without torch: the same `predict` and `stream`, on OpenVINO or ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..modalities import Modality, make_modalities
+from ..types import KarmmaError, LabelSpace, ModalitySpec, subset_name
+from .engines import PRECISIONS, Graph, choose_engine, load_graph
+from .recognition import Arrays, Recognition
+
+FORMAT, FORMAT_VERSION = "karmma-export", 1
+WHOLE = "model"  # the graph whose inputs are all modalities and a presence vector
+
+
+@dataclass(frozen=True)
+class ExportInfo:
+    """`config.json` of an exported student: what it recognises, from what, and which graphs there are."""
+
+    labels: LabelSpace
+    specs: dict[str, ModalitySpec]
+    modalities: dict[str, dict[str, Any]]
+    graphs: tuple[str, ...]  # subsets that have a graph of their own, and WHOLE
+    precisions: tuple[str, ...]
+    batches: str  # "any", or "one" where graphs take a single clip at a time
+    measured: dict[str, Any]
+
+
+def read_export(directory: Path) -> ExportInfo:
+    """Raises KarmmaError if the directory holds no exported student."""
+    path = directory / "config.json"
+    if not path.is_file():
+        raise KarmmaError(f"{directory} is no exported student: no config.json in it")
+    try:
+        content = json.loads(path.read_text())
+        if content.get("format") != FORMAT or content.get("version") != FORMAT_VERSION:
+            raise KarmmaError(f"{path}: not a {FORMAT} of version {FORMAT_VERSION}")
+        specs = {name: ModalitySpec(name, tuple(s["input_shape"]), s["layout"]) for name, s in content["specs"].items()}
+        labels = LabelSpace({head: tuple(names) for head, names in content["labels"].items()})
+        graphs, precisions = tuple(content["graphs"]), tuple(content["precisions"])
+        return ExportInfo(labels, specs, content["modalities"], graphs, precisions, content["batches"], content["measured"])
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise KarmmaError(f"{path}: not a complete {FORMAT}: {error!r}") from error
+
+
+@dataclass
+class ExportedRecognizer(Recognition):
+    """An exported student. Graphs are loaded when a subset is first met; absent modalities cost nothing.
+
+    `precision` bf16 runs the fp32 graphs in bf16 (OpenVINO, on CPUs that have it). One thread at a time uses it.
+    """
+
+    directory: Path
+    info: ExportInfo
+    modalities_by_name: dict[str, Modality]
+    engine: str
+    precision: str
+    threads: int
+    loaded: dict[str, Graph] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        self.labels, self.specs = self.info.labels, self.info.specs
+
+    @staticmethod
+    def load(
+        path: str | Path, *, engine: str = "auto", precision: str = "fp32", threads: int | None = None
+    ) -> ExportedRecognizer:
+        """Load what `karmma export` wrote. Raises KarmmaError for another directory, engine or precision."""
+        directory = Path(path)
+        info = read_export(directory)
+        if precision not in PRECISIONS or (precision != "bf16" and precision not in info.precisions):
+            raise KarmmaError(f"{directory}: no precision {precision!r}; there is: {', '.join((*info.precisions, 'bf16'))}")
+        modalities = make_modalities(info.modalities, f"{path}/config.json: modalities")
+        threads = threads or int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count() or 1
+        return ExportedRecognizer(directory, info, modalities, choose_engine(engine), precision, threads)
+
+    def graph(self, name: str) -> Graph:
+        """A graph by name (a subset, WHOLE, or `prepare-<modality>`), loaded once."""
+        if name not in self.loaded:
+            prepares = name.startswith("prepare-")
+            folder = "prepare" if prepares else "fp32" if self.precision == "bf16" else self.precision
+            file = self.directory / folder / f"{name.removeprefix('prepare-')}.onnx"
+            self.loaded[name] = load_graph(file, self.engine, self.threads, "fp32" if prepares else self.precision)
+        return self.loaded[name]
+
+    def prepare(self, modality: str, stored: NDArray[Any]) -> NDArray[np.float32]:
+        with self.lock:
+            return np.asarray(self.graph(f"prepare-{modality}")([stored[None]])[0][0], np.float32)
+
+    def run(self, inputs: Arrays, present: Mapping[str, NDArray[np.bool_]]) -> Arrays:
+        """Samples with the same modalities go through their graph together."""
+        flags = np.stack([present[name] for name in self.modalities], 1)
+        logits: Arrays = {}
+        for pattern in np.unique(flags, axis=0):
+            rows = np.flatnonzero((flags == pattern).all(1))
+            subset = tuple(name for name, there in zip(self.modalities, pattern, strict=True) if there)
+            with self.lock:
+                outputs = self.run_subset(subset, {name: inputs[name][rows] for name in subset}, len(rows))
+            for head, values in zip(self.labels.heads, outputs, strict=True):
+                logits.setdefault(head, np.zeros((len(flags), values.shape[1]), np.float32))[rows] = values
+        return logits
+
+    def run_subset(self, subset: tuple[str, ...], inputs: Arrays, count: int) -> list[NDArray[Any]]:
+        """Logits per label set of samples that all have the same modalities."""
+        if not subset:
+            raise KarmmaError("a sample has no modality at all; at least one is needed")
+        name = subset_name(subset)
+        arrays = [inputs[modality] for modality in subset]
+        if name not in self.info.graphs:
+            name = WHOLE
+            arrays = [
+                inputs.get(modality, np.zeros((count, *self.specs[modality].input_shape), np.float32))
+                for modality in self.modalities
+            ]
+            arrays.append(np.tile(np.array([m in subset for m in self.modalities], np.float32), (count, 1)))
+        graph = self.graph(name)
+        if self.info.batches == "any" or count == 1:
+            return graph(arrays)
+        pieces = [graph([array[index : index + 1] for array in arrays]) for index in range(count)]
+        return [np.concatenate(values) for values in zip(*pieces, strict=True)]
+
+
+def load_any(path: Path) -> Recognition:
+    """A checkpoint (with torch) or an exported student (without). Raises KarmmaError for anything else."""
+    config = path / "config.json"
+    try:
+        exported = config.is_file() and json.loads(config.read_text()).get("format") == FORMAT
+    except (json.JSONDecodeError, AttributeError, UnicodeDecodeError) as error:
+        raise KarmmaError(f"{config}: not JSON of ours: {error}") from error
+    if exported:
+        return ExportedRecognizer.load(path)
+    from .predict import Recognizer
+
+    return Recognizer.load(path)

@@ -1,0 +1,243 @@
+"""Where a stream's data comes from: files at the pace they were recorded, cameras, microphones, lines of an IMU.
+
+A sensor is a name and an iterator of (seconds on its own clock, sample). It may block, end, or fail; nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import av
+import av.error
+import numpy as np
+
+from ..media.containers import MediaError, borrow_container
+from ..media.tables import read_table
+from ..media.video import DecodedFrame, decode_from
+from ..modalities.detections import EDGES
+from ..modalities.imu import AXES
+from ..types import KarmmaError
+
+Delivery = tuple[float, Any]
+CHUNK_SECONDS = 0.05  # of sound at once
+RETRY_SECONDS = 1.0  # before a lost device is opened again
+OPEN_SECONDS, READ_SECONDS = 5.0, 5.0  # after which a network source counts as lost
+
+
+class Sensor(Protocol):
+    """`recorded` samples carry the seconds at which they are to be delivered; others are delivered as they come."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def recorded(self) -> bool: ...
+
+    def samples(self) -> Iterator[Delivery]: ...
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """Frames of a file."""
+
+    path: Path
+    name: str = "video"
+    recorded: bool = True
+
+    def samples(self) -> Iterator[Delivery]:
+        for frame in decode_from(self.path, 0.0):
+            yield frame.seconds, frame
+
+
+@dataclass(frozen=True)
+class AudioFile:
+    """Sound of a file in short pieces, mono."""
+
+    path: Path
+    rate_hz: int
+    name: str = "audio"
+    recorded: bool = True
+
+    def samples(self) -> Iterator[Delivery]:
+        with borrow_container(self.path) as container:
+            if not container.streams.audio:
+                return
+            stream = container.streams.audio[0]
+            container.seek(0, stream=stream)
+            resampler = av.AudioResampler("fltp", "mono", self.rate_hz, frame_size=round(self.rate_hz * CHUNK_SECONDS))
+            origin = float((stream.start_time or 0) * (stream.time_base or 0))
+            for frame in container.decode(stream):
+                for piece in resampler.resample(frame):
+                    seconds = float((piece.pts or 0) * (piece.time_base or 0)) - origin
+                    yield seconds, piece.to_ndarray()[0]
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """Rows of a CSV with `seconds`: an IMU or a detector's boxes."""
+
+    path: Path
+    name: str
+    recorded: bool = True
+
+    def samples(self) -> Iterator[Delivery]:
+        table = read_table(self.path, ("label",) if self.name == "detections" else ())
+        columns = columns_of(self.name)
+        missing = [column for column in columns if column not in table]
+        if missing:
+            raise MediaError(f"{self.path}: no column {missing[0]!r}")
+        for index, second in enumerate(table["seconds"].tolist()):
+            yield second, tuple(table[column][index] for column in columns)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A V4L2 device, RTSP, HTTP or whatever else the decoder library opens; opened again when it is lost."""
+
+    address: str
+    name: str = "video"
+    recorded: bool = False
+
+    def samples(self) -> Iterator[Delivery]:
+        while True:
+            yield from until_lost(self.address, device_format(self.address), "video")
+            time.sleep(RETRY_SECONDS)
+
+
+@dataclass(frozen=True)
+class Microphone:
+    """`alsa:default`, `pulse:default`, or a network address; opened again when it is lost."""
+
+    address: str
+    rate_hz: int
+    name: str = "audio"
+    recorded: bool = False
+
+    def samples(self) -> Iterator[Delivery]:
+        system, _, device = self.address.partition(":")
+        local = system in ("alsa", "pulse")
+        while True:
+            resampler = av.AudioResampler("fltp", "mono", self.rate_hz)
+            for seconds, frame in until_lost(device if local else self.address, system if local else None, "audio"):
+                for piece in resampler.resample(frame):
+                    yield seconds, piece.to_ndarray()[0]
+            time.sleep(RETRY_SECONDS)
+
+
+def device_format(address: str) -> str | None:
+    return "v4l2" if address.startswith("/dev/video") else None
+
+
+def until_lost(address: str, system: str | None, kind: str) -> Iterator[Delivery]:
+    """Frames of a live source until it ends or fails; what it says is printed once per loss."""
+    try:
+        with av.open(address, format=system, timeout=(OPEN_SECONDS, READ_SECONDS)) as container:
+            stream = (container.streams.video if kind == "video" else container.streams.audio)[0]
+            for frame in container.decode(stream):
+                if isinstance(frame, av.VideoFrame | av.AudioFrame) and frame.pts is not None:
+                    seconds = float(frame.pts * (frame.time_base or 0))
+                    yield seconds, DecodedFrame(seconds, frame) if isinstance(frame, av.VideoFrame) else frame
+    except (av.error.FFmpegError, OSError, IndexError) as error:
+        print(f"karmma: {kind} {address}: {error or 'no such stream'}; trying again", file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class PipedSound:
+    """16-bit little-endian mono PCM at the student's rate on standard input."""
+
+    rate_hz: int
+    name: str = "audio"
+    recorded: bool = False
+
+    def samples(self) -> Iterator[Delivery]:
+        size, heard = 2 * round(self.rate_hz * CHUNK_SECONDS), 0
+        while content := sys.stdin.buffer.read(size):
+            samples = np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float32) / 32768
+            yield heard / self.rate_hz, samples
+            heard += len(samples)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Rows of an IMU or a detector as lines `seconds,value,value,…` on standard input (`-`) or a TCP socket (`tcp:PORT`)."""
+
+    address: str
+    name: str
+    recorded: bool = False
+
+    def samples(self) -> Iterator[Delivery]:
+        if self.address == "-":
+            yield from self.parsed(sys.stdin)
+            return
+        with socket.create_server(("127.0.0.1", int(self.address.removeprefix("tcp:")))) as server:
+            while True:
+                connection, _ = server.accept()
+                with connection, connection.makefile("r", encoding="utf-8", errors="replace") as lines:
+                    yield from self.parsed(lines)
+
+    def parsed(self, lines: IO[str]) -> Iterator[Delivery]:
+        """Lines that cannot be read are named and left out: the sensor goes on."""
+        columns = columns_of(self.name)
+        for number, line in enumerate(lines, 1):
+            cells = [cell.strip() for cell in line.split(",")]
+            if not line.strip() or cells[0] == "seconds":
+                continue
+            try:
+                values = [cell if column == "label" else float(cell) for column, cell in zip(columns, cells[1:], strict=True)]
+                yield float(cells[0]), tuple(values)
+            except ValueError:
+                print(f"karmma: {self.name}: line {number} is not seconds,{','.join(columns)}: {line[:80]!r}", file=sys.stderr)
+
+
+def columns_of(sensor: str) -> tuple[str, ...]:
+    return AXES if sensor == "imu" else (*EDGES, "score", "label")
+
+
+class SensorClock:
+    """Where a live sensor's own clock lies on the stream's: the least delay seen lately is taken for the true one."""
+
+    def __init__(self, forget_seconds: float = 30.0) -> None:
+        self.forget_seconds, self.offset, self.last = forget_seconds, np.inf, -np.inf
+
+    def to_stream(self, own_seconds: float, arrival_seconds: float) -> float:
+        """Stream time of a sample. A clock that jumps back or drifts is followed."""
+        delay = arrival_seconds - own_seconds
+        if own_seconds < self.last - 1.0 or delay > self.offset + 5.0:
+            self.offset = np.inf
+        drift = 0.01 * max(own_seconds - self.last, 0.0) if np.isfinite(self.last) else 0.0
+        self.offset, self.last = min(self.offset + drift, delay), own_seconds
+        return float(own_seconds + self.offset)
+
+
+def parse_source(text: str, rate_hz: int) -> list[Sensor]:
+    """Sensors of one SOURCE on the command line. Raises KarmmaError with what is allowed.
+
+    A media file is camera and microphone at once; otherwise `video=`, `audio=`, `imu=`, `detections=` and an address.
+    """
+    kind, separator, address = text.partition("=")
+    if not separator or kind not in ("video", "audio", "imu", "detections"):
+        path = Path(text)
+        if not path.is_file():
+            raise KarmmaError(
+                f"{text}: no such file; other sources are video=/dev/video0, video=rtsp://…, audio=alsa:default, "
+                "audio=pulse:default, audio=pcm:-, imu=-, imu=tcp:9000, imu=FILE.csv, detections=FILE.csv"
+            )
+        return [VideoFile(path), AudioFile(path, rate_hz)]
+    file = Path(address)
+    if kind == "video":
+        return [VideoFile(file) if file.is_file() else Camera(address)]
+    if kind == "audio":
+        if address == "pcm:-":
+            return [PipedSound(rate_hz)]
+        return [AudioFile(file, rate_hz) if file.is_file() else Microphone(address, rate_hz)]
+    if address == "-" or (address.startswith("tcp:") and address[4:].isdigit()):
+        return [Lines(address, kind)]
+    if not file.is_file():
+        raise KarmmaError(f"{kind}={address}: no such file; a CSV, - for standard input, or tcp:PORT")
+    return [TableFile(file, kind)]

@@ -1,0 +1,148 @@
+"""A stream's state: buffers that sensors fill, health, and the windows that are cut out of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..media.live import LAZY_PIXELS, Buffer, FrameBuffer, RowBuffer, SampleBuffer
+from ..media.video import DecodedFrame
+from ..modalities import LiveReader
+from ..modalities.audio import Audio
+from ..modalities.detections import EDGES
+from ..modalities.imu import AXES
+from ..types import KarmmaError, Prediction
+from .health import ABSENT, DEGRADED, HealthConfig, HealthMonitor, make_monitors
+from .recognition import Recognition, Window
+
+SENSOR_OF = {"rgb": "video", "flow": "video", "audio": "audio", "detections": "detections", "imu": "imu"}
+SPARE_SECONDS = 1.0  # kept beyond a window: readers look a little around it
+HEALTH_SIZE = (128, 96)  # of the pictures that the camera's health is judged by
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """Windows of `window_seconds` every `hop_seconds`. `monitor` lets health decide presence; else data that came is present.
+
+    `use_degraded` keeps a sensor that delivers poor data. `late_windows` is how many hops the recogniser may lag behind
+    before windows are dropped.
+    """
+
+    window_seconds: float = 2.0
+    hop_seconds: float = 0.5
+    monitor: bool = True
+    use_degraded: bool = False
+    late_windows: int = 1
+    health: HealthConfig = field(default_factory=HealthConfig)
+
+    def __post_init__(self) -> None:
+        if self.window_seconds <= 0 or self.hop_seconds <= 0:
+            raise KarmmaError(f"window and hop must be longer than 0 seconds, not {self.window_seconds} and {self.hop_seconds}")
+
+
+@dataclass(frozen=True)
+class StreamEvent:
+    """The answer for one window, or None where no sensor was there; what each sensor was judged to be; milliseconds."""
+
+    start_seconds: float
+    stop_seconds: float
+    prediction: Prediction | None
+    health: dict[str, str]
+    latency_ms: float = 0.0
+
+    def row(self, top: int = 5) -> dict[str, Any]:
+        """As JSON."""
+        heads = {} if self.prediction is None else {
+            head: {entry.name: round(entry.probability, 4) for entry in ranked[:top]}
+            for head, ranked in self.prediction.ranked.items()
+        }  # fmt: skip
+        used = [] if self.prediction is None else list(self.prediction.modalities)
+        seconds = {"start_seconds": round(self.start_seconds, 3), "stop_seconds": round(self.stop_seconds, 3)}
+        return {**seconds, **heads, "modalities": used, "health": self.health, "latency_ms": round(self.latency_ms, 2)}
+
+
+class StreamSession:
+    """Buffers for a student's sensors. Sensors push from their own threads; one thread asks for windows.
+
+    Decoding, resizing and flow between two frames are done once, however many windows share them. Extractors see a whole
+    window, so their tokens belong to it and cannot be shared between windows without changing answers; a window asked
+    for again (with other sensors switched off, say) is not encoded again.
+    """
+
+    def __init__(self, recognition: Recognition, config: StreamConfig) -> None:
+        self.recognition, self.config = recognition, config
+        self.modalities = tuple(name for name in recognition.modalities if self.is_live(name))
+        if not self.modalities:
+            raise KarmmaError(f"none of {', '.join(recognition.modalities)} can be read from live sensors yet")
+        self.sensors = tuple(dict.fromkeys(SENSOR_OF[name] for name in self.modalities))
+        self.buffers = {sensor: self.make_buffer(sensor) for sensor in self.sensors}
+        self.monitors: dict[str, HealthMonitor] = make_monitors(self.buffers, config.health)
+        self.kept_inputs: tuple[tuple[float, float], dict[str, NDArray[np.float32]]] = ((0.0, 0.0), {})
+
+    def is_live(self, name: str) -> bool:
+        return name in SENSOR_OF and isinstance(self.recognition.modalities_by_name[name], LiveReader)
+
+    def make_buffer(self, sensor: str) -> Buffer:
+        horizon, by_name = self.config.window_seconds + SPARE_SECONDS, self.recognition.modalities_by_name
+        if sensor == "video":
+            sizes = [by_name[name].stored_size[::-1] for name in self.modalities if SENSOR_OF[name] == "video"]  # type: ignore[attr-defined]
+            return FrameBuffer(horizon, [*dict.fromkeys([*sizes, HEALTH_SIZE])])
+        if sensor == "audio":
+            audio = by_name["audio"]
+            assert isinstance(audio, Audio)
+            return SampleBuffer(max(horizon, audio.seconds + SPARE_SECONDS), audio.sample_rate_hz)
+        return RowBuffer(horizon, AXES if sensor == "imu" else (*EDGES, "score", "label"))
+
+    def push(self, sensor: str, seconds: float, sample: Any) -> None:
+        """What a sensor delivered: a frame for `video`, mono samples at the student's rate for `audio`, a row for the others."""
+        buffer = self.buffers[sensor]
+        if isinstance(buffer, FrameBuffer):
+            pixels = sample.frame.width * sample.frame.height if isinstance(sample, DecodedFrame) else LAZY_PIXELS + 1
+            buffer.push(seconds, sample, pixels)
+        elif isinstance(buffer, SampleBuffer | RowBuffer):
+            buffer.push(seconds, sample)
+
+    def health_at(self, seconds: float) -> dict[str, str]:
+        """What each sensor is judged to be at a moment; to be asked in order of time."""
+        return {sensor: monitor.judge(seconds) for sensor, monitor in self.monitors.items()}
+
+    def believed(self, modality: str, health: dict[str, str]) -> bool:
+        """Whether a modality counts as present, health permitting."""
+        state = health[SENSOR_OF[modality]]
+        return not self.config.monitor or (state != ABSENT and (state != DEGRADED or self.config.use_degraded))
+
+    def inputs(self, start_seconds: float, stop_seconds: float, wanted: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Model inputs of the wanted modalities that delivered anything; a window's are prepared once."""
+        span = (start_seconds, stop_seconds)
+        if self.kept_inputs[0] != span:
+            self.kept_inputs = (span, {})
+        kept = self.kept_inputs[1]
+        for name in wanted:
+            if name in kept:
+                continue
+            modality = self.recognition.modalities_by_name[name]
+            assert isinstance(modality, LiveReader)
+            stored = modality.read_live(self.buffers[SENSOR_OF[name]], start_seconds, stop_seconds)
+            if stored is not None:
+                kept[name] = self.recognition.prepare(name, stored)
+        return {name: kept[name] for name in wanted if name in kept}
+
+    def window(
+        self, stop_seconds: float, present: Callable[[str, dict[str, str]], bool] | None = None
+    ) -> tuple[Window, dict[str, str]]:
+        """The window that ends at `stop_seconds` and each sensor's health; `present` overrules who counts as present."""
+        start = stop_seconds - self.config.window_seconds
+        health = self.health_at(stop_seconds)
+        believed = present or self.believed
+        wanted = [name for name in self.modalities if believed(name, health)]
+        return Window(self.inputs(start, stop_seconds, wanted), "stream", start, stop_seconds), health
+
+    def answer(self, stop_seconds: float) -> StreamEvent:
+        """Recognise the window that ends at `stop_seconds`."""
+        window, health = self.window(stop_seconds)
+        prediction = self.recognition.predict_windows([window])[0] if window.inputs else None
+        return StreamEvent(window.start_seconds, stop_seconds, prediction, health)

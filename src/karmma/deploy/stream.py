@@ -1,0 +1,156 @@
+"""Recognition while sensors run and fail: a thread per sensor, windows on time, late ones dropped and counted."""
+
+from __future__ import annotations
+
+import heapq
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..types import KarmmaError
+from .health import PRESENT
+from .recognition import Recognition
+from .sensors import Sensor, SensorClock
+from .session import StreamConfig, StreamEvent, StreamSession
+
+POLL_SECONDS = 0.02
+
+
+@dataclass
+class StreamSummary:
+    """What a stream did: windows answered, dropped, without any sensor; latencies; uptime of sensors."""
+
+    answered: int = 0
+    dropped: int = 0
+    without_sensor: int = 0
+    latencies_ms: list[float] = field(default_factory=list)
+    up: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    stale: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def add(self, event: StreamEvent) -> None:
+        self.answered += 1
+        self.without_sensor += event.prediction is None
+        self.latencies_ms.append(event.latency_ms)
+        for sensor, state in event.health.items():
+            self.up[sensor] = self.up.get(sensor, 0) + (state == PRESENT)
+
+    def row(self) -> dict[str, Any]:
+        """As JSON."""
+        latency = np.percentile(self.latencies_ms, (50, 95, 99)).tolist() if self.latencies_ms else [None] * 3
+        rounded = [None if value is None else round(value, 2) for value in latency]
+        return {
+            "windows": self.answered + self.dropped, "answered": self.answered, "dropped": self.dropped,
+            "without_any_sensor": self.without_sensor, "latency_ms": dict(zip(("p50", "p95", "p99"), rounded, strict=True)),
+            "windows_per_second": round(self.answered / max(self.seconds, 1e-9), 3),
+            "uptime": {sensor: round(count / max(self.answered, 1), 4) for sensor, count in self.up.items()},
+            "stale_samples": self.stale, "failed_sensors": self.failed,
+        }  # fmt: skip
+
+
+class StreamClock:
+    """Seconds since the stream began; `speed` runs recorded sensors faster."""
+
+    def __init__(self, speed: float) -> None:
+        self.speed, self.started = speed, time.monotonic()
+
+    def now(self) -> float:
+        return (time.monotonic() - self.started) * self.speed
+
+    def wait_until(self, seconds: float, stop: threading.Event) -> None:
+        stop.wait(max((seconds - self.now()) / self.speed, 0.0))
+
+
+class LiveStream:
+    """Iterate over it for events; `summary` tells what happened so far. Sensors run in threads that nobody waits for."""
+
+    def __init__(
+        self, recognition: Recognition, sensors: Sequence[Sensor], config: StreamConfig | None = None, *,
+        duration_seconds: float | None = None, speed: float = 1.0,
+    ) -> None:  # fmt: skip
+        self.session = StreamSession(recognition, config or StreamConfig())
+        unused = [sensor.name for sensor in sensors if sensor.name not in self.session.sensors]
+        self.sensors = [sensor for sensor in sensors if sensor.name not in unused]
+        if not self.sensors:
+            raise KarmmaError(f"this student listens to {', '.join(self.session.sensors)}, not to {', '.join(unused) or 'nothing'}")
+        self.duration_seconds, self.speed = duration_seconds, speed
+        self.stop, self.summary = threading.Event(), StreamSummary()
+        self.threads: list[threading.Thread] = []
+
+    def __iter__(self) -> Iterator[StreamEvent]:
+        clock = StreamClock(self.speed)
+        self.threads = [threading.Thread(target=self.feed, args=(sensor, clock), daemon=True) for sensor in self.sensors]
+        for thread in self.threads:
+            thread.start()
+        try:
+            yield from self.events(clock)
+        finally:
+            self.stop.set()
+            self.summary.seconds = clock.now()
+            self.summary.stale = {name: buffer.stale for name, buffer in self.session.buffers.items()}
+
+    def events(self, clock: StreamClock) -> Iterator[StreamEvent]:
+        config, number = self.session.config, 1
+        while True:
+            due = number * config.hop_seconds
+            ended = not any(thread.is_alive() for thread in self.threads)
+            if (self.duration_seconds is not None and due > self.duration_seconds) or (ended and due > self.newest() + 1e-6):
+                return
+            clock.wait_until(due, self.stop)
+            late = int((clock.now() - due) / config.hop_seconds)
+            if late > config.late_windows:
+                self.summary.dropped += late - config.late_windows
+                number += late - config.late_windows
+                due = number * config.hop_seconds
+            event = self.session.answer(due)
+            event = StreamEvent(
+                event.start_seconds, due, event.prediction, event.health, 1000 * (clock.now() - due) / self.speed
+            )
+            self.summary.add(event)
+            yield event
+            number += 1
+
+    def newest(self) -> float:
+        """The latest second that any sensor has delivered."""
+        return max((buffer.newest_seconds for buffer in self.session.buffers.values()), default=0.0)
+
+    def feed(self, sensor: Sensor, clock: StreamClock) -> None:
+        """Runs in the sensor's thread. A recorded sensor is held back to its own pace."""
+        own_clock = SensorClock()
+        try:
+            for own_seconds, sample in sensor.samples():
+                seconds = own_seconds
+                if sensor.recorded:
+                    clock.wait_until(own_seconds, self.stop)
+                else:
+                    seconds = own_clock.to_stream(own_seconds, clock.now())
+                if self.stop.is_set():
+                    return
+                self.session.push(sensor.name, seconds, sample)
+        except Exception as error:
+            self.summary.failed[sensor.name] = f"{type(error).__name__}: {error}"
+            print(f"karmma: {sensor.name} has failed: {error}", file=sys.stderr, flush=True)
+
+
+def simulate_stream(
+    session: StreamSession, sensors: Sequence[Sensor], duration_seconds: float
+) -> Iterator[tuple[float, StreamSession]]:
+    """The session at every hop of recorded sensors, as fast as can be: the same data in the same order, no clock."""
+    merged = heapq.merge(
+        *[((seconds, index, sensor.name, sample) for index, (seconds, sample) in enumerate(sensor.samples()))
+          for sensor in sensors if sensor.name in session.sensors],
+        key=lambda delivery: delivery[:2],
+    )  # fmt: skip
+    upcoming = next(merged, None)
+    for number in range(1, int(duration_seconds / session.config.hop_seconds) + 1):
+        due = number * session.config.hop_seconds
+        while upcoming is not None and upcoming[0] <= due:
+            session.push(upcoming[2], upcoming[0], upcoming[3])
+            upcoming = next(merged, None)
+        yield due, session

@@ -1,0 +1,74 @@
+"""A recognizer as graphs without branches, for export: presence is an input, or fixed to one subset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .recognizer import Logits, RecognizerModel
+
+
+class SubsetGraph(nn.Module):
+    """Logits from the clips of one subset of modalities; extractors of the others are not in the graph."""
+
+    def __init__(self, model: RecognizerModel, subset: Sequence[str]) -> None:
+        super().__init__()
+        self.model, self.subset = model, tuple(name for name in model.modalities if name in subset)
+
+    def forward(self, *clips: Tensor) -> tuple[Tensor, ...]:
+        """`(batch, classes)` per label set, in the order of the model's heads."""
+        features = {name: self.model.encoder(name)(clip) for name, clip in zip(self.subset, clips, strict=True)}
+        return in_order(self.model, self.fuse(features, clips[0].shape[0]))
+
+    def fuse(self, features: dict[str, Tensor], batch: int) -> Logits:
+        model, config = self.model, self.model.config
+        if config.absent == "zeros":
+            blanks = {name: torch.zeros(1, *model.specs[name].input_shape) for name in model.modalities if name not in features}
+            tokens = {name: model.encoder(name)(blank).expand(batch, -1, -1) for name, blank in blanks.items()}
+            features = {**features, **tokens}
+        shown = [name for name in model.modalities if name in features or config.absent != "skip"]
+        pieces = [model.embeddings[name](features.get(name), None, batch) for name in shown]
+        fused = model.fusion(torch.cat(pieces, 1), None)
+        means = dict(zip(shown, fused[:, 1:].split([piece.shape[1] for piece in pieces], 1), strict=True))
+        everyone = config.absent == "zeros" or (config.average == "all" and config.absent == "tokens")
+        voting = [name for name in shown if everyone or name in features]
+        logits = model.heads(torch.stack([fused[:, 0], *(means[name].mean(1) for name in voting)], 1))
+        return {head: values.mean(1) for head, values in logits.items()}
+
+
+class PresenceGraph(nn.Module):
+    """Logits from all clips and a presence vector; every extractor runs, whatever is absent is not looked at."""
+
+    def __init__(self, model: RecognizerModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """`inputs`: clips in the order of modalities, then presence `(batch, modalities)` float, 1 or 0."""
+        model, config, (*clips, presence) = self.model, self.model.config, inputs
+        pieces, visible = [], []
+        for index, (name, clip) in enumerate(zip(model.modalities, clips, strict=True)):
+            there = presence[:, index] > 0.5
+            known = torch.where(there.view(-1, *[1] * (clip.ndim - 1)), clip, torch.zeros((), dtype=clip.dtype))
+            tokens, embedding = model.encoder(name)(known), model.embedding(name)
+            if config.absent == "zeros":
+                piece = embedding(tokens, None, len(clip))
+            else:
+                learned = embedding.modality_token + embedding.position_tokens
+                piece = torch.where(there[:, None, None], embedding.project(tokens), torch.zeros(())) + learned
+            pieces.append(piece)
+            visible.append(there[:, None].expand(-1, piece.shape[1]))
+        fused = model.fusion(torch.cat(pieces, 1), torch.cat(visible, 1) if config.absent == "skip" else None)
+        means = [piece.mean(1) for piece in fused[:, 1:].split([piece.shape[1] for piece in pieces], 1)]
+        logits = model.heads(torch.stack([fused[:, 0], *means], 1))
+        everyone = config.absent == "zeros" or (config.average == "all" and config.absent == "tokens")
+        votes = torch.ones_like(presence) if everyone else presence
+        weights = torch.cat([torch.ones_like(votes[:, :1]), votes], 1)
+        weights = weights / weights.sum(1, keepdim=True)
+        return in_order(model, {head: (values * weights[:, :, None]).sum(1) for head, values in logits.items()})
+
+
+def in_order(model: RecognizerModel, logits: Logits) -> tuple[Tensor, ...]:
+    return tuple(logits[head] for head in model.heads.heads)
