@@ -154,6 +154,15 @@ def test_flow_finds_a_shift_and_is_bounded() -> None:
     assert quantise(np.array([-99.0, 0.0, 5.0], np.float32), 10.0).tolist() == [-127, 0, 64]
 
 
+def test_flow_does_not_depend_on_the_sizes_seen_before() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (250, 330, 3), np.uint8)
+    picture = np.asarray(cv2.GaussianBlur(noise, (0, 0), 3), np.uint8)
+    pair = np.ascontiguousarray(picture[:240, :320]), np.ascontiguousarray(picture[3:243, 2:322])
+    before = compute_flow(*pair, "ultrafast")
+    compute_flow(pair[0][:40, :50].copy(), pair[1][:40, :50].copy(), "ultrafast")
+    assert np.array_equal(compute_flow(*pair, "ultrafast"), before)
+
+
 def test_tables_name_file_line_and_column(tmp_path: Path) -> None:
     path = tmp_path / "imu.csv"
     path.write_text("seconds,accel_x\n0.0,1\n0.1,2\n0.2,3\n")

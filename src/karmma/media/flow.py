@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -22,15 +22,16 @@ PRESETS: dict[str, int] = {
 }
 
 
-@cache
-def dis(preset: Preset) -> cv2.DISOpticalFlow:
+@lru_cache(maxsize=32)
+def dis(preset: Preset, shape: tuple[int, int]) -> cv2.DISOpticalFlow:
+    """One for each size: a small picture lowers the finest scale of the object for good, which slows larger ones tenfold."""
     return cv2.DISOpticalFlow.create(PRESETS[preset])
 
 
 def compute_flow(before: Pictures, after: Pictures, preset: Preset = "fast") -> NDArray[np.float32]:
     """Motion `(H, W, 2)` in pixels (x right, y down) from one RGB picture to the next."""
     grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (before, after)]
-    return np.asarray(dis(preset).calc(grey[0], grey[1], None), np.float32)  # type: ignore[call-overload]
+    return np.asarray(dis(preset, grey[0].shape[:2]).calc(grey[0], grey[1], None), np.float32)  # type: ignore[call-overload]
 
 
 def quantise(flow: NDArray[np.float32], bound_pixels: float) -> NDArray[np.int8]:

@@ -1,0 +1,113 @@
+"""What clients send: checked before it is decoded, kept in a directory that goes away with the request."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_safetensors
+
+from ...media.probe import probe, probe_size
+from ...types import KarmmaError
+from ..recognition import Recognition, Window
+from ..recordings import RecordingReader, window_starts
+
+SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}$")
+TABLE_FIELDS = {"boxes": "detections", "imu": "imu"}
+LEAST_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class ServiceLimits:
+    """What a request may cost. Beyond a limit the answer is a 4xx with one sentence; beyond `waiting` it is 503."""
+
+    megabytes: float = 64.0
+    seconds: float = 600.0
+    megapixels: float = 9.0
+    windows: int = 2000
+    request_seconds: float = 30.0
+    decoding: int = 2  # requests that are decoded at once
+    waiting: int = 16  # requests in the house, waiting included
+    batch_size: int = 16
+
+
+class RefusedError(KarmmaError):
+    """A request that is not served, with its HTTP status."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+def safe_suffix(name: str) -> str:
+    """The suffix of a client's file name; nothing else of the name is ever used for a path."""
+    found = SUFFIX.search(Path(name).name)
+    return found.group().lower() if found else ".bin"
+
+
+def check_recording(path: Path, limits: ServiceLimits) -> float:
+    """Length in seconds of a recording within the limits. Raises RefusedError."""
+    if path.stat().st_size == 0:
+        raise RefusedError(400, "the file is empty")
+    info = probe(path)
+    if info.duration_seconds > limits.seconds:
+        raise RefusedError(413, f"the recording lasts {info.duration_seconds:.0f} s; this service takes up to {limits.seconds:g} s")
+    if info.duration_seconds < LEAST_SECONDS:
+        raise RefusedError(422, f"the recording lasts {info.duration_seconds:.2f} s, less than {LEAST_SECONDS:g} s")
+    if info.has_video:
+        width, height = probe_size(path)
+        if width * height > limits.megapixels * 1e6:
+            raise RefusedError(413, f"pictures have {width} × {height} pixels; this service takes up to {limits.megapixels:g} megapixels")
+    return info.duration_seconds
+
+
+def read_windows(
+    recognition: Recognition, path: Path, sources: Mapping[str, Path], spans: tuple[float, float], limits: ServiceLimits,
+    deadline: float,
+) -> list[Window]:  # fmt: skip
+    """All windows of a recording that have anything. Raises RefusedError or KarmmaError."""
+    duration = check_recording(path, limits)
+    starts = window_starts(duration, *spans)
+    if len(starts) > limits.windows:
+        raise RefusedError(413, f"{len(starts)} windows; this service takes up to {limits.windows}: take a longer hop")
+    reader, windows = RecordingReader(recognition, path, sources, spans[0]), []
+    for start in starts:
+        if time.monotonic() > deadline:
+            raise RefusedError(413, f"reading took longer than {limits.request_seconds:g} s; send a shorter or smaller recording")
+        window = reader.window(start, min(start + spans[0], duration))
+        if window.inputs:
+            windows.append(window)
+    if not windows:
+        raise RefusedError(422, next(iter(reader.failures.values()), "none of the modalities is in the file"))
+    return windows
+
+
+def read_tensors(recognition: Recognition, content: bytes) -> list[Window]:
+    """Model inputs by modality in safetensors, each of one clip or of a batch `(batch, …)`. Raises RefusedError."""
+    try:
+        arrays: dict[str, NDArray[Any]] = load_safetensors(content)
+    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise RefusedError(400, f"not safetensors: {' '.join(str(error).split())[:200]}") from error
+    if not arrays:
+        raise RefusedError(422, "no tensors in the request")
+    batched = {}
+    for name, array in arrays.items():
+        if name not in recognition.specs:
+            raise RefusedError(422, f"unknown modality {name!r}; this student has: {', '.join(recognition.modalities)}")
+        shape = recognition.specs[name].input_shape
+        batched[name] = array if array.ndim == len(shape) + 1 else array[None]
+        if batched[name].shape[1:] != shape:
+            raise RefusedError(422, f"{name}: shape {array.shape}, expected {shape} or (batch, …)")
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise RefusedError(422, f"{name}: values must be finite numbers")
+    sizes = {len(array) for array in batched.values()}
+    if len(sizes) != 1 or 0 in sizes:
+        raise RefusedError(422, "tensors have different batch sizes, or none")
+    return [recognition.window_of({n: a[i] for n, a in batched.items()}, f"clip {i}") for i in range(sizes.pop())]
