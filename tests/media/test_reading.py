@@ -56,7 +56,7 @@ def test_leaving_out_frames_that_nobody_needs_changes_no_picture(b_frames: int, 
         seconds = [first + step * 0.11 for step in range(6)]
         needed = video.read_needed(path, seconds, 80, 60)
         assert needed is not None
-        assert np.array_equal(np.stack(needed), np.stack(video.read_all(path, seconds, 80, 60)))
+        assert np.array_equal(needed, np.stack(video.read_all(path, seconds, 80, 60)))
 
 
 def test_a_file_that_is_replaced_between_two_reads_is_read_anew(clock_video: Path, mute_video: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from karmma.config import EncoderConfig, RecognizerConfig
 from karmma.evaluation.profile import count_recipe_gflops, measure_cost
 from karmma.models.encoders import make_encoder
-from karmma.models.encoders.video_swin import SIZES, VideoSwin, fit_window, join_windows, shift_mask, split_windows
+from karmma.models.encoders.video_swin import SIZES, VideoSwin, fit_window, join_windows, shift_sides, split_windows
 from karmma.types import ModalitySpec
 
 # Parameters of torchvision's swin3d_t, _s, _b without their heads of 400 classes.
@@ -46,7 +46,8 @@ def test_windows_come_apart_and_together_again() -> None:
 
 def test_small_maps_have_no_shift_and_tokens_see_only_their_own_side() -> None:
     assert fit_window((4, 7, 14), (8, 7, 7), (4, 3, 3)) == ((4, 7, 7), (0, 0, 3))
-    mask = shift_mask((4, 7, 14), (4, 7, 7), (0, 0, 3), torch.device("cpu")).view(2, 4, 7, 7, 4, 7, 7)
+    ours, others = shift_sides((4, 7, 14), (4, 7, 7), (0, 0, 3), torch.device("cpu"))
+    mask = (ours @ others.transpose(1, 2)).view(2, 4, 7, 7, 4, 7, 7)
     assert float(mask[0].abs().max()) == 0
     last = mask[1, 0, 0, :, 0, 0, :]
     assert torch.equal(last[:4, :4], torch.zeros(4, 4)) and float(last[:4, 4:].max()) == -100
@@ -62,6 +63,15 @@ def test_a_token_sees_as_far_as_its_window() -> None:
         before, after = attention(x), attention(other)
     torch.testing.assert_close(before[:, :, :7], after[:, :, :7])
     assert not torch.allclose(before[:, :, 7:], after[:, :, 7:])
+
+
+def test_training_and_inference_attend_alike() -> None:
+    torch.manual_seed(0)
+    network = VideoSwin(SIZES["test"]).eval()
+    clip = torch.randn(2, 3, 16, 60, 68)
+    with torch.no_grad():
+        fused = network(clip)
+    torch.testing.assert_close(network(clip).detach(), fused, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(8, 64, 64), (3, 40, 72)])

@@ -45,6 +45,7 @@ def export_student(
     model, info = load_checkpoint(checkpoint)
     chosen = subsets_of(model.modalities) if subsets is None else list(subsets)
     out.mkdir(parents=True, exist_ok=True)
+    (out / "config.json").unlink(missing_ok=True)  # what is half written must not look whole
     folders = ("fp32",) if calibration is None else ("fp32", "int8")
     samples = probe_inputs(model, calibration)
     steps = len(chosen) + 1 + len(model.modalities)
@@ -134,7 +135,9 @@ def write_folder(folder: Path, graphs: Mapping[str, onnx.ModelProto]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     places: dict[str, tuple[int, int]] = {}
     with (folder / WEIGHTS).open("wb") as weights:
-        for name, graph in graphs.items():
+        for name, original in graphs.items():
+            graph = onnx.ModelProto()
+            graph.CopyFrom(original)
             for tensor in graph.graph.initializer:
                 content = numpy_helper.to_array(tensor).tobytes()
                 if len(content) < SHARED_BYTES:

@@ -38,20 +38,32 @@ def read_audio(path: Path, start_seconds: float, stop_seconds: float, sample_rat
                     continue
                 if frame.pts * base - origin > stop_seconds + 0.1:
                     break
+                plain = plain_samples(frame, sample_rate_hz)
+                if plain is not None:
+                    heard |= place(plain, frame, wanted, start_seconds + origin, sample_rate_hz)
+                    continue
                 for piece in resampler.resample(frame):
-                    heard |= place(piece, wanted, start_seconds + origin, sample_rate_hz)
+                    heard |= place(piece.to_ndarray()[0], piece, wanted, start_seconds + origin, sample_rate_hz)
             for piece in resampler.resample(None):
-                heard |= place(piece, wanted, start_seconds + origin, sample_rate_hz)
+                heard |= place(piece.to_ndarray()[0], piece, wanted, start_seconds + origin, sample_rate_hz)
         except (av.error.FFmpegError, OSError):
             if not heard:
                 raise
     return wanted if heard else None
 
 
-def place(piece: av.AudioFrame, wanted: Samples, start_seconds: float, sample_rate_hz: int) -> bool:
+def plain_samples(frame: av.AudioFrame, sample_rate_hz: int) -> Samples | None:
+    """The samples of a frame that is mono and of that rate already, as shards are; None for any other."""
+    if frame.sample_rate != sample_rate_hz or frame.layout.nb_channels != 1:
+        return None
+    if frame.format.name in ("s16", "s16p"):
+        return frame.to_ndarray()[0].astype(np.float32) / 32768
+    return frame.to_ndarray()[0] if frame.format.name in ("flt", "fltp") else None
+
+
+def place(samples: Samples, frame: av.AudioFrame, wanted: Samples, start_seconds: float, sample_rate_hz: int) -> bool:
     """Copy a decoded piece to where it belongs; whether any of it lay inside."""
-    samples = piece.to_ndarray()[0]
-    first = round((float((piece.pts or 0) * (piece.time_base or 0)) - start_seconds) * sample_rate_hz)
+    first = round((float((frame.pts or 0) * (frame.time_base or 0)) - start_seconds) * sample_rate_hz)
     low, high = max(first, 0), min(first + len(samples), len(wanted))
     if low >= high:
         return False

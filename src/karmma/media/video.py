@@ -108,7 +108,7 @@ def read_frames(path: Path, seconds: Sequence[float], width: int, height: int) -
     A second beyond the end shows the last frame. Raises MediaError if no frame at all can be decoded there.
     """
     pictures = read_needed(path, seconds, width, height)
-    return np.stack(read_all(path, seconds, width, height) if pictures is None else pictures)
+    return np.stack(read_all(path, seconds, width, height)) if pictures is None else pictures
 
 
 def read_all(path: Path, seconds: Sequence[float], width: int, height: int) -> list[Pictures]:
@@ -129,7 +129,7 @@ def read_all(path: Path, seconds: Sequence[float], width: int, height: int) -> l
     return pictures
 
 
-def read_needed(path: Path, seconds: Sequence[float], width: int, height: int) -> list[Pictures] | None:
+def read_needed(path: Path, seconds: Sequence[float], width: int, height: int) -> Pictures | None:
     """Pictures at `seconds`, leaving out frames that are neither wanted nor needed to decode others.
 
     None where that cannot be done (other codecs, streams that are not quite in order): then every frame is decoded.
@@ -144,10 +144,9 @@ def read_needed(path: Path, seconds: Sequence[float], width: int, height: int) -
             container.seek(max(int((seconds[0] + origin) / base), 0), stream=stream, backward=True)
             packets = packets_until(container, stream, (seconds[-1] + origin) / base)
             wanted = moments_shown(packets, [(second + 1e-6 + origin) / base for second in seconds])
-            found = {} if wanted is None else decode_wanted(stream, packets, set(wanted), width, height)
+            return None if wanted is None else decode_wanted(stream, packets, wanted, width, height)
         except (av.error.FFmpegError, OSError):
             return None  # reading everything tells what is wrong, in the decoder's own words
-    return [found[moment] for moment in wanted] if wanted is not None and set(wanted) <= set(found) else None
 
 
 def packets_until(container, stream, last: float) -> Packets:  # type: ignore[no-untyped-def]
@@ -170,18 +169,19 @@ def moments_shown(packets: Packets, ticks: list[float]) -> list[int] | None:
     return None if places[0] < 0 else starts[places].tolist()
 
 
-def decode_wanted(stream, packets: Packets, wanted: set[int], width: int, height: int) -> dict[int, Pictures]:  # type: ignore[no-untyped-def]
-    """Pictures of the wanted frames by the tick they are shown at; frames of no further use are not decoded."""
-    found: dict[int, Pictures] = {}
-    left = set(wanted)
-    context = stream.codec_context
+def decode_wanted(stream, packets: Packets, wanted: list[int], width: int, height: int) -> Pictures | None:  # type: ignore[no-untyped-def]
+    """Pictures of the frames shown at the ticks `wanted`; frames of no further use are not decoded. None if one is missing."""
+    places: dict[int, list[int]] = {}
+    for place, tick in enumerate(wanted):
+        places.setdefault(tick, []).append(place)
+    pictures, left, context = np.empty((len(wanted), height, width, 3), np.uint8), set(wanted), stream.codec_context
     for packet in [*packets, None]:
         if packet is not None:
-            context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+            context.skip_frame = "DEFAULT" if packet.pts in places else "NONREF"
         for frame in context.decode(packet):
             if frame.pts in left:
-                found[frame.pts] = DecodedFrame(0.0, frame).rgb(width, height)
+                pictures[places[frame.pts]] = DecodedFrame(0.0, frame).rgb(width, height)
                 left.discard(frame.pts)
         if not left or (packet is not None and not packet.size):
             break
-    return found
+    return None if left else pictures

@@ -39,7 +39,7 @@ class FusionBlock(nn.Module):
 
     def forward(self, tokens: Tensor, visible: Tensor | None) -> Tensor:
         """`(batch, 1 + length, dim)`: [CLS] first. `visible` `(batch, length)` or None when everything is."""
-        tokens = torch.cat([self.cls.expand(len(tokens), -1, -1), tokens], 1)
+        tokens = torch.cat([self.cls.expand(tokens.shape[0], -1, -1), tokens], 1)
         if visible is not None:
             visible = functional.pad(visible, (1, 0), value=True)
         for layer in self.layers:

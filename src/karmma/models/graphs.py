@@ -54,7 +54,7 @@ class PresenceGraph(nn.Module):
             known = torch.where(there.view(-1, *[1] * (clip.ndim - 1)), clip, torch.zeros((), dtype=clip.dtype))
             tokens, embedding = model.encoder(name)(known), model.embedding(name)
             if config.absent == "zeros":
-                piece = embedding(tokens, None, len(clip))
+                piece = embedding(tokens, None, clip.shape[0])
             else:
                 learned = embedding.modality_token + embedding.position_tokens
                 piece = torch.where(there[:, None, None], embedding.project(tokens), torch.zeros(())) + learned

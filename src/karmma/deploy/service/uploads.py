@@ -64,7 +64,8 @@ def check_recording(path: Path, limits: ServiceLimits) -> float:
     if info.has_video:
         width, height = probe_size(path)
         if width * height > limits.megapixels * 1e6:
-            raise RefusedError(413, f"pictures have {width} × {height} pixels; this service takes up to {limits.megapixels:g} megapixels")
+            most = f"this service takes up to {limits.megapixels:g} megapixels"
+            raise RefusedError(413, f"pictures have {width} × {height} pixels; {most}")
     return info.duration_seconds
 
 

@@ -40,8 +40,8 @@ class LayoutEncoder(Encoder):
         batch, instants = clips.shape[:2]
         boxes = self.embed(clips).flatten(0, 1)
         there = (clips[..., 4] > 0).flatten(0, 1)
-        x = torch.cat([self.summary.expand(len(boxes), -1, -1), boxes], 1)
-        visible = torch.cat([there.new_ones(len(there), 1), there], 1)
+        x = torch.cat([self.summary.expand(boxes.shape[0], -1, -1), boxes], 1)
+        visible = torch.cat([there.new_ones(there.shape[0], 1), there], 1)
         for layer in self.spatial:
             x = layer(x, visible)
         x = x[:, 0].view(batch, instants, self.width) + self.instants

@@ -42,7 +42,7 @@ class SpectrogramTransformerEncoder(Encoder):
 
     def forward(self, clips: Tensor) -> Tensor:
         patches = self.patches(clips.unsqueeze(1)).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.cls.expand(len(clips), -1, -1), patches], 1) + self.positions
+        tokens = torch.cat([self.cls.expand(clips.shape[0], -1, -1), patches], 1) + self.positions
         for layer in self.layers:
             tokens = layer(tokens, None)
         return self.out_norm(tokens)

@@ -62,16 +62,24 @@ def join_windows(windows: Tensor, window: Size, size: Size) -> Tensor:
     return x.permute(0, 1, 4, 2, 5, 3, 6, 7).flatten(5, 6).flatten(3, 4).flatten(1, 2)
 
 
-def shift_mask(size: Size, window: Size, shift: Size, device: torch.device) -> Tensor:
-    """`(windows, tokens, tokens)`: −100 between tokens that the cyclic shift brought together, else 0."""
-    axes = [
-        (torch.arange(length, device=device) >= length - edge).long() + (torch.arange(length, device=device) >= length - by).long()
-        if by else torch.zeros(length, dtype=torch.long, device=device)
-        for length, edge, by in zip(size, window, shift, strict=True)
-    ]  # fmt: skip
-    regions = (9 * axes[0][:, None, None] + 3 * axes[1][:, None] + axes[2])[None, ..., None]
-    numbers = split_windows(regions, window).squeeze(-1)
-    return (numbers[:, None] != numbers[:, :, None]).float() * -100.0
+def shift_sides(size: Size, window: Size, shift: Size, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Two sets of vectors `(windows, tokens, 2 · shifted axes)` whose products mask what the cyclic shift brought together.
+
+    Along each axis a token lies before or after the seam. Products are 0 between tokens of one side and −100 for every
+    axis along which they lie on different sides: adding them to a few columns of queries and keys costs far less memory
+    traffic than a mask for every pair of tokens.
+    """
+    ours, others = [], []
+    for axis, by in enumerate(shift):
+        if not by:
+            continue
+        behind = (torch.arange(size[axis], device=device) >= size[axis] - by).float()
+        view = [1, 1, 1, 1, 1]
+        view[1 + axis] = -1
+        side = split_windows(behind.view(view).expand(1, *size, 1), window)
+        ours += [1 - side, side]
+        others += [-100.0 * side, -100.0 * (1 - side)]
+    return torch.cat(ours, -1), torch.cat(others, -1)
 
 
 def relative_positions() -> Tensor:
@@ -79,6 +87,13 @@ def relative_positions() -> Tensor:
     places = torch.stack(torch.meshgrid(*[torch.arange(edge) for edge in WINDOW], indexing="ij")).flatten(1)
     steps = (places[:, :, None] - places[:, None]).permute(1, 2, 0) + torch.tensor([edge - 1 for edge in WINDOW])
     return (steps * torch.tensor([(2 * WINDOW[1] - 1) * (2 * WINDOW[2] - 1), 2 * WINDOW[2] - 1, 1])).sum(-1)
+
+
+def with_sides(vectors: Tensor, sides: Tensor) -> Tensor:
+    """Further columns for queries or keys `(batch · windows, heads, tokens, width)`."""
+    batch = vectors.shape[0] // sides.shape[0]
+    columns = sides[None, :, None].expand(batch, -1, vectors.shape[1], -1, -1).flatten(0, 1)
+    return torch.cat([vectors, columns.to(vectors.dtype)], -1)
 
 
 class WindowAttention(nn.Module):
@@ -118,17 +133,28 @@ class WindowAttention(nn.Module):
 
     def attend(self, windows: Tensor, window: Size, size: Size, shift: Size) -> Tensor:
         query, key, value = self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        bias = self.bias(window)
-        if any(shift):
-            mask = shift_mask(size, window, shift, windows.device)
-            bias = (bias + mask[:, None]).repeat(len(windows) // len(mask), 1, 1, 1)
+        sides = shift_sides(size, window, shift, windows.device) if any(shift) else None
         if torch.is_grad_enabled():
-            # No fused kernel gives the bias its gradient, and what PyTorch falls back to takes nearly twice as long as this.
-            scores = query * self.head_scale @ key.transpose(-2, -1) + bias.to(query.dtype)
-            mixed = scores.softmax(-1).to(value.dtype) @ value
+            mixed = self.attend_in_training(query, key, value, sides, window)
         else:
+            bias = self.bias(window)
+            if sides is not None:
+                before = sides[0][..., ::2]  # the same mask as a sum over axes; no products that count as work
+                mask = -100.0 * sum((before[:, :, None, axis] - before[:, None, :, axis]).abs() for axis in range(before.shape[2]))
+                bias = (bias + mask[:, None]).repeat(windows.shape[0] // mask.shape[0], 1, 1, 1)
             mixed = functional.scaled_dot_product_attention(query, key, value, bias.to(query.dtype))
         return self.proj(mixed.transpose(1, 2).flatten(2))
+
+
+    def attend_in_training(
+        self, query: Tensor, key: Tensor, value: Tensor, sides: tuple[Tensor, Tensor] | None, window: Size
+    ) -> Tensor:
+        """Written out: no fused kernel gives the bias its gradient, and what PyTorch falls back to takes twice as long."""
+        query = query * self.head_scale
+        if sides is not None:
+            query, key = with_sides(query, sides[0]), with_sides(key, sides[1])
+        scores = query @ key.transpose(-2, -1) + self.bias(window).to(query.dtype)
+        return scores.softmax(-1).to(value.dtype) @ value
 
 
 class SwinBlock(nn.Module):
