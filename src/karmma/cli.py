@@ -20,6 +20,12 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(convert_app, name="convert")
 app.add_typer(metrics_app, name="metrics")
 app.add_typer(submit_app, name="submit")
+EXTRAS = {
+    "train": ("torch", "lightning", "tensorboard"), "export": ("onnx", "onnxscript", "nncf"),
+    "serve": ("fastapi", "uvicorn", "prometheus_client"), "data": ("pyarrow", "fsspec"),
+}  # fmt: skip
+Root = Annotated[Path, typer.Argument(help="directory of the data set")]
+Settings = Annotated[list[str] | None, typer.Argument(help="settings of the data set as key=value", metavar="[KEY=VALUE]...")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="overrides as key.path=value", metavar="[KEY=VALUE]...")]
 
 
@@ -165,8 +171,90 @@ def evaluate(
         json_path.write_text(json.dumps(result, indent=1))
 
 
-Root = Annotated[Path, typer.Argument(help="directory of the data set")]
-Settings = Annotated[list[str] | None, typer.Argument(help="settings of the data set as key=value", metavar="[KEY=VALUE]...")]
+@app.command()
+def stream(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory, or one that `karmma export` wrote")],
+    sources: Annotated[list[str], typer.Argument(help="media files, or video=/dev/video0, video=rtsp://…, audio=alsa:default, "
+                                                 "audio=pcm:-, imu=-, imu=tcp:9000, imu=FILE.csv, detections=FILE.csv")],
+    window: Annotated[float, typer.Option(help="length of windows, seconds")] = 2.0,
+    hop: Annotated[float, typer.Option(help="from one window to the next, seconds")] = 0.5,
+    duration: Annotated[float | None, typer.Option(help="stop after so many seconds")] = None,
+    speed: Annotated[float, typer.Option(help="pace of recorded sources")] = 1.0,
+    monitor: Annotated[bool, typer.Option(help="judge sensors' health; without, whatever delivers data counts")] = True,
+    use_degraded: Annotated[bool, typer.Option(help="use sensors that deliver poor data")] = False,
+    fault: Annotated[list[str] | None, typer.Option(help="spoil a sensor, e.g. video=frozen:10:20")] = None,
+    summary: Annotated[Path | None, typer.Option(help="write the summary here, too")] = None,
+) -> None:
+    """Recognise what live sensors see and hear: one JSON line per window on standard output, a summary at the end."""
+    from .deploy.faults import FaultySensor, parse_fault
+    from .deploy.runtime import load_any
+    from .deploy.sensors import parse_source
+    from .deploy.session import StreamConfig
+    from .files import write_json
+
+    recognition = load_any(checkpoint)
+    rate_hz = getattr(recognition.modalities_by_name.get("audio"), "sample_rate_hz", 16000)
+    faults = [parse_fault(text) for text in fault or []]
+    sensors = [FaultySensor(sensor, faults) for text in sources for sensor in parse_source(text, rate_hz)]
+    config = StreamConfig(window, hop, monitor, use_degraded)
+    running = recognition.stream(sensors, config, duration_seconds=duration, speed=speed)
+    try:
+        for event in running:
+            print(json.dumps(event.row()), flush=True)
+    except KeyboardInterrupt:
+        pass
+    typer.echo(json.dumps(running.summary.row()), err=True)
+    if summary is not None:
+        write_json(summary, running.summary.row())
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory")],
+    out: Annotated[Path, typer.Option(help="directory for the ONNX graphs")],
+    calibrate: Annotated[Path | None, typer.Option(help="root of a data set: int8 graphs, calibrated on its train split")] = None,
+    dataset: Annotated[str, typer.Option(help="which data set that is")] = "kitchen",
+    samples: Annotated[int, typer.Option(help="segments to calibrate on")] = 128,
+    subsets: Annotated[str | None, typer.Option(help="only these subsets, e.g. rgb+audio,rgb; default: all")] = None,
+    settings: Settings = None,
+) -> None:
+    """A student as ONNX: one graph per subset of modalities and one with a presence vector; checked against torch."""
+    from .data.calibration import calibration_inputs
+    from .datasets import load_data_set
+    from .deploy.export import export_student
+    from .evaluation.tables import print_export
+    from .models.checkpoint import read_info
+    from .progress import Progress
+
+    inputs = None
+    if calibrate is not None:
+        manifest = load_data_set(dataset, calibrate, settings or [])
+        inputs = calibration_inputs(manifest.split("train"), read_info(checkpoint).modalities, samples)
+    chosen = [tuple(subset.split("+")) for subset in subsets.split(",")] if subsets else None
+    with Progress("export") as progress:
+        measured = export_student(checkpoint, out, calibration=inputs, subsets=chosen, on_done=progress.update)
+    print_export(measured)
+
+
+@app.command()
+def serve(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory, or one that `karmma export` wrote")],
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="port to listen on")] = 8000,
+    examples: Annotated[Path | None, typer.Option(help="directory of recordings that the page offers")] = None,
+    megabytes: Annotated[float, typer.Option(help="largest upload")] = 64.0,
+    seconds: Annotated[float, typer.Option(help="longest recording")] = 600.0,
+    waiting: Annotated[int, typer.Option(help="requests at once, waiting ones included; more get 503")] = 16,
+) -> None:
+    """An HTTP API and a web page around a student. API: /openapi.json; metrics: /metrics."""
+    import uvicorn
+
+    from .deploy.runtime import load_any
+    from .deploy.service.app import make_app
+    from .deploy.service.uploads import ServiceLimits
+
+    limits = ServiceLimits(megabytes=megabytes, seconds=seconds, waiting=waiting)
+    uvicorn.run(make_app(load_any(checkpoint), limits, examples), host=host, port=port, log_level="warning")
 
 
 @app.command()
@@ -389,6 +477,12 @@ def main() -> None:
         app()
     except KarmmaError as error:
         print(f"karmma: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        extra = next((extra for extra, names in EXTRAS.items() if error.name and error.name.split(".")[0] in names), None)
+        if extra is None:
+            raise
+        print(f"karmma: this needs {error.name}: pip install 'karmma[{extra}]'", file=sys.stderr)
         sys.exit(2)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Later:
-    """Stands for a module until it is needed. Raises ImportError then if it is not installed, with how to get it."""
+    """Stands for a module until it is needed. Raises ModuleNotFoundError then if it is not installed, with how to get it."""
 
     def __init__(self, name: str, hint: str) -> None:
         self._name, self._hint = name, hint
@@ -16,7 +16,7 @@ class Later:
         try:
             module = importlib.import_module(self._name)
         except ImportError as error:
-            raise ImportError(f"{error}; {self._hint}") from error
+            raise ModuleNotFoundError(f"{error}; {self._hint}", name=self._name) from error
         return getattr(module, attribute)
 
 

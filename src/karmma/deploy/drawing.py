@@ -19,6 +19,7 @@ from ..types import Prediction
 
 PALETTE = ("#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#0891b2", "#65a30d", "#dc2626", "#4b5563", "#b45309")
 SOUND_HZ, LONGEST_SIDE = 44100, 1280
+LARGEST_STRIP = 0.45  # of a picture's height
 PRESENT, ABSENT = "#10b981", "#e5e7eb"
 
 
@@ -110,6 +111,7 @@ def annotated(picture: NDArray[np.uint8], prediction: Prediction) -> NDArray[np.
     lines = [f"{entry.name}  {100 * entry.probability:.0f} %" for entry in prediction.ranked[head][:3]]
     lines.append("from " + " + ".join(prediction.modalities))
     line_height = int(30 * scale) + 4
+    lines = lines[: max(int((LARGEST_STRIP * height - 8) / line_height), 1)]
     top = max(height - line_height * len(lines) - 8, 0)
     result = picture.copy()
     result[top:] = result[top:] // 4

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,11 @@ from ..media.containers import MediaError
 from ..media.probe import probe
 from ..modalities import Modality
 from ..types import Clip, KarmmaError, LabelSpace, ModalitySpec, Prediction, Ranked
+
+if TYPE_CHECKING:
+    from .sensors import Sensor
+    from .session import StreamConfig
+    from .stream import LiveStream
 
 FROM_VIDEO = ("rgb", "flow", "audio")
 ACTION, TOP = "action", 5
@@ -147,6 +152,16 @@ class Recognition(ABC):
 
         hop = window_seconds if hop_seconds is None else hop_seconds
         return predict_recording(self, Path(file), sources or {}, (window_seconds, hop), only, batch_size)
+
+
+    def stream(self, sensors: Sequence[Sensor], config: StreamConfig | None = None, **options: Any) -> LiveStream:
+        """Events of live sensors, window by window; see deploy.stream.LiveStream for options.
+
+        `for event in recognizer.stream([Camera("/dev/video0"), Microphone("alsa:default", 16000)]): …`
+        """
+        from .stream import LiveStream
+
+        return LiveStream(self, sensors, config, **options)
 
 
 def stacked(rows: Sequence[Arrays], modalities: Sequence[str]) -> tuple[Arrays, dict[str, NDArray[np.bool_]]]:

@@ -97,24 +97,26 @@ class LiveStream:
 
     def events(self, clock: StreamClock) -> Iterator[StreamEvent]:
         config, number = self.session.config, 1
-        while True:
-            due = number * config.hop_seconds
-            ended = not any(thread.is_alive() for thread in self.threads)
-            if (self.duration_seconds is not None and due > self.duration_seconds) or (ended and due > self.newest() + 1e-6):
-                return
+        while not self.over(due := number * config.hop_seconds):
             clock.wait_until(due, self.stop)
-            late = int((clock.now() - due) / config.hop_seconds)
-            if late > config.late_windows:
-                self.summary.dropped += late - config.late_windows
-                number += late - config.late_windows
-                due = number * config.hop_seconds
+            late = int((clock.now() - due) / config.hop_seconds) - config.late_windows
+            for _ in range(max(late, 0)):
+                self.summary.dropped += 1
+                number += 1
+                if self.over(due := number * config.hop_seconds):
+                    return
             event = self.session.answer(due)
-            event = StreamEvent(
-                event.start_seconds, due, event.prediction, event.health, 1000 * (clock.now() - due) / self.speed
-            )
+            latency_ms = 1000 * (clock.now() - due) / self.speed
+            event = StreamEvent(event.start_seconds, due, event.prediction, event.health, latency_ms)
             self.summary.add(event)
             yield event
             number += 1
+
+    def over(self, due: float) -> bool:
+        """Whether the window that is due lies beyond the wanted time, or beyond what sensors that have all ended delivered."""
+        if self.duration_seconds is not None and due > self.duration_seconds + 1e-9:
+            return True
+        return not any(thread.is_alive() for thread in self.threads) and due > self.newest() + 1e-6
 
     def newest(self) -> float:
         """The latest second that any sensor has delivered."""
@@ -142,15 +144,18 @@ def simulate_stream(
     session: StreamSession, sensors: Sequence[Sensor], duration_seconds: float
 ) -> Iterator[tuple[float, StreamSession]]:
     """The session at every hop of recorded sensors, as fast as can be: the same data in the same order, no clock."""
-    merged = heapq.merge(
-        *[((seconds, index, sensor.name, sample) for index, (seconds, sample) in enumerate(sensor.samples()))
-          for sensor in sensors if sensor.name in session.sensors],
-        key=lambda delivery: delivery[:2],
-    )  # fmt: skip
+    heard = [sensor for sensor in sensors if sensor.name in session.sensors]
+    merged = heapq.merge(*map(named_samples, heard), key=lambda delivery: delivery[0])
     upcoming = next(merged, None)
     for number in range(1, int(duration_seconds / session.config.hop_seconds) + 1):
         due = number * session.config.hop_seconds
         while upcoming is not None and upcoming[0] <= due:
-            session.push(upcoming[2], upcoming[0], upcoming[3])
+            session.push(upcoming[1], upcoming[0], upcoming[2])
             upcoming = next(merged, None)
         yield due, session
+
+
+def named_samples(sensor: Sensor) -> Iterator[tuple[float, str, Any]]:
+    """Seconds, the sensor's name, the sample."""
+    for seconds, sample in sensor.samples():
+        yield seconds, sensor.name, sample

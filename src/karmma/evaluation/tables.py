@@ -141,3 +141,16 @@ def print_rates(rates: Mapping[str, float], seconds: Mapping[str, float]) -> Non
     for stage in sorted(rates, key=lambda name: name.startswith("floor")):
         table.add_row(stage, f"{rates[stage]:.1f}", f"{seconds[stage]:.2f}")
     Console(width=None if Console().is_terminal else 100).print(table)
+
+
+def print_export(measured: Mapping[str, Any]) -> None:
+    """Difference to torch, size and milliseconds per subset and precision."""
+    for precision, figures in measured.items():
+        megabytes = figures["bytes"] / 1e6
+        table = Table(title=f"{precision}, {figures['engine']}, {figures['threads']} threads; all graphs {megabytes:.1f} MB")
+        for column in ("modalities present", "max |Δ logit|", "of the whole graph", "ms", "torch ms"):
+            table.add_column(column, justify="left" if column.startswith("mod") else "right")
+        for subset, row in figures["subsets"].items():
+            differences = [f"{row['max_abs_logit_difference']:.2g}", f"{row['of_whole_graph']:.2g}"]
+            table.add_row(subset, *differences, f"{row['milliseconds']:.2f}", f"{row['torch_milliseconds']:.2f}")
+        Console(width=None if Console().is_terminal else 100).print(table)

@@ -140,7 +140,7 @@ class WindowAttention(nn.Module):
             bias = self.bias(window)
             if sides is not None:
                 before = sides[0][..., ::2]  # the same mask as a sum over axes; no products that count as work
-                mask = -100.0 * (before[:, :, None] != before[:, None]).sum(-1)
+                mask = (before[:, :, None] != before[:, None]).any(-1).float() * -100.0
                 bias = (bias + mask[:, None]).repeat(windows.shape[0] // mask.shape[0], 1, 1, 1)
             mixed = functional.scaled_dot_product_attention(query, key, value, bias.to(query.dtype))
         return self.proj(mixed.transpose(1, 2).flatten(2))
