@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .types import KarmmaError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -22,6 +24,17 @@ def write_text(path: Path, text: str) -> None:
     """Write text atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises KarmmaError for anything else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise KarmmaError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise KarmmaError(f"{path}: not a JSON object")
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:

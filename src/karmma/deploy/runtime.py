@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import read_json
 from ..modalities import Modality, make_modalities
 from ..types import KarmmaError, LabelSpace, ModalitySpec, subset_name
 from .engines import PRECISIONS, Graph, choose_engine, load_graph
@@ -40,15 +40,15 @@ def read_export(directory: Path) -> ExportInfo:
     path = directory / "config.json"
     if not path.is_file():
         raise KarmmaError(f"{directory} is no exported student: no config.json in it")
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text())
         if content.get("format") != FORMAT or content.get("version") != FORMAT_VERSION:
             raise KarmmaError(f"{path}: not a {FORMAT} of version {FORMAT_VERSION}")
         specs = {name: ModalitySpec(name, tuple(s["input_shape"]), s["layout"]) for name, s in content["specs"].items()}
         labels = LabelSpace({head: tuple(names) for head, names in content["labels"].items()})
         graphs, precisions = tuple(content["graphs"]), tuple(content["precisions"])
         return ExportInfo(labels, specs, content["modalities"], graphs, precisions, content["batches"], content["measured"])
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise KarmmaError(f"{path}: not a complete {FORMAT}: {error!r}") from error
 
 
@@ -133,11 +133,7 @@ class ExportedRecognizer(Recognition):
 def load_any(path: Path) -> Recognition:
     """A checkpoint (with torch) or an exported student (without). Raises KarmmaError for anything else."""
     config = path / "config.json"
-    try:
-        exported = config.is_file() and json.loads(config.read_text()).get("format") == FORMAT
-    except (json.JSONDecodeError, AttributeError, UnicodeDecodeError) as error:
-        raise KarmmaError(f"{config}: not JSON of ours: {error}") from error
-    if exported:
+    if config.is_file() and read_json(config).get("format") == FORMAT:
         return ExportedRecognizer.load(path)
     from .predict import Recognizer
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..config import RecognizerConfig, build, plain
-from ..files import write_json
+from ..files import read_json, write_json
 from ..types import KarmmaError, LabelSpace, ModalitySpec
 from .recognizer import RecognizerModel
 from .weights import load_weights, save_weights
@@ -53,11 +51,8 @@ def read_info(directory: Path) -> CheckpointInfo:
     path = directory / "config.json"
     if not path.is_file():
         raise KarmmaError(f"{directory} is not a checkpoint: no config.json in it")
-    try:
-        content: Mapping[str, Any] = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise KarmmaError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    content = read_json(path)
+    if content.get("format") != FORMAT:
         raise KarmmaError(f"{path}: not a {FORMAT}")
     if content.get("version") != FORMAT_VERSION:
         raise KarmmaError(f"{path}: checkpoint version {content.get('version')}, this karmma reads {FORMAT_VERSION}")
