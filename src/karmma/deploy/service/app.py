@@ -6,7 +6,7 @@ import asyncio
 import logging
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import resources
@@ -18,6 +18,7 @@ from fastapi import FastAPI, File, Query, Request, Response, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...types import KarmmaError, Prediction, subset_name, subsets_of
@@ -157,6 +158,31 @@ class BodyLimit:
         await self.app(scope, counted, send)
 
 
+class Measured:
+    """Counts and times every request by the path of its route."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        finally:
+            path = getattr(scope.get("route"), "path", "other")
+            self.metrics.requests.labels(path, status).inc()
+            self.metrics.seconds.labels(path).observe(time.perf_counter() - started)
+
+
 def make_app(recognition: Recognition, limits: ServiceLimits | None = None, examples: Path | None = None) -> FastAPI:
     """The application; `examples` is a directory of recordings that the page offers."""
     found = sorted(examples.iterdir()) if examples is not None else []
@@ -174,16 +200,17 @@ def make_app(recognition: Recognition, limits: ServiceLimits | None = None, exam
     app = FastAPI(title="karmma", description="Action recognition from whatever sensors are there.", lifespan=lifespan,
                   docs_url=None, redoc_url=None)  # fmt: skip
     app.state.service = service
-    add_errors(app, service)
+    add_errors(app)
     add_status(app, service)
     add_predictions(app, service)
     add_page(app, service)
+    app.add_middleware(Measured, metrics=service.metrics)
     app.add_middleware(BodyLimit, most_bytes=int(service.limits.megabytes * 1e6))
     return app
 
 
-def add_errors(app: FastAPI, service: Service) -> None:
-    """One clear sentence for every refusal, and a count of all requests."""
+def add_errors(app: FastAPI) -> None:
+    """One clear sentence for every refusal."""
 
     @app.exception_handler(RefusedError)
     async def refused(request: Request, error: RefusedError) -> JSONResponse:
@@ -200,15 +227,9 @@ def add_errors(app: FastAPI, service: Service) -> None:
         place = ".".join(str(part) for part in first["loc"][1:])
         return JSONResponse({"error": f"{place or 'request'}: {first['msg']}"}, 422)
 
-    @app.middleware("http")
-    async def measured(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        started = time.perf_counter()
-        response = await call_next(request)
-        route = request.scope.get("route")
-        path = getattr(route, "path", "other")
-        service.metrics.requests.labels(path, response.status_code).inc()
-        service.metrics.seconds.labels(path).observe(time.perf_counter() - started)
-        return response
+    @app.exception_handler(HTTPException)
+    async def stopped(request: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": str(error.detail)}, error.status_code)
 
 
 def add_status(app: FastAPI, service: Service) -> None:

@@ -1,0 +1,108 @@
+"""The web page in headless Chromium: load, upload, toggle, result, error."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+import karmma
+from karmma.deploy.service.app import make_app
+
+CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+
+@pytest.fixture(scope="module")
+def address(student: karmma.Recognizer, kitchen_root: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    app = make_app(student, examples=kitchen_root / "videos" / "P02")
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}/"
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """A page that may reach nothing but the service, and whose errors fail the test."""
+    page, foreign, errors = browser.new_page(), [], []
+    page.on("request", lambda request: foreign.append(request.url) if not request.url.startswith((address, "data:")) else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    page.wait_for_selector("body[data-ready=yes]")
+    yield page
+    assert foreign == [] and errors == []
+    page.close()
+
+
+def answers(page: Any, head: str) -> str:
+    return str(page.inner_text(f"#answer-{head}"))
+
+
+def test_an_example_is_shown_and_sensors_toggle_at_once(page: Any) -> None:
+    page.click("#examples button")
+    page.wait_for_selector("#result:not(.hidden)")
+    assert "from rgb + audio" in page.inner_text("#heading")
+    assert page.locator("#look figure").count() == 2 and page.locator("#look .strip img").count() == 2
+    assert page.locator("#answer-action .row").count() == 5
+    assert page.is_disabled("[data-sensor=imu].sensor")
+    everything = answers(page, "verb")
+    page.click("[data-sensor=rgb].sensor")
+    assert "from audio" in page.inner_text("#heading") and answers(page, "verb") != everything
+    assert "off" in str(page.get_attribute("#look figure[data-sensor=rgb]", "class"))
+    page.click("[data-sensor=rgb].sensor")
+    assert answers(page, "verb") == everything
+
+
+def test_the_last_sensor_cannot_be_switched_off(page: Any) -> None:
+    page.click("#examples button")
+    page.wait_for_selector("#result:not(.hidden)")
+    page.click("[data-sensor=rgb].sensor")
+    page.click("[data-sensor=audio].sensor")
+    assert page.get_attribute("[data-sensor=audio].sensor", "aria-pressed") == "true"
+
+
+def test_an_upload_with_an_imu_and_a_click_on_the_timeline(page: Any, kitchen_root: Path, tmp_path: Path) -> None:
+    video, imu = tmp_path / "mine.mp4", tmp_path / "imu.csv"
+    shutil.copyfile(kitchen_root / "videos/P02/P02_01.MP4", video)
+    shutil.copyfile(kitchen_root / "imu/P02/P02_01.csv", imu)
+    page.set_input_files("#file", [str(video), str(imu)])
+    page.wait_for_selector("#result:not(.hidden)")
+    page.wait_for_selector("#look figure[data-sensor=imu] canvas")
+    assert not page.is_disabled("[data-sensor=imu].sensor")
+    page.locator("#timeline").click(position={"x": 700, "y": 40})
+    page.wait_for_function("!document.getElementById('heading').textContent.startsWith('0.0')")
+
+
+def test_a_file_that_is_no_recording_gets_a_sentence(page: Any, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"this is no film")
+    page.set_input_files("#file", str(bad))
+    page.wait_for_selector("#error:not(.hidden)")
+    assert "bad.mp4" in page.inner_text("#error") and page.locator("#result").evaluate("e => e.classList.contains('hidden')")
+    page.click("#examples button")
+    page.wait_for_selector("#result:not(.hidden)")
+    assert page.locator("#error").evaluate("e => e.classList.contains('hidden')")
