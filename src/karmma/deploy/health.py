@@ -52,19 +52,22 @@ class HealthMonitor:
         self.buffer, self.config = buffer, config
         self.state, self.reason = ABSENT, "no data"
         self.candidate: str | None = None
-        self.since = 0.0
+        self.since, self.usable_since = 0.0, -np.inf
 
     def judge(self, seconds: float) -> str:
         """The state at a moment, to be asked in order of time. The first look is believed at once."""
         found, self.reason = self.look(seconds)
+        before = self.state
         if self.candidate is None:
-            self.state = found
+            self.state = before = found
         if found != self.candidate:
             self.candidate, self.since = found, seconds
         worse = ORDER.index(found) > ORDER.index(self.state)
         patience = self.config.worse_seconds if worse else self.config.better_seconds
         if seconds - self.since >= patience - 1e-9:
             self.state = found
+        if before == ABSENT and self.state != ABSENT:
+            self.usable_since = self.since  # when data became good again, not when that was believed
         return self.state
 
     def look(self, seconds: float) -> tuple[str, str]:

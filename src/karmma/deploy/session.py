@@ -28,14 +28,16 @@ HEALTH_SIZE = (128, 96)  # of the pictures that the camera's health is judged by
 class StreamConfig:
     """Windows of `window_seconds` every `hop_seconds`. `monitor` lets health decide presence; else data that came is present.
 
-    `use_degraded` keeps a sensor that delivers poor data. `late_windows` is how many hops the recogniser may lag behind
-    before windows are dropped.
+    `use_degraded` keeps a sensor that delivers poor data. One that was absent counts again once it has been there for
+    `clean_share` of a window: before that most of the window is what it delivered while it was ill. `late_windows` is how
+    many hops the recogniser may lag behind before windows are dropped.
     """
 
     window_seconds: float = 2.0
     hop_seconds: float = 0.5
     monitor: bool = True
     use_degraded: bool = False
+    clean_share: float = 0.5
     late_windows: int = 1
     health: HealthConfig = field(default_factory=HealthConfig)
 
@@ -81,6 +83,7 @@ class StreamSession:
         self.sensors = tuple(dict.fromkeys(SENSOR_OF[name] for name in self.modalities))
         self.buffers = {sensor: self.make_buffer(sensor) for sensor in self.sensors}
         self.monitors: dict[str, HealthMonitor] = make_monitors(self.buffers, config.health)
+        self.now = 0.0
         self.kept_inputs: tuple[tuple[float, float], dict[str, NDArray[np.float32]]] = ((0.0, 0.0), {})
 
     def is_live(self, name: str) -> bool:
@@ -108,12 +111,17 @@ class StreamSession:
 
     def health_at(self, seconds: float) -> dict[str, str]:
         """What each sensor is judged to be at a moment; to be asked in order of time."""
+        self.now = seconds
         return {sensor: monitor.judge(seconds) for sensor, monitor in self.monitors.items()}
 
     def believed(self, modality: str, health: dict[str, str]) -> bool:
         """Whether a modality counts as present, health permitting."""
-        state = health[SENSOR_OF[modality]]
-        return not self.config.monitor or (state != ABSENT and (state != DEGRADED or self.config.use_degraded))
+        if not self.config.monitor:
+            return True
+        state, monitor = health[SENSOR_OF[modality]], self.monitors[SENSOR_OF[modality]]
+        if state == ABSENT or (state == DEGRADED and not self.config.use_degraded):
+            return False
+        return self.now - monitor.usable_since >= self.config.clean_share * self.config.window_seconds - 1e-9
 
     def inputs(self, start_seconds: float, stop_seconds: float, wanted: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Model inputs of the wanted modalities that delivered anything; a window's are prepared once."""
