@@ -189,11 +189,11 @@ def sharpness_of(picture: NDArray[np.float32]) -> float:
 
 
 def make_monitors(buffers: Mapping[str, Buffer], config: HealthConfig) -> dict[str, HealthMonitor]:
-    """A monitor for each sensor."""
+    """A monitor for each sensor; a camera is judged by the first of its buffer's sizes."""
     monitors: dict[str, HealthMonitor] = {}
     for sensor, buffer in buffers.items():
         if isinstance(buffer, FrameBuffer):
-            monitors[sensor] = CameraMonitor(buffer, config, buffer.sizes[-1])
+            monitors[sensor] = CameraMonitor(buffer, config, buffer.sizes[0])
         elif isinstance(buffer, SampleBuffer):
             monitors[sensor] = MicrophoneMonitor(buffer, config)
         else:

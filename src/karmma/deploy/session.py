@@ -70,9 +70,9 @@ class StreamEvent:
 class StreamSession:
     """Buffers for a student's sensors. Sensors push from their own threads; one thread asks for windows.
 
-    Decoding, resizing and flow between two frames are done once, however many windows share them. Extractors see a whole
-    window, so their tokens belong to it and cannot be shared between windows without changing answers; a window asked
-    for again (with other sensors switched off, say) is not encoded again.
+    Decoding, resizing and flow between two frames are done once, however many windows share them; a window asked for again
+    (with other sensors switched off, say) is not prepared again. Extractors see a whole window, so their tokens belong to
+    it and cannot be shared between windows without changing answers.
     """
 
     def __init__(self, recognition: Recognition, config: StreamConfig) -> None:
@@ -93,7 +93,7 @@ class StreamSession:
         horizon, by_name = self.config.window_seconds + SPARE_SECONDS, self.recognition.modalities_by_name
         if sensor == "video":
             sizes = [by_name[name].stored_size[::-1] for name in self.modalities if SENSOR_OF[name] == "video"]  # type: ignore[attr-defined]
-            return FrameBuffer(horizon, [*dict.fromkeys([*sizes, HEALTH_SIZE])])
+            return FrameBuffer(horizon, [*dict.fromkeys([HEALTH_SIZE, *sizes])])
         if sensor == "audio":
             audio = by_name["audio"]
             assert isinstance(audio, Audio)
