@@ -102,6 +102,17 @@ print("torch" in sys.modules)
     assert lines[-1] == "False" and '"start_seconds"' in lines[0]
 
 
+def test_the_faster_engine_keeps_a_graph(exported: Path) -> None:
+    student = ExportedRecognizer.load(exported)
+    assert student.engines == ENGINES
+    student.predict(dict.fromkeys(("rgb",), np.zeros(student.specs["rgb"].input_shape)))
+    assert set(student.chosen) == {"rgb"} and student.chosen["rgb"] in ENGINES
+    assert ExportedRecognizer.load(exported, precision="bf16").engines == ("openvino",)
+    with pytest.raises(KarmmaError, match="ONNX Runtime has no bf16"):
+        slow = ExportedRecognizer.load(exported, engine="onnxruntime", precision="bf16")
+        slow.predict({"rgb": np.zeros(student.specs["rgb"].input_shape)})
+
+
 def test_graphs_share_their_weights_and_absent_modalities_are_not_in_them(exported: Path) -> None:
     import onnx
 

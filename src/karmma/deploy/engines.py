@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from ..types import KarmmaError
 
 Array = NDArray[Any]
-# In the order of preference, by measurement (benchmarks/export.py).
 PACKAGES = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
 PRECISIONS = ("fp32", "bf16", "int8")
 
@@ -69,18 +69,40 @@ class OpenVinoGraph:
 GRAPHS: dict[str, Any] = {"openvino": OpenVinoGraph, "onnxruntime": OnnxRuntimeGraph}
 
 
-def choose_engine(name: str) -> str:
-    """The engine asked for, or for `auto` the first that is installed. Raises KarmmaError if there is none."""
+def find_engines(name: str, precision: str = "fp32") -> tuple[str, ...]:
+    """The engine asked for; for `auto` all that are installed and have the precision. Raises KarmmaError if there is none."""
     if name == "auto":
-        found = [engine for engine, package in PACKAGES.items() if importlib.util.find_spec(package) is not None]
+        found = tuple(engine for engine, package in PACKAGES.items() if importlib.util.find_spec(package) is not None)
         if not found:
-            raise KarmmaError("exported models need an engine: pip install 'karmma[runtime]' (OpenVINO or ONNX Runtime)")
-        return found[0]
+            raise KarmmaError("exported models need an engine: pip install 'karmma[runtime]' (OpenVINO), or onnxruntime")
+        usable = tuple(engine for engine in found if precision != "bf16" or engine == "openvino")
+        if not usable:
+            raise KarmmaError("bf16 needs OpenVINO: pip install openvino")
+        return usable
     if name not in GRAPHS:
         raise KarmmaError(f"unknown engine {name!r}; known: auto, {', '.join(GRAPHS)}")
     if importlib.util.find_spec(PACKAGES[name]) is None:
         raise KarmmaError(f"the engine {name} is not installed: pip install {PACKAGES[name]}")
-    return name
+    return (name,)
+
+
+def load_fastest(path: Path, engines: Sequence[str], threads: int, precision: str, inputs: Sequence[Array]) -> tuple[Graph, str]:
+    """A graph in the engine that runs it fastest here: which one that is depends on the network's size and on the CPU."""
+    graphs = {engine: load_graph(path, engine, threads, precision) for engine in engines}
+    if len(graphs) == 1:
+        return graphs[engines[0]], engines[0]
+    times = {engine: shortest_seconds(graph, inputs) for engine, graph in graphs.items()}
+    best = min(times, key=times.__getitem__)
+    return graphs[best], best
+
+
+def shortest_seconds(graph: Graph, inputs: Sequence[Array], runs: int = 4) -> float:
+    times = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        graph(inputs)
+        times.append(time.perf_counter() - started)
+    return min(times)
 
 
 def load_graph(path: Path, engine: str, threads: int, precision: str) -> Graph:

@@ -24,11 +24,12 @@ from ..models.checkpoint import CheckpointInfo, load_checkpoint
 from ..models.graphs import PresenceGraph, SubsetGraph
 from ..models.recognizer import RecognizerModel
 from ..types import KarmmaError, subset_name, subsets_of
-from .engines import choose_engine, load_graph
+from .engines import find_engines, load_graph
 from .runtime import FORMAT, FORMAT_VERSION, WHOLE
 
 WEIGHTS = "weights.bin"  # all graphs of a folder share their weights in this file
 SHARED_BYTES = 4096  # smaller tensors stay in the graph
+AGREEMENT_SAMPLES = 64
 PARITY = 2e-3  # largest difference of a logit between torch and an fp32 graph that is let pass
 Calibration = Mapping[str, NDArray[np.float32]]  # modality → (samples, *input_shape)
 OnDone = Callable[[int, int, str], None]
@@ -68,6 +69,8 @@ def export_student(
             name: quantise_graph(graph, inputs_of(name, model.modalities, calibration)) for name, graph in graphs.items()
         })  # fmt: skip
     measured = {folder: measure(model, out / folder, chosen, samples) for folder in folders}
+    if calibration is not None:
+        measured["int8"]["top1_agreement"] = agreement(model, out / "int8", chosen, calibration)
     write_config(out, info, [*map(subset_name, chosen), WHOLE], folders, one_at_a_time, measured)
     if on_done:
         on_done(steps, steps, "")
@@ -183,7 +186,7 @@ def measure(
 
     Raises KarmmaError if an fp32 graph does not give torch's logits.
     """
-    engine, rows = choose_engine("auto"), dict[str, Any]()
+    engine, rows = find_engines("auto")[0], dict[str, Any]()
     whole = load_graph(folder / f"{WHOLE}.onnx", engine, torch.get_num_threads(), "fp32")
     for subset in subsets:
         clips = {name: samples[name][:1] for name in model.modalities}
@@ -205,6 +208,26 @@ def measure(
             raise KarmmaError(f"export of {subset_name(subset)}: logits differ from torch's by {worst:.2g}, more than {PARITY}")
     size = sum(path.stat().st_size for path in folder.iterdir())
     return {"engine": engine, "threads": torch.get_num_threads(), "bytes": size, "subsets": rows}
+
+
+def agreement(
+    model: RecognizerModel, folder: Path, subsets: Sequence[tuple[str, ...]], calibration: Calibration
+) -> dict[str, float]:
+    """By subset, the share of calibration samples whose best classes are those of torch: a kernel that is wrong shows here."""
+    engine, shares = find_engines("auto")[0], dict[str, float]()
+    count = min(min(len(values) for values in calibration.values()), AGREEMENT_SAMPLES)
+    for subset in subsets:
+        graph = load_graph(folder / f"{subset_name(subset)}.onnx", engine, torch.get_num_threads(), "fp32")
+        same = []
+        for index in range(count):
+            arrays = [calibration[name][index : index + 1] for name in subset]
+            present = {name: torch.tensor([name in subset]) for name in model.modalities}
+            with torch.no_grad():
+                expected = model({n: torch.from_numpy(a) for n, a in zip(subset, arrays, strict=True)}, present)
+            pairs = zip(expected.values(), graph(arrays), strict=True)
+            same.append(all(int(one.argmax()) == int(other.argmax()) for one, other in pairs))
+        shares[subset_name(subset)] = round(float(np.mean(same)), 3)
+    return shares
 
 
 def torch_run(

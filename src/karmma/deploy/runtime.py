@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..files import read_json
 from ..modalities import Modality, make_modalities
 from ..types import KarmmaError, LabelSpace, ModalitySpec, subset_name
-from .engines import PRECISIONS, Graph, choose_engine, load_graph
+from .engines import PRECISIONS, Array, Graph, find_engines, load_fastest
 from .recognition import Arrays, Recognition
 
 FORMAT, FORMAT_VERSION = "karmma-export", 1
@@ -56,16 +56,18 @@ def read_export(directory: Path) -> ExportInfo:
 class ExportedRecognizer(Recognition):
     """An exported student. Graphs are loaded when a subset is first met; absent modalities cost nothing.
 
+    With several engines each graph is tried in all of them when it is loaded, and the fastest keeps it.
     `precision` bf16 runs the fp32 graphs in bf16 (OpenVINO, on CPUs that have it). One thread at a time uses it.
     """
 
     directory: Path
     info: ExportInfo
     modalities_by_name: dict[str, Modality]
-    engine: str
+    engines: tuple[str, ...]
     precision: str
     threads: int
     loaded: dict[str, Graph] = field(default_factory=dict)
+    chosen: dict[str, str] = field(default_factory=dict)  # which engine runs which graph
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -82,20 +84,22 @@ class ExportedRecognizer(Recognition):
             raise KarmmaError(f"{directory}: no precision {precision!r}; there is: {', '.join((*info.precisions, 'bf16'))}")
         modalities = make_modalities(info.modalities, f"{path}/config.json: modalities")
         threads = threads or int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count() or 1
-        return ExportedRecognizer(directory, info, modalities, choose_engine(engine), precision, threads)
+        return ExportedRecognizer(directory, info, modalities, find_engines(engine, precision), precision, threads)
 
-    def graph(self, name: str) -> Graph:
-        """A graph by name (a subset, WHOLE, or `prepare-<modality>`), loaded once."""
+    def graph(self, name: str, inputs: Sequence[Array]) -> Graph:
+        """A graph by name (a subset, WHOLE, or `prepare-<modality>`), loaded once; `inputs` are an example to time it with."""
         if name not in self.loaded:
             prepares = name.startswith("prepare-")
             folder = "prepare" if prepares else "fp32" if self.precision == "bf16" else self.precision
             file = self.directory / folder / f"{name.removeprefix('prepare-')}.onnx"
-            self.loaded[name] = load_graph(file, self.engine, self.threads, "fp32" if prepares else self.precision)
+            engines, precision = (self.engines[:1], "fp32") if prepares else (self.engines, self.precision)
+            self.loaded[name], self.chosen[name] = load_fastest(file, engines, self.threads, precision, inputs)
         return self.loaded[name]
 
     def prepare(self, modality: str, stored: NDArray[Any]) -> NDArray[np.float32]:
         with self.lock:
-            return np.asarray(self.graph(f"prepare-{modality}")([stored[None]])[0][0], np.float32)
+            inputs = [stored[None]]
+            return np.asarray(self.graph(f"prepare-{modality}", inputs)(inputs)[0][0], np.float32)
 
     def run(self, inputs: Arrays, present: Mapping[str, NDArray[np.bool_]]) -> Arrays:
         """Samples with the same modalities go through their graph together."""
@@ -123,7 +127,7 @@ class ExportedRecognizer(Recognition):
                 for modality in self.modalities
             ]
             arrays.append(np.tile(np.array([m in subset for m in self.modalities], np.float32), (count, 1)))
-        graph = self.graph(name)
+        graph = self.graph(name, [array[:1] for array in arrays])
         if self.info.batches == "any" or count == 1:
             return graph(arrays)
         pieces = [graph([array[index : index + 1] for array in arrays]) for index in range(count)]

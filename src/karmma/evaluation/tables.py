@@ -148,9 +148,11 @@ def print_export(measured: Mapping[str, Any]) -> None:
     for precision, figures in measured.items():
         megabytes = figures["bytes"] / 1e6
         table = Table(title=f"{precision}, {figures['engine']}, {figures['threads']} threads; all graphs {megabytes:.1f} MB")
-        for column in ("modalities present", "max |Δ logit|", "of the whole graph", "ms", "torch ms"):
+        agreement = figures.get("top1_agreement", {})
+        for column in ("modalities present", "max |Δ logit|", "of the whole graph", "ms", "torch ms", "same answer"):
             table.add_column(column, justify="left" if column.startswith("mod") else "right")
         for subset, row in figures["subsets"].items():
             differences = [f"{row['max_abs_logit_difference']:.2g}", f"{row['of_whole_graph']:.2g}"]
-            table.add_row(subset, *differences, f"{row['milliseconds']:.2f}", f"{row['torch_milliseconds']:.2f}")
+            times = [f"{row['milliseconds']:.2f}", f"{row['torch_milliseconds']:.2f}"]
+            table.add_row(subset, *differences, *times, f"{100 * agreement[subset]:.0f} %" if agreement else "")
         Console(width=None if Console().is_terminal else 100).print(table)
