@@ -112,7 +112,6 @@ async def measure(address: str, content: bytes, options: argparse.Namespace, pro
         "afterwards": {"statuses": dict(Counter(status for status, _ in afterwards)), "ready": ready,
                        "ms": round(1000 * statistics.median(seconds for _, seconds in afterwards), 1)},
         "memory_megabytes": {"before": round(before, 1), "largest": round(max(memory), 1), "last": round(memory[-1], 1)},
-        "left_on_disk": len(list(Path(tempfile.gettempdir()).glob("karmma-upload-*"))),
     }  # fmt: skip
 
 
@@ -140,6 +139,7 @@ def main() -> None:
     finally:
         server.terminate()
         server.wait(20)
+    result["left_on_disk"] = len(list(Path(tempfile.gettempdir()).glob("karmma-upload-*")))
     write_result("service_load", {"seconds": options.seconds, "factor": options.factor, "piece_seconds": PIECE_SECONDS, **result})
 
 

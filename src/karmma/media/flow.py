@@ -31,7 +31,8 @@ def dis(preset: Preset, shape: tuple[int, int]) -> cv2.DISOpticalFlow:
 def compute_flow(before: Pictures, after: Pictures, preset: Preset = "fast") -> NDArray[np.float32]:
     """Motion `(H, W, 2)` in pixels (x right, y down) from one RGB picture to the next."""
     grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (before, after)]
-    return np.asarray(dis(preset, grey[0].shape[:2]).calc(grey[0], grey[1], None), np.float32)  # type: ignore[call-overload]
+    flow = np.asarray(dis(preset, grey[0].shape[:2]).calc(grey[0], grey[1], None), np.float32)  # type: ignore[call-overload]
+    return np.nan_to_num(flow, copy=False)  # a picture without any texture has no motion to be found
 
 
 def quantise(flow: NDArray[np.float32], bound_pixels: float) -> NDArray[np.int8]:
