@@ -13,7 +13,7 @@ import pytest
 from karmma.media import video
 from karmma.media.audio import read_audio
 from karmma.media.containers import MediaError
-from karmma.media.flow import compute_flow, quantise
+from karmma.media.flow import compute_flow, quantise, resolved
 from karmma.media.probe import probe
 from karmma.media.tables import read_table, rows_between
 from karmma.media.video import read_frames
@@ -161,6 +161,11 @@ def test_flow_does_not_depend_on_the_sizes_seen_before() -> None:
     before = compute_flow(*pair, "ultrafast")
     compute_flow(pair[0][:40, :50].copy(), pair[1][:40, :50].copy(), "ultrafast")
     assert np.array_equal(compute_flow(*pair, "ultrafast"), before)
+
+
+def test_the_method_for_flow_follows_the_size() -> None:
+    assert [resolved("auto", side) for side in (58, 90, 91, 400)] == ["medium", "medium", "fast", "fast"]
+    assert resolved("ultrafast", 58) == "ultrafast"
 
 
 def test_tables_name_file_line_and_column(tmp_path: Path) -> None:

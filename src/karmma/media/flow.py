@@ -14,7 +14,8 @@ from .containers import MediaError
 from .series import BROKEN
 from .video import Pictures
 
-Preset = Literal["ultrafast", "fast", "medium"]
+Preset = Literal["auto", "ultrafast", "fast", "medium"]
+SMALL_SIDE = 91  # below that the coarser presets lose their finest scale: they cost three times as much as medium and see less
 PRESETS: dict[str, int] = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
@@ -23,16 +24,24 @@ PRESETS: dict[str, int] = {
 
 
 @lru_cache(maxsize=32)
-def dis(preset: Preset, shape: tuple[int, int]) -> cv2.DISOpticalFlow:
+def dis(preset: str, shape: tuple[int, int]) -> cv2.DISOpticalFlow:
     """One for each size: a small picture lowers the finest scale of the object for good, which slows larger ones tenfold."""
     return cv2.DISOpticalFlow.create(PRESETS[preset])
 
 
-def compute_flow(before: Pictures, after: Pictures, preset: Preset = "fast") -> NDArray[np.float32]:
+def compute_flow(before: Pictures, after: Pictures, preset: Preset = "auto") -> NDArray[np.float32]:
     """Motion `(H, W, 2)` in pixels (x right, y down) from one RGB picture to the next."""
     grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (before, after)]
-    flow = np.asarray(dis(preset, grey[0].shape[:2]).calc(grey[0], grey[1], None), np.float32)  # type: ignore[call-overload]
+    shape = grey[0].shape[:2]
+    flow = np.asarray(dis(resolved(preset, max(shape)), shape).calc(grey[0], grey[1], None), np.float32)  # type: ignore[call-overload]
     return np.nan_to_num(flow, copy=False)  # a picture without any texture has no motion to be found
+
+
+def resolved(preset: Preset, longest_side: int) -> str:
+    """What `auto` stands for, by the curve of cost and error in benchmarks/results/flow_methods.png."""
+    if preset != "auto":
+        return preset
+    return "medium" if longest_side < SMALL_SIDE else "fast"
 
 
 def quantise(flow: NDArray[np.float32], bound_pixels: float) -> NDArray[np.int8]:

@@ -39,7 +39,7 @@ class Flow:
     margin: float = 0.15
     step_seconds: float = 1 / 15
     bound_pixels: float = 10.0
-    preset: Preset = "fast"
+    preset: Preset = "auto"
     pictures_bound_pixels: float = 20.0
     with_speed: bool = False  # a third channel with the length of the motion, for networks that take three
 

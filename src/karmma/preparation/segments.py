@@ -46,7 +46,7 @@ class PrepareConfig:
     flow_hz: float = 10.0
     flow_step_seconds: float = 1 / 15
     flow_bound_pixels: float = 10.0
-    flow_preset: Preset = "fast"
+    flow_preset: Preset = "auto"
     audio_hz: int = 16000
     margin_seconds: float = 1.5
     segments_per_shard: int = 32
