@@ -19,6 +19,7 @@ from ..types import Prediction
 
 PALETTE = ("#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#0891b2", "#65a30d", "#dc2626", "#4b5563", "#b45309")
 SOUND_HZ, LONGEST_SIDE = 44100, 1280
+LEAST_SIDE = 480  # smaller pictures are enlarged, or nobody could read what is written on them
 LARGEST_STRIP = 0.45  # of a picture's height
 PRESENT, ABSENT = "#10b981", "#e5e7eb"
 
@@ -89,10 +90,10 @@ def write_overlay(file: Path, predictions: Sequence[Prediction], path: Path) -> 
 
 
 def picture_format(file: Path) -> tuple[int, int, float]:
-    """Even width and height, upright, at most LONGEST_SIDE, and frames per second of the first hundred frames."""
+    """Even width and height, upright, and frames per second of the first hundred frames."""
     frames = list(itertools.islice(decode_from(file, 0.0), 100))
     first, turned = frames[0].frame, round(frames[0].frame.rotation / 90) % 2
-    scale = min(LONGEST_SIDE / max(first.width, first.height), 1.0)
+    scale = min(max(LEAST_SIDE / max(first.width, first.height), 1.0), LONGEST_SIDE / max(first.width, first.height))
     sides = (first.height, first.width) if turned else (first.width, first.height)
     width, height = (max(2 * round(side * scale / 2), 2) for side in sides)
     spans = [after.seconds - before.seconds for before, after in itertools.pairwise(frames)]
