@@ -72,6 +72,16 @@ def test_a_file_that_is_replaced_between_two_reads_is_read_anew(clock_video: Pat
         read_frames(path, [1.0], 32, 24)
 
 
+def test_reading_does_not_depend_on_what_was_read_before(kitchen_root: Path) -> None:
+    path = kitchen_root / "videos/P02/P02_01.MP4"
+    places = [(0.0, 2.0), (5.0, 8.0), (-0.5, 1.5), (12.5, 15.0), (0.3, 1.0), (9.0, 13.9)]
+    once = [(read_audio(path, *place, 16000), read_frames(path, [max(place[0], 0.0), place[1]], 48, 36)) for place in places]
+    for (sound, pictures), place in zip(reversed(once), reversed(places), strict=True):
+        again = read_audio(path, *place, 16000)
+        assert sound is not None and again is not None and np.array_equal(again, sound), place
+        assert np.array_equal(read_frames(path, [max(place[0], 0.0), place[1]], 48, 36), pictures), place
+
+
 def test_two_readers_of_one_file_do_not_disturb_each_other(clock_video: Path) -> None:
     one, other = video.decode_from(clock_video, 0.0), video.decode_from(clock_video, 2.0)
     for index in range(10):

@@ -118,12 +118,16 @@ class Recognition(ABC):
                 raise KarmmaError(f"{path}: no such file")
         return {name: path for name, path in files.items() if name in self.modalities}
 
-    def predict_windows(self, windows: Sequence[Window], only: Sequence[str] | None = None) -> list[Prediction]:
-        """Recognise several windows as one batch. Raises KarmmaError for one that has none of the wanted modalities."""
+    def wanted(self, only: Sequence[str] | None) -> tuple[str, ...]:
+        """The modalities to use. Raises KarmmaError for one that this student does not have."""
         for name in only or ():
             if name not in self.modalities:
                 raise KarmmaError(f"unknown modality {name!r}; this checkpoint has: {', '.join(self.modalities)}")
-        wanted = self.modalities if only is None else tuple(only)
+        return self.modalities if only is None else tuple(only)
+
+    def predict_windows(self, windows: Sequence[Window], only: Sequence[str] | None = None) -> list[Prediction]:
+        """Recognise several windows as one batch. Raises KarmmaError for one that has none of the wanted modalities."""
+        wanted = self.wanted(only)
         rows = [{name: value for name, value in window.inputs.items() if name in wanted} for window in windows]
         for window, row in zip(windows, rows, strict=True):
             if not row:

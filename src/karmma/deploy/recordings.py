@@ -79,13 +79,13 @@ def predict_recording(
     only: Sequence[str] | None, batch_size: int,
 ) -> Iterator[Prediction]:  # fmt: skip
     """A prediction per window that has anything. Raises KarmmaError where no window has."""
-    window_seconds, hop_seconds = spans
+    (window_seconds, hop_seconds), wanted = spans, recognition.wanted(only)
     reader = RecordingReader(recognition, file, sources, window_seconds)
     duration = reader.info.duration_seconds
     waiting, answered = list[Window](), False
     for start in window_starts(duration, window_seconds, hop_seconds):
         window = reader.window(start, min(start + window_seconds, duration))
-        if any(only is None or name in only for name in window.inputs):
+        if any(name in wanted for name in window.inputs):
             waiting.append(window)
         if len(waiting) == batch_size:
             yield from recognition.predict_windows(waiting, only)

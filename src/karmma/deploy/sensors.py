@@ -65,7 +65,7 @@ class AudioFile:
     recorded: bool = True
 
     def samples(self) -> Iterator[Delivery]:
-        with borrow_container(self.path) as container:
+        with borrow_container(self.path, fresh=True) as container:
             if not container.streams.audio:
                 return
             stream = container.streams.audio[0]

@@ -22,7 +22,7 @@ def read_audio(path: Path, start_seconds: float, stop_seconds: float, sample_rat
     """
     wanted = np.zeros(round((stop_seconds - start_seconds) * sample_rate_hz), np.float32)
     heard = False
-    with borrow_container(path) as container:
+    with borrow_container(path, fresh=True) as container:
         if not container.streams.audio:
             return None
         stream = container.streams.audio[0]

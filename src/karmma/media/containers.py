@@ -33,16 +33,17 @@ KEPT = KeptContainers()
 
 
 @contextmanager
-def borrow_container(path: Path) -> Iterator[InputContainer]:
+def borrow_container(path: Path, *, fresh: bool = False) -> Iterator[InputContainer]:
     """A container of the file, as left by whoever read it last: seek first. Nobody else has it meanwhile.
 
-    Raises MediaError for a missing or unreadable file, and for what the decoder raises in the body.
+    `fresh` opens it anew and closes it afterwards: decoders of sound do not forget what they heard when they are sent to
+    another place. Raises MediaError for a missing or unreadable file, and for what the decoder raises in the body.
     """
     if not path.is_file():
         raise MediaError(f"{path}: no such file")
     key = file_key(path)
     try:
-        container = KEPT.idle.pop(key, None) or av.open(str(path))
+        container = (None if fresh else KEPT.idle.pop(key, None)) or av.open(str(path))
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(f"{path}: {error}") from error
     try:
@@ -51,12 +52,12 @@ def borrow_container(path: Path) -> Iterator[InputContainer]:
         container.close()
         raise MediaError(f"{path}: {error}") from error
     except GeneratorExit:
-        keep(key, container)
+        put_back(key, container, fresh)
         raise
     except BaseException:
         container.close()
         raise
-    keep(key, container)
+    put_back(key, container, fresh)
 
 
 def file_key(path: Path) -> Key:
@@ -65,7 +66,10 @@ def file_key(path: Path) -> Key:
     return str(path), status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def keep(key: Key, container: InputContainer) -> None:
+def put_back(key: Key, container: InputContainer, fresh: bool) -> None:
+    if fresh:
+        container.close()
+        return
     KEPT.idle[key] = container
     while len(KEPT.idle) > KEPT_OPEN:
         KEPT.idle.popitem(last=False)[1].close()
