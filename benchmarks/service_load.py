@@ -62,16 +62,17 @@ async def ask(client: httpx.AsyncClient, content: bytes) -> tuple[int, float]:
 
 async def saturate(client: httpx.AsyncClient, content: bytes, clients: int, seconds: float) -> float:
     """Answers per second to clients that ask back to back."""
-    stop, answered = time.perf_counter() + seconds, 0
+    stop, statuses = time.perf_counter() + seconds, Counter[int]()
 
     async def one() -> None:
-        nonlocal answered
         while time.perf_counter() < stop:
             status, _ = await ask(client, content)
-            answered += status == 200
+            statuses[status] += 1
 
     await asyncio.gather(*[one() for _ in range(clients)])
-    return answered / seconds
+    if not statuses[200]:
+        raise RuntimeError(f"the service answered nothing: {dict(statuses)}")
+    return statuses[200] / seconds
 
 
 async def flood(

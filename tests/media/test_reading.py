@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
@@ -171,6 +173,16 @@ def test_flow_does_not_depend_on_the_sizes_seen_before() -> None:
     before = compute_flow(*pair, "ultrafast")
     compute_flow(pair[0][:40, :50].copy(), pair[1][:40, :50].copy(), "ultrafast")
     assert np.array_equal(compute_flow(*pair, "ultrafast"), before)
+
+
+def test_threads_find_the_flow_that_one_alone_finds() -> None:
+    random = np.random.default_rng(1)
+    pictures = [np.asarray(cv2.GaussianBlur(random.integers(0, 255, (90, 120, 3), np.uint8), (0, 0), 2), np.uint8) for _ in range(9)]
+    pairs = list(itertools.pairwise(pictures)) * 12
+    alone = [compute_flow(*pair, "fast") for pair in pairs]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda pair: compute_flow(*pair, "fast"), pairs))
+    assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
 
 
 def test_the_method_for_flow_follows_the_size() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import threading
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from .series import BROKEN
 from .video import Pictures
 
 Preset = Literal["auto", "ultrafast", "fast", "medium"]
+KEPT_OBJECTS = 8
 SMALL_SIDE = 91  # below that the coarser presets lose their finest scale: they cost three times as much as medium and see less
 PRESETS: dict[str, int] = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
@@ -23,10 +24,20 @@ PRESETS: dict[str, int] = {
 }
 
 
-@lru_cache(maxsize=32)
+LOCAL = threading.local()
+
+
 def dis(preset: str, shape: tuple[int, int]) -> cv2.DISOpticalFlow:
-    """One for each size: a small picture lowers the finest scale of the object for good, which slows larger ones tenfold."""
-    return cv2.DISOpticalFlow.create(PRESETS[preset])
+    """One for each thread and size: it keeps its work in itself, so two threads in one object crash; and a small picture
+    lowers the object's finest scale for good, which slows larger ones tenfold."""
+    if not hasattr(LOCAL, "objects"):
+        LOCAL.objects = {}
+    objects: dict[tuple[str, tuple[int, int]], cv2.DISOpticalFlow] = LOCAL.objects
+    if (preset, shape) not in objects:
+        if len(objects) >= KEPT_OBJECTS:
+            objects.clear()
+        objects[preset, shape] = cv2.DISOpticalFlow.create(PRESETS[preset])
+    return objects[preset, shape]
 
 
 def compute_flow(before: Pictures, after: Pictures, preset: Preset = "auto") -> NDArray[np.float32]:
