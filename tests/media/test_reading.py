@@ -179,9 +179,9 @@ def test_threads_find_the_flow_that_one_alone_finds() -> None:
     random = np.random.default_rng(1)
     pictures = [np.asarray(cv2.GaussianBlur(random.integers(0, 255, (90, 120, 3), np.uint8), (0, 0), 2), np.uint8) for _ in range(9)]
     pairs = list(itertools.pairwise(pictures)) * 12
-    alone = [compute_flow(*pair, "fast") for pair in pairs]
+    alone = [compute_flow(one, other, "fast") for one, other in pairs]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda pair: compute_flow(*pair, "fast"), pairs))
+        together = list(pool.map(lambda pair: compute_flow(pair[0], pair[1], "fast"), pairs))
     assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
 
 
