@@ -116,6 +116,10 @@ async def measure(address: str, content: bytes, options: argparse.Namespace, pro
     }  # fmt: skip
 
 
+def uploads_on_disk() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("karmma-upload-*"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
@@ -126,6 +130,7 @@ def main() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    before = uploads_on_disk()
     command = [sys.executable, "-m", "karmma.cli", "serve", str(options.checkpoint), "--port", str(port)]
     server = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
     try:
@@ -140,7 +145,7 @@ def main() -> None:
     finally:
         server.terminate()
         server.wait(20)
-    result["left_on_disk"] = len(list(Path(tempfile.gettempdir()).glob("karmma-upload-*")))
+    result["left_on_disk"] = len(uploads_on_disk() - before)
     write_result("service_load", {"seconds": options.seconds, "factor": options.factor, "piece_seconds": PIECE_SECONDS, **result})
 
 
