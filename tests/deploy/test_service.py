@@ -136,6 +136,13 @@ def test_bad_uploads_get_one_sentence_and_leave_nothing(client: TestClient, kitc
     assert upload(client, whole).status_code == 200
 
 
+def test_no_upload_stays_open(client: TestClient, kitchen_root: Path) -> None:
+    for _ in range(3):
+        assert upload(client, (kitchen_root / VIDEO).read_bytes()).status_code == 200
+    links = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert [link for link in links if "karmma-upload-" in str(link)] == []
+
+
 def test_a_body_that_hides_its_length_is_cut_off(client: TestClient) -> None:
     def endless() -> Iterator[bytes]:
         for _ in range(100):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,11 @@ class RecordingReader:
         sizes = [recognition.modalities_by_name[name].stored_size[::-1] for name in wanted]  # type: ignore[attr-defined]
         self.buffer = FrameBuffer(horizon_seconds + AHEAD_SECONDS, sizes)
         self.decoder: Iterator[DecodedFrame] = decode_from(file, 0.0) if wanted else iter(())
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if isinstance(self.decoder, Generator):
+            self.decoder.close()
 
     def window(self, start_seconds: float, stop_seconds: float) -> Window:
         """The inputs of all modalities that are there."""

@@ -73,3 +73,9 @@ def put_back(key: Key, container: InputContainer, fresh: bool) -> None:
     KEPT.idle[key] = container
     while len(KEPT.idle) > KEPT_OPEN:
         KEPT.idle.popitem(last=False)[1].close()
+
+
+def forget_containers(directory: Path) -> None:
+    """Close what this thread keeps open below a directory that is about to go away: else its space stays taken."""
+    for key in [key for key in KEPT.idle if Path(key[0]).is_relative_to(directory)]:
+        KEPT.idle.pop(key).close()

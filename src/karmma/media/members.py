@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .containers import MediaError
+from .containers import MediaError, forget_containers
 
 MEMORY = Path("/dev/shm")
 
@@ -40,4 +40,7 @@ class TarMember:
         with tempfile.TemporaryDirectory(prefix="karmma-", dir=MEMORY if MEMORY.is_dir() else None) as directory:
             path = Path(directory) / f"member.{self.suffix}"
             path.write_bytes(self.read())
-            yield path
+            try:
+                yield path
+            finally:
+                forget_containers(path.parent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 
+from ...media.containers import forget_containers
 from ...media.probe import probe, probe_size
 from ...types import KarmmaError
 from ..recognition import Recognition, Window
@@ -73,21 +74,34 @@ def read_windows(
     recognition: Recognition, path: Path, sources: Mapping[str, Path], spans: tuple[float, float], limits: ServiceLimits,
     deadline: float,
 ) -> list[Window]:  # fmt: skip
-    """All windows of a recording that have anything. Raises RefusedError or KarmmaError."""
-    duration = check_recording(path, limits)
-    starts = window_starts(duration, *spans)
-    if len(starts) > limits.windows:
-        raise RefusedError(413, f"{len(starts)} windows; this service takes up to {limits.windows}: take a longer hop")
-    reader, windows = RecordingReader(recognition, path, sources, spans[0]), []
+    """All windows of a recording that have anything; its files are let go of. Raises RefusedError or KarmmaError."""
+    try:
+        duration = check_recording(path, limits)
+        starts = window_starts(duration, *spans)
+        if len(starts) > limits.windows:
+            raise RefusedError(413, f"{len(starts)} windows; this service takes up to {limits.windows}: take a longer hop")
+        reader = RecordingReader(recognition, path, sources, spans[0])
+        try:
+            windows = list(cut_windows(reader, starts, spans[0], duration, limits, deadline))
+        finally:
+            reader.close()
+        if not windows:
+            raise RefusedError(422, next(iter(reader.failures.values()), "none of the modalities is in the file"))
+        return windows
+    finally:
+        forget_containers(path.parent)
+
+
+def cut_windows(
+    reader: RecordingReader, starts: Sequence[float], window_seconds: float, duration: float, limits: ServiceLimits, deadline: float
+) -> Iterator[Window]:
+    """Windows that have anything. Raises RefusedError when there is no time left."""
     for start in starts:
         if time.monotonic() > deadline:
             raise RefusedError(413, f"reading took longer than {limits.request_seconds:g} s; send a shorter or smaller recording")
-        window = reader.window(start, min(start + spans[0], duration))
+        window = reader.window(start, min(start + window_seconds, duration))
         if window.inputs:
-            windows.append(window)
-    if not windows:
-        raise RefusedError(422, next(iter(reader.failures.values()), "none of the modalities is in the file"))
-    return windows
+            yield window
 
 
 def read_tensors(recognition: Recognition, content: bytes) -> list[Window]:
