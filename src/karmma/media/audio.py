@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import av.error
 import numpy as np
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.stream import AudioStream
+from av.container.input import InputContainer
 from numpy.typing import NDArray
 
 from .containers import borrow_container
@@ -22,22 +26,14 @@ def read_audio(path: Path, start_seconds: float, stop_seconds: float, sample_rat
     """
     wanted = np.zeros(round((stop_seconds - start_seconds) * sample_rate_hz), np.float32)
     heard = False
-    with borrow_container(path, fresh=True) as container:
+    with borrow_container(path) as container:
         if not container.streams.audio:
             return None
         stream = container.streams.audio[0]
-        if not stream.codec_context.is_open:
-            stream.codec_context.thread_count = 1
-        base = float(stream.time_base or 0)
-        origin = float((stream.start_time or 0) * base)
+        origin = float((stream.start_time or 0) * (stream.time_base or 0))
         resampler = av.AudioResampler("fltp", "mono", sample_rate_hz)
         try:
-            container.seek(max(int((start_seconds - 0.1 + origin) / base), 0), stream=stream, backward=True)
-            for frame in container.decode(stream):
-                if frame.pts is None:
-                    continue
-                if frame.pts * base - origin > stop_seconds + 0.1:
-                    break
+            for frame in decode_sound(container, stream, start_seconds - 0.1 + origin, stop_seconds + 0.1 + origin):
                 plain = plain_samples(frame, sample_rate_hz)
                 if plain is not None:
                     heard |= place(plain, frame, wanted, start_seconds + origin, sample_rate_hz)
@@ -50,6 +46,30 @@ def read_audio(path: Path, start_seconds: float, stop_seconds: float, sample_rat
             if not heard:
                 raise
     return wanted if heard else None
+
+
+def decode_sound(
+    container: InputContainer, stream: AudioStream, first_seconds: float, last_seconds: float
+) -> Iterator[av.AudioFrame]:
+    """Frames between two moments of the stream's clock, by a decoder of their own.
+
+    The stream's decoder does not forget what it heard when it is sent to another place (AAC's noise goes on), so that the same
+    stretch would sound a little different each time.
+    """
+    own, base = stream.codec_context, float(stream.time_base or 0)
+    decoder = av.CodecContext.create(own.codec.name, "r")
+    assert isinstance(decoder, AudioCodecContext)
+    decoder.extradata, decoder.sample_rate, decoder.layout = own.extradata, own.sample_rate, own.layout
+    decoder.thread_count = 1
+    container.seek(max(int(first_seconds / base), 0), stream=stream, backward=True)
+    for packet in container.demux(stream):
+        for frame in decoder.decode(packet if packet.size else None):
+            if frame.pts is None:
+                continue
+            if frame.pts * base > last_seconds:
+                return
+            frame.time_base = stream.time_base
+            yield frame
 
 
 def plain_samples(frame: av.AudioFrame, sample_rate_hz: int) -> Samples | None:

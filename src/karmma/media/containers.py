@@ -36,8 +36,8 @@ KEPT = KeptContainers()
 def borrow_container(path: Path, *, fresh: bool = False) -> Iterator[InputContainer]:
     """A container of the file, as left by whoever read it last: seek first. Nobody else has it meanwhile.
 
-    `fresh` opens it anew and closes it afterwards: decoders of sound do not forget what they heard when they are sent to
-    another place. Raises MediaError for a missing or unreadable file, and for what the decoder raises in the body.
+    `fresh` opens it anew and closes it afterwards, for readers that keep it for long. Raises MediaError for a missing or
+    unreadable file, and for what the decoder raises in the body.
     """
     if not path.is_file():
         raise MediaError(f"{path}: no such file")
