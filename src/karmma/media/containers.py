@@ -67,7 +67,7 @@ def file_key(path: Path) -> Key:
 
 
 def put_back(key: Key, container: InputContainer, fresh: bool) -> None:
-    if fresh:
+    if fresh or key in KEPT.idle:  # one idle container of a file is enough
         container.close()
         return
     KEPT.idle[key] = container
