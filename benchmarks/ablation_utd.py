@@ -1,6 +1,6 @@
 """Ablation on UTD-MHAD: every switch of the method against the default, on folds over the training subjects.
 
-python benchmarks/ablation_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--seeds 0,1,2] [--switches-only] [KEY=VALUE ...]
+python benchmarks/ablation_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--seeds 0,1,2] [--recipe-seeds 0,1,2] [KEY=VALUE ...]
 
 Each fold leaves one training subject out; the official test subjects are never read. For every switch the difference to
 the default in mean top-1 over the seven subsets, with a 95 % interval of a paired bootstrap over trials. Depth is
@@ -100,18 +100,18 @@ def recipe_of(root: Path, fold: int, seeds: list[int], overrides: list[str], nam
     return recipe if names is None else recipe.only(names)
 
 
-def run_fold(job: tuple[Path, Path, int, list[int], list[str], bool]) -> int:
+def run_fold(job: tuple[Path, Path, int, list[int], list[int], list[str]]) -> int:
     """Everything of one fold, one thread."""
     from karmma.experiment.run import run
 
     torch.set_num_threads(1)
-    root, work, fold, seeds, overrides, switches_only = job
+    root, work, fold, seeds, recipe_seeds, overrides = job
     main = work / f"fold{fold}"
     run(recipe_of(root, fold, seeds, overrides, None), main)
-    for name, (changes, methods, shared) in ({} if switches_only else RECIPES).items():
+    for name, (changes, methods, shared) in (RECIPES if recipe_seeds else {}).items():
         directory = main / "recipes" / name.replace(" ", "_")
         share_stages(main, directory, shared)
-        run(recipe_of(root, fold, seeds, [*overrides, *changes], methods), directory)
+        run(recipe_of(root, fold, recipe_seeds, [*overrides, *changes], methods), directory)
     return fold
 
 
@@ -153,29 +153,33 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--folds", default="1,3,5,7")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--switches-only", action="store_true", help="leave out what changes more than a method")
+    parser.add_argument("--recipe-seeds", default="0,1,2", help="seeds for what changes more than a method; '' leaves it out")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_intermixed_args()
     root, work, overrides = options.root.resolve(), options.work.resolve(), options.overrides
-    folds, seeds = ([int(number) for number in text.split(",")] for text in (options.folds, options.seeds))
-    jobs = [(root, work, fold, seeds, overrides, options.switches_only) for fold in folds]
+    folds, seeds, recipe_seeds = (
+        [int(number) for number in text.split(",") if number] for text in (options.folds, options.seeds, options.recipe_seeds)
+    )
+    jobs = [(root, work, fold, seeds, recipe_seeds, overrides) for fold in folds]
     with ProcessPoolExecutor(min(os.cpu_count() or 1, len(jobs)), mp_context=get_context("spawn")) as pool:
         for fold in pool.map(run_fold, jobs):
             print(f"fold {fold} done", flush=True)
     arms = ["teacher", *recipe_of(root, folds[0], seeds, overrides, None).methods]
-    values = {name: over_folds([work / f"fold{fold}" for fold in folds], seeds, name) for name in arms}
+    runs = [work / f"fold{fold}" for fold in folds]
+    values = {name: over_folds(runs, seeds, name) for name in arms}
     effects = {
-        name: {"against": REFERENCE, **compare(values[name], values[REFERENCE])} for name in arms if name != REFERENCE
+        name: {"against": REFERENCE, "seeds": len(seeds), **compare(values[name], values[REFERENCE])}
+        for name in arms
+        if name != REFERENCE
     }
-    for name, (_, methods, _) in ({} if options.switches_only else RECIPES).items():
+    for name, (_, methods, _) in (RECIPES if recipe_seeds else {}).items():
         for method in methods:
             title = name if len(methods) == 1 else f"{name}, {method}"
-            values[title] = over_folds(
-                [work / f"fold{fold}" / "recipes" / name.replace(" ", "_") for fold in folds], seeds, method
-            )
-            effects[title] = {"against": method, **compare(values[title], values[method])}
+            values[title] = over_folds([run / "recipes" / name.replace(" ", "_") for run in runs], recipe_seeds, method)
+            unchanged = over_folds(runs, recipe_seeds, method)
+            effects[title] = {"against": method, "seeds": len(recipe_seeds), **compare(values[title], unchanged)}
     result = {
-        "folds": folds, "seeds": seeds, "overrides": [*SMALL, *overrides], "trials": len(values[REFERENCE]["imu"]),
+        "folds": folds, "seeds": seeds, "recipe_seeds": recipe_seeds, "overrides": [*SMALL, *overrides], "trials": len(values[REFERENCE]["imu"]),
         "top1": {name: summarise(rows) for name, rows in values.items()}, "effects": effects,
     }  # fmt: skip
     write_result("ablation_utd", result)

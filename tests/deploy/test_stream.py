@@ -232,6 +232,7 @@ def test_the_command_writes_events_and_a_summary(student_path: Path, kitchen_roo
     events = [json.loads(line) for line in done.stdout.splitlines()]
     by_time = {event["stop_seconds"]: event for event in events}
     assert by_time[3.0]["health"] == {"video": PRESENT, "audio": PRESENT, "imu": ABSENT}
+    assert by_time[7.0]["reasons"]["audio"] == "silent" and "audio" not in by_time[3.0]["reasons"]
     assert by_time[7.0]["health"]["audio"] == ABSENT and by_time[7.0]["modalities"] == ["rgb"]
     assert by_time[12.0]["modalities"] == ["rgb", "audio"]
     summary = json.loads((tmp_path / "summary.json").read_text())

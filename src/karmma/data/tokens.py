@@ -17,6 +17,7 @@ from torch import Tensor
 from ..files import write_json
 from ..types import Augmentation
 from .clips import ClipStore
+from .streaming import in_order
 
 Encode = Callable[[Tensor], Tensor]
 SEGMENTS_PER_SHARD = 1024
@@ -69,23 +70,26 @@ class TokenStore:
                 on_done(int(rows[-1]) + 1, len(store))
         return TokenStore(directory, segments_per_shard)
 
-    @property
+    @cached_property
     def present(self) -> NDArray[np.bool_]:
         """Whose tokens are there, `(segments, modalities)`, modalities in the order of the store that wrote them."""
         return np.concatenate([np.load(shard.directory / f"{PRESENT}.npy") for shard in self.shards])
 
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """`(views, segments, tokens, width)` by modality, of the first shard that has it; names in order."""
+        found = {name: array.shape for shard in reversed(self.shards) for name, array in shard.arrays.items()}
+        return dict(sorted(found.items()))
+
     def draw(self, indices: NDArray[np.int64], seed: int, rows: slice = slice(None)) -> dict[str, Tensor]:
         """Tokens `(rows, tokens, width)` float32 of a random view per segment, for some rows of a batch of segments."""
         random = np.random.default_rng(seed)
-        names = sorted({name for shard in self.shards for name in shard.arrays})
-        counts = {name: next(len(s.arrays[name]) for s in self.shards if name in s.arrays) for name in names}
-        views = {name: random.integers(counts[name], size=len(indices)) for name in names}
-        return {name: self.gather(name, views[name][rows], indices[rows]) for name in names}
+        views = {name: random.integers(shape[0], size=len(indices)) for name, shape in self.shapes.items()}
+        return {name: self.gather(name, views[name][rows], indices[rows]) for name in self.shapes}
 
     def gather(self, name: str, views: NDArray[np.int64], indices: NDArray[np.int64]) -> Tensor:
         """Tokens `(len(indices), tokens, width)` of one modality; zeros where a whole shard lacks it."""
-        shape = next(shard.arrays[name].shape[2:] for shard in self.shards if name in shard.arrays)
-        tokens = np.zeros((len(indices), *shape), np.float32)
+        tokens = np.zeros((len(indices), *self.shapes[name][2:]), np.float32)
         numbers = indices // self.segments_per_shard
         for number in np.unique(numbers).tolist():
             shard, here = self.shards[number], numbers == number
@@ -133,7 +137,5 @@ def read_batches(
     store: ClipStore, rows: NDArray[np.int64], batch_size: int, workers: int
 ) -> Iterator[tuple[NDArray[np.int64], Readings]]:
     """Segments in batches, each with what `ClipStore.stored_batch` gives; decoded by worker processes if it streams."""
-    from .streaming import in_order
-
     batches = [rows[first : first + batch_size] for first in range(0, len(rows), batch_size)]
     yield from zip(batches, in_order(store.stored_batch, batches, workers if store.streams else 0), strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,6 @@ class Window:
     name: str = ""
     start_seconds: float = 0.0
     stop_seconds: float = 0.0
-    labels: dict[str, int] = field(default_factory=dict)
 
 
 class Recognition(ABC):

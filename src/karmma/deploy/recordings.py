@@ -36,7 +36,7 @@ class RecordingReader:
     """Windows of one recording in order of time. What is missing or broken is absent; `failures` keeps the words."""
 
     def __init__(self, recognition: Recognition, file: Path, sources: Mapping[str, Path], horizon_seconds: float) -> None:
-        self.recognition, self.files = recognition, recognition.files_of(file, sources)
+        self.recognition, self.name, self.files = recognition, file.name, recognition.files_of(file, sources)
         self.info: MediaInfo = probe(file)
         self.failures: dict[str, str] = {}
         wanted = [name for name in FROM_FRAMES if name in self.files and self.info.has_video]
@@ -65,7 +65,7 @@ class RecordingReader:
                 continue
             if stored is not None:
                 inputs[name] = self.recognition.prepare(name, stored)
-        return Window(inputs, (self.files and next(iter(self.files.values())).name) or "", start_seconds, stop_seconds)
+        return Window(inputs, self.name, start_seconds, stop_seconds)
 
     def decode_until(self, seconds: float) -> None:
         while self.buffer.newest_seconds <= seconds:
@@ -88,13 +88,16 @@ def predict_recording(
     reader = RecordingReader(recognition, file, sources, window_seconds)
     duration = reader.info.duration_seconds
     waiting, answered = list[Window](), False
-    for start in window_starts(duration, window_seconds, hop_seconds):
-        window = reader.window(start, min(start + window_seconds, duration))
-        if any(name in wanted for name in window.inputs):
-            waiting.append(window)
-        if len(waiting) == batch_size:
-            yield from recognition.predict_windows(waiting, only)
-            waiting, answered = [], True
+    try:
+        for start in window_starts(duration, window_seconds, hop_seconds):
+            window = reader.window(start, min(start + window_seconds, duration))
+            if any(name in wanted for name in window.inputs):
+                waiting.append(window)
+            if len(waiting) == batch_size:
+                yield from recognition.predict_windows(waiting, only)
+                waiting, answered = [], True
+    finally:
+        reader.close()
     if waiting:
         yield from recognition.predict_windows(waiting, only)
     elif not answered:

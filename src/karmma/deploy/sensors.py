@@ -5,6 +5,7 @@ A sensor is a name and an iterator of (seconds on its own clock, sample). It may
 
 from __future__ import annotations
 
+import math
 import socket
 import sys
 import time
@@ -17,6 +18,7 @@ import av
 import av.error
 import numpy as np
 
+from ..media.audio import decode_sound
 from ..media.containers import MediaError, borrow_container
 from ..media.tables import read_table
 from ..media.video import DecodedFrame, decode_from
@@ -65,14 +67,13 @@ class AudioFile:
     recorded: bool = True
 
     def samples(self) -> Iterator[Delivery]:
-        with borrow_container(self.path, fresh=True) as container:
+        with borrow_container(self.path) as container:
             if not container.streams.audio:
                 return
             stream = container.streams.audio[0]
-            container.seek(0, stream=stream)
             resampler = av.AudioResampler("fltp", "mono", self.rate_hz, frame_size=round(self.rate_hz * CHUNK_SECONDS))
             origin = float((stream.start_time or 0) * (stream.time_base or 0))
-            for frame in container.decode(stream):
+            for frame in decode_sound(container, stream, origin, math.inf):
                 for piece in resampler.resample(frame):
                     seconds = float((piece.pts or 0) * (piece.time_base or 0)) - origin
                     yield seconds, piece.to_ndarray()[0]

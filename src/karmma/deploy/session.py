@@ -18,6 +18,7 @@ from ..modalities.imu import AXES
 from ..types import KarmmaError, Prediction
 from .health import ABSENT, DEGRADED, HealthConfig, HealthMonitor, make_monitors
 from .recognition import Recognition, Window
+from .recordings import prediction_row
 
 SENSOR_OF = {"rgb": "video", "flow": "video", "audio": "audio", "detections": "detections", "imu": "imu"}
 SPARE_SECONDS = 1.0  # kept beyond a window: readers look a little around it
@@ -48,23 +49,23 @@ class StreamConfig:
 
 @dataclass(frozen=True)
 class StreamEvent:
-    """The answer for one window, or None where no sensor was there; what each sensor was judged to be; milliseconds."""
+    """The answer for one window, or None where no sensor was there; milliseconds.
+
+    `health`: what each sensor was judged to be; `reasons`: what the data of those that are not well looks like now.
+    """
 
     start_seconds: float
     stop_seconds: float
     prediction: Prediction | None
     health: dict[str, str]
+    reasons: dict[str, str] = field(default_factory=dict)
     latency_ms: float = 0.0
 
     def row(self, top: int = 5) -> dict[str, Any]:
         """As JSON."""
-        heads = {} if self.prediction is None else {
-            head: {entry.name: round(entry.probability, 4) for entry in ranked[:top]}
-            for head, ranked in self.prediction.ranked.items()
-        }  # fmt: skip
-        used = [] if self.prediction is None else list(self.prediction.modalities)
-        seconds = {"start_seconds": round(self.start_seconds, 3), "stop_seconds": round(self.stop_seconds, 3)}
-        return {**seconds, **heads, "modalities": used, "health": self.health, "latency_ms": round(self.latency_ms, 2)}
+        nothing = Prediction({}, (), self.start_seconds, self.stop_seconds)
+        row = prediction_row(self.prediction or nothing, top)
+        return {**row, "health": self.health, "reasons": self.reasons, "latency_ms": round(self.latency_ms, 2)}
 
 
 class StreamSession:
@@ -153,4 +154,5 @@ class StreamSession:
         """Recognise the window that ends at `stop_seconds`."""
         window, health = self.window(stop_seconds)
         prediction = self.recognition.predict_windows([window])[0] if window.inputs else None
-        return StreamEvent(window.start_seconds, stop_seconds, prediction, health)
+        reasons = {sensor: monitor.reason for sensor, monitor in self.monitors.items() if monitor.reason}
+        return StreamEvent(window.start_seconds, stop_seconds, prediction, health, reasons)

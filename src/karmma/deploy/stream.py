@@ -6,8 +6,9 @@ import heapq
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,17 @@ from .recognition import Recognition
 from .sensors import Sensor, SensorClock
 from .session import StreamConfig, StreamEvent, StreamSession
 
-POLL_SECONDS = 0.02
+LATENCIES_KEPT = 100_000  # of the last windows: half a day at two a second
 
 
 @dataclass
 class StreamSummary:
-    """What a stream did: windows answered, dropped, without any sensor; latencies; uptime of sensors."""
+    """What a stream did: windows answered, dropped, without any sensor; the latest latencies; uptime of sensors."""
 
     answered: int = 0
     dropped: int = 0
     without_sensor: int = 0
-    latencies_ms: list[float] = field(default_factory=list)
+    latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
     up: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     stale: dict[str, int] = field(default_factory=dict)
@@ -106,8 +107,7 @@ class LiveStream:
                 if self.over(due := number * config.hop_seconds):
                     return
             event = self.session.answer(due)
-            latency_ms = 1000 * (clock.now() - due) / self.speed
-            event = StreamEvent(event.start_seconds, due, event.prediction, event.health, latency_ms)
+            event = replace(event, latency_ms=1000 * (clock.now() - due) / self.speed)
             self.summary.add(event)
             yield event
             number += 1

@@ -33,17 +33,16 @@ KEPT = KeptContainers()
 
 
 @contextmanager
-def borrow_container(path: Path, *, fresh: bool = False) -> Iterator[InputContainer]:
+def borrow_container(path: Path) -> Iterator[InputContainer]:
     """A container of the file, as left by whoever read it last: seek first. Nobody else has it meanwhile.
 
-    `fresh` opens it anew and closes it afterwards, for readers that keep it for long. Raises MediaError for a missing or
-    unreadable file, and for what the decoder raises in the body.
+    Raises MediaError for a missing or unreadable file, and for what the decoder raises in the body.
     """
     if not path.is_file():
         raise MediaError(f"{path}: no such file")
     key = file_key(path)
     try:
-        container = (None if fresh else KEPT.idle.pop(key, None)) or av.open(str(path))
+        container = KEPT.idle.pop(key, None) or av.open(str(path))
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(f"{path}: {error}") from error
     try:
@@ -52,12 +51,12 @@ def borrow_container(path: Path, *, fresh: bool = False) -> Iterator[InputContai
         container.close()
         raise MediaError(f"{path}: {error}") from error
     except GeneratorExit:
-        put_back(key, container, fresh)
+        put_back(key, container)
         raise
     except BaseException:
         container.close()
         raise
-    put_back(key, container, fresh)
+    put_back(key, container)
 
 
 def file_key(path: Path) -> Key:
@@ -66,8 +65,8 @@ def file_key(path: Path) -> Key:
     return str(path), status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def put_back(key: Key, container: InputContainer, fresh: bool) -> None:
-    if fresh or key in KEPT.idle:  # one idle container of a file is enough
+def put_back(key: Key, container: InputContainer) -> None:
+    if key in KEPT.idle:  # one idle container of a file is enough
         container.close()
         return
     KEPT.idle[key] = container

@@ -18,6 +18,7 @@ from ..data.manifest import Segment, Source
 from ..data.reading import find_stop, read_source
 from ..media.audio import read_audio
 from ..media.containers import MediaError
+from ..media.flow import compute_flow
 from ..media.members import TarMember
 from ..media.video import decode_from
 from ..modalities import Modality
@@ -110,8 +111,6 @@ def measure_file(name: str, modality: Modality, path: Path, span: tuple[float, f
         height, width = modality.stored_size
         moments = sample_seconds(*span, 2 * modality.frames)
         frames = [frame.rgb(width, height) for frame in frames_until(path, moments[0], moments[-1] + modality.step_seconds)]
-        from ..media.flow import compute_flow
-
         with times.measure(f"{name}: flow"):
             for index in range(2 * modality.frames):
                 compute_flow(frames[index % len(frames)], frames[(index + 1) % len(frames)], modality.preset)

@@ -96,12 +96,12 @@ class Service:
         name = Path(file.filename or "the file").name or "the file"
         with tempfile.TemporaryDirectory(prefix="karmma-upload-") as directory:
             path = Path(directory) / f"recording{safe_suffix(file.filename or '')}"
-            path.write_bytes(await file.read())
+            await run_in_threadpool(path.write_bytes, await file.read())
             sources = {}
             for key, table in tables.items():
                 if table is not None:
                     sources[key] = Path(directory) / f"{key}.csv"
-                    sources[key].write_bytes(await table.read())
+                    await run_in_threadpool(sources[key].write_bytes, await table.read())
             async with self.slots:
                 try:
                     return await run_in_threadpool(
