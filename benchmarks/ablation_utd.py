@@ -179,7 +179,8 @@ def main() -> None:
             unchanged = over_folds(runs, recipe_seeds, method)
             effects[title] = {"against": method, "seeds": len(recipe_seeds), **compare(values[title], unchanged)}
     result = {
-        "folds": folds, "seeds": seeds, "recipe_seeds": recipe_seeds, "overrides": [*SMALL, *overrides], "trials": len(values[REFERENCE]["imu"]),
+        "folds": folds, "seeds": seeds, "recipe_seeds": recipe_seeds, "overrides": [*SMALL, *overrides],
+        "trials": len(values[REFERENCE]["imu"]),
         "top1": {name: summarise(rows) for name, rows in values.items()}, "effects": effects,
     }  # fmt: skip
     write_result("ablation_utd", result)

@@ -178,6 +178,7 @@ def stream(
                                                  "audio=pcm:-, imu=-, imu=tcp:9000, imu=FILE.csv, detections=FILE.csv")],
     window: Annotated[float, typer.Option(help="length of windows, seconds")] = 2.0,
     hop: Annotated[float, typer.Option(help="from one window to the next, seconds")] = 0.5,
+    token_hop: Annotated[float | None, typer.Option(help="run each extractor only so often, seconds; default: every window")] = None,
     duration: Annotated[float | None, typer.Option(help="stop after so many seconds")] = None,
     speed: Annotated[float, typer.Option(help="pace of recorded sources")] = 1.0,
     monitor: Annotated[bool, typer.Option(help="judge sensors' health; without, whatever delivers data counts")] = True,
@@ -196,7 +197,7 @@ def stream(
     rate_hz = getattr(recognition.modalities_by_name.get("audio"), "sample_rate_hz", 16000)
     faults = [parse_fault(text) for text in fault or []]
     sensors = [FaultySensor(sensor, faults) for text in sources for sensor in parse_source(text, rate_hz)]
-    config = StreamConfig(window, hop, monitor, use_degraded)
+    config = StreamConfig(window, hop, monitor, use_degraded, token_hop_seconds=token_hop)
     running = recognition.stream(sensors, config, duration_seconds=duration, speed=speed)
     try:
         for event in running:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 else:
     from .later import torch
-
 
 
 class KarmmaError(Exception):
@@ -74,6 +73,21 @@ class ModalitySpec:
     name: str
     input_shape: tuple[int, ...]
     layout: str  # e.g. "frames height width channels"
+
+
+def describe_model(specs: Mapping[str, ModalitySpec], labels: LabelSpace) -> dict[str, Any]:
+    """What goes in and what comes out, as JSON for `config.json` of checkpoints and exported students."""
+    return {
+        "specs": {name: {"input_shape": list(spec.input_shape), "layout": spec.layout} for name, spec in specs.items()},
+        "labels": {head: list(names) for head, names in labels.names.items()},
+        "colour_order": "RGB",
+    }
+
+
+def read_description(content: Mapping[str, Any]) -> tuple[dict[str, ModalitySpec], LabelSpace]:
+    """What `describe_model` wrote. Raises KeyError, TypeError or AttributeError where it did not."""
+    specs = {name: ModalitySpec(name, tuple(spec["input_shape"]), spec["layout"]) for name, spec in content["specs"].items()}
+    return specs, LabelSpace({head: tuple(names) for head, names in content["labels"].items()})
 
 
 @dataclass(frozen=True)

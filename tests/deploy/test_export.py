@@ -14,7 +14,7 @@ import pytest
 
 import karmma
 from karmma.deploy.export import export_student
-from karmma.deploy.recognition import Recognition
+from karmma.deploy.recognition import Recognition, Window
 from karmma.deploy.runtime import ExportedRecognizer, load_any
 from karmma.modalities import MODALITIES, make_modalities
 from karmma.types import KarmmaError, subsets_of
@@ -58,6 +58,29 @@ def test_every_subset_in_one_batch_gets_torchs_logits(two_path: Path, exported: 
     object.__setattr__(runtime.info, "graphs", ("model",))
     for head, values in runtime.run(inputs, present).items():
         np.testing.assert_allclose(values, expected[head], atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_extractors_and_fusion_apart_give_the_same_logits(two_path: Path, exported: Path, engine: str) -> None:
+    student, runtime = karmma.load(two_path), ExportedRecognizer.load(exported, engine=engine)
+    subsets = subsets_of(("rgb", "audio"))
+    inputs = inputs_for(student, len(subsets))
+    present = {name: np.array([name in subset for subset in subsets]) for name in student.modalities}
+    expected = student.run(inputs, present)
+    for recognition in (student, runtime):
+        tokens = {name: recognition.encode(name, values) for name, values in inputs.items()}
+        for name, values in tokens.items():
+            values[~present[name]] = np.nan
+        found = recognition.fuse({name: np.nan_to_num(values, nan=7.0) for name, values in tokens.items()}, present)
+        for head, values in expected.items():
+            np.testing.assert_allclose(found[head], values, atol=1e-4)
+    window = Window({name: values[0] for name, values in inputs.items()})
+    for recognition in (student, runtime):
+        for subset, prediction in zip(subsets, recognition.predict_subsets(window, subsets), strict=True):
+            alone = recognition.predict_windows([window], subset)[0]
+            assert prediction.modalities == alone.modalities == subset
+            for head, ranked in alone.ranked.items():
+                assert [entry.name for entry in prediction.ranked[head]] == [entry.name for entry in ranked]
 
 
 def test_int8_is_smaller_and_close(two_path: Path, exported: Path) -> None:
@@ -117,7 +140,7 @@ def test_graphs_share_their_weights_and_absent_modalities_are_not_in_them(export
     import onnx
 
     graphs = {path.stem: onnx.load(str(path), load_external_data=False) for path in (exported / "fp32").glob("*.onnx")}
-    assert set(graphs) == {"model", "rgb+audio", "rgb", "audio"}
+    assert set(graphs) == {"model", "rgb+audio", "rgb", "audio", "encoder-rgb", "encoder-audio", "fusion"}
     assert [entry.name for entry in graphs["rgb"].graph.input] == ["rgb"]
     assert [entry.name for entry in graphs["model"].graph.input] == ["rgb", "audio", "presence"]
     external = [tensor for graph in graphs.values() for tensor in graph.graph.initializer if tensor.external_data]
@@ -151,7 +174,7 @@ def test_what_cannot_be_loaded_is_one_clear_line(exported: Path, tmp_path: Path)
         student = ExportedRecognizer.load(broken, engine=engine)
         with pytest.raises(KarmmaError, match=r"rgb\.onnx: .* cannot load it"):
             student.predict({"rgb": np.zeros(student.specs["rgb"].input_shape)})
-    (tmp_path / "config.json").write_text(json.dumps({"format": "karmma-export", "version": 1}))
+    (tmp_path / "config.json").write_text(json.dumps({"format": "karmma-export", "version": 2}))
     with pytest.raises(KarmmaError, match="not a complete karmma-export"):
         load_any(tmp_path)
 

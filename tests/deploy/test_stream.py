@@ -49,6 +49,51 @@ def test_a_stream_sees_what_a_stored_segment_holds(live_student: karmma.Recogniz
         assert np.array_equal(window.inputs["flow"][0], stored.inputs["flow"][0])
 
 
+def test_extractors_take_turns_and_windows_share_their_tokens(
+    live_student: karmma.Recognizer, kitchen_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: dict[str, list[float]] = {name: [] for name in live_student.modalities}
+    session = StreamSession(live_student, StreamConfig(monitor=False, hop_seconds=0.5, token_hop_seconds=1.0))
+    encode = live_student.encode
+
+    def counted(_: karmma.Recognizer, modality: str, inputs: np.ndarray) -> np.ndarray:
+        calls[modality].append(due)
+        return encode(modality, inputs)
+
+    monkeypatch.setattr(type(live_student), "encode", counted)
+    answers = {}
+    for due, _ in simulate_stream(session, sensors_of(kitchen_root), 6.0):
+        window, _ = session.window(due)
+        assert window.encoded
+        answers[due] = live_student.predict_windows([window])[0]
+    moments = [number / 2 for number in range(1, 13)]
+    own = {name: moments[0:1] + moments[1 + index % 2 :: 2] for index, name in enumerate(live_student.modalities)}
+    assert calls == own
+    assert all(answer.modalities == live_student.modalities for answer in answers.values())
+
+
+def test_tokens_of_a_sensors_bad_time_are_not_used_again(live_student: karmma.Recognizer, kitchen_root: Path) -> None:
+    config = StreamConfig(hop_seconds=0.5, token_hop_seconds=2.0)
+    session = StreamSession(live_student, config)
+    sensors = [FaultySensor(sensor, [parse_fault("video=black:3:5")]) for sensor in sensors_of(kitchen_root)]
+    for due, _ in simulate_stream(session, sensors, 12.0):
+        window, health = session.window(due)
+        assert ("rgb" in window.inputs) == session.believed("rgb", health)
+        if "rgb" in window.inputs:
+            kept = session.kept_tokens["rgb"].stop_seconds
+            assert due - kept < 2.0 and (kept < 4.0 or kept >= 6.0), (due, kept)
+    assert "rgb" in window.inputs
+    with pytest.raises(KarmmaError, match="token hop: 3 s does not lie between the hop of 0.5 s and the window of 2.0 s"):
+        StreamConfig(token_hop_seconds=3)
+
+
+def test_a_token_hop_of_one_hop_changes_no_answer(live_student: karmma.Recognizer, kitchen_root: Path) -> None:
+    sessions = [StreamSession(live_student, StreamConfig(monitor=False, token_hop_seconds=hop)) for hop in (None, 0.5)]
+    streams = [simulate_stream(session, sensors_of(kitchen_root), 3.0) for session in sessions]
+    for (_, session), (due, _) in zip(*streams, strict=True):
+        assert session.answer(due).prediction == sessions[1].answer(due).prediction
+
+
 def test_flow_between_two_frames_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 

@@ -42,6 +42,18 @@ class Recognizer(Recognition):
         logits = self.logits(Batch(data, {name: torch.from_numpy(flags).to(device) for name, flags in present.items()}))
         return {head: values.float().cpu().numpy() for head, values in logits.items()}
 
+    @torch.no_grad()
+    def encode(self, modality: str, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        device = next(self.model.parameters()).device
+        return np.asarray(self.model.encoder(modality)(torch.from_numpy(inputs).to(device)).float().cpu().numpy())
+
+    @torch.no_grad()
+    def fuse(self, tokens: Arrays, present: Mapping[str, NDArray[np.bool_]]) -> Arrays:
+        device = next(self.model.parameters()).device
+        features = {name: torch.from_numpy(values[present[name]]).to(device) for name, values in tokens.items()}
+        flags = self.model.checked({name: torch.from_numpy(values).to(device) for name, values in present.items()})
+        return {head: values.float().cpu().numpy() for head, values in self.model.fuse(features, flags).items()}
+
     def prepare(self, modality: str, stored: NDArray[Any]) -> NDArray[np.float32]:
         prepared = self.modalities_by_name[modality].transform(torch.from_numpy(stored)[None], None)[0]
         return np.ascontiguousarray(prepared.numpy(), np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +30,16 @@ Arrays = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of time with the model inputs of the modalities that are there, each `spec.input_shape`."""
+    """A stretch of time with the model inputs of the modalities that are there, each `spec.input_shape`.
+
+    `encoded`: instead of model inputs, extractor tokens `(tokens, width)` that `Recognition.encode` gave.
+    """
 
     inputs: Arrays
     name: str = ""
     start_seconds: float = 0.0
     stop_seconds: float = 0.0
+    encoded: bool = False
 
 
 class Recognition(ABC):
@@ -55,6 +59,14 @@ class Recognition(ABC):
 
         A modality nobody has may be missing from `inputs`; the content of absent slots has no meaning.
         """
+
+    @abstractmethod
+    def encode(self, modality: str, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Extractor tokens `(batch, tokens, width)` of one modality's inputs `(batch, …)`: the costly half of `run`."""
+
+    @abstractmethod
+    def fuse(self, tokens: Arrays, present: Mapping[str, NDArray[np.bool_]]) -> Arrays:
+        """The other half: logits as of `run`, from tokens in place of inputs."""
 
     @abstractmethod
     def prepare(self, modality: str, stored: NDArray[Any]) -> NDArray[np.float32]:
@@ -125,17 +137,29 @@ class Recognition(ABC):
         return self.modalities if only is None else tuple(only)
 
     def predict_windows(self, windows: Sequence[Window], only: Sequence[str] | None = None) -> list[Prediction]:
-        """Recognise several windows as one batch. Raises KarmmaError for one that has none of the wanted modalities."""
+        """Recognise several windows, all encoded or none, as one batch.
+
+        Raises KarmmaError for one that has none of the wanted modalities.
+        """
         wanted = self.wanted(only)
         rows = [{name: value for name, value in window.inputs.items() if name in wanted} for window in windows]
         for window, row in zip(windows, rows, strict=True):
             if not row:
                 raise KarmmaError(f"{window.name or 'clip'}: none of the modalities {', '.join(wanted)} is there")
-        logits = self.run(*stacked(rows, self.modalities)) if rows else {}
+        if len({window.encoded for window in windows}) > 1:
+            raise ValueError("windows of model inputs and encoded windows in one batch")
+        recognise = self.fuse if windows and windows[0].encoded else self.run
+        logits = recognise(*stacked(rows, self.modalities)) if rows else {}
         return [
             self.prediction(window, tuple(row), {head: values[index] for head, values in logits.items()})
             for index, (window, row) in enumerate(zip(windows, rows, strict=True))
         ]
+
+    def predict_subsets(self, window: Window, subsets: Sequence[Sequence[str]]) -> list[Prediction]:
+        """One window under several subsets of its modalities; extractors run once."""
+        tokens = {name: self.encode(name, value[None])[0] for name, value in window.inputs.items()}
+        encoded = replace(window, inputs=tokens, encoded=True)
+        return self.predict_windows([replace(encoded, inputs={n: tokens[n] for n in subset}) for subset in subsets])
 
     def prediction(self, window: Window, modalities: tuple[str, ...], logits: Mapping[str, NDArray[np.float32]]) -> Prediction:
         """Ranked classes of one window's logits `(classes,)` per label set, and of verb-noun pairs as the action."""
@@ -155,7 +179,6 @@ class Recognition(ABC):
 
         hop = window_seconds if hop_seconds is None else hop_seconds
         return predict_recording(self, Path(file), sources or {}, (window_seconds, hop), only, batch_size)
-
 
     def stream(self, sensors: Sequence[Sensor], config: StreamConfig | None = None, **options: Any) -> LiveStream:
         """Events of live sensors, window by window; see deploy.stream.LiveStream for options.

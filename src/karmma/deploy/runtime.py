@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from ..files import read_json
 from ..modalities import Modality, make_modalities
-from ..types import KarmmaError, LabelSpace, ModalitySpec, subset_name
+from ..types import KarmmaError, LabelSpace, ModalitySpec, read_description, subset_name
 from .engines import PRECISIONS, Array, Graph, find_engines, load_fastest
 from .recognition import Arrays, Recognition
 
-FORMAT, FORMAT_VERSION = "karmma-export", 1
+FORMAT, FORMAT_VERSION = "karmma-export", 2
 WHOLE = "model"  # the graph whose inputs are all modalities and a presence vector
+FUSION = "fusion"  # the graph whose inputs are all modalities' extractor tokens and a presence vector
+ENCODER = "encoder-"  # graphs from one modality's input to its tokens
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class ExportInfo:
     modalities: dict[str, dict[str, Any]]
     graphs: tuple[str, ...]  # subsets that have a graph of their own, and WHOLE
     precisions: tuple[str, ...]
+    tokens: dict[str, tuple[int, int]]  # by modality, how many extractor tokens of what width
     batches: str  # "any", or "one" where graphs take a single clip at a time
     measured: dict[str, Any]
 
@@ -44,11 +47,13 @@ def read_export(directory: Path) -> ExportInfo:
     try:
         if content.get("format") != FORMAT or content.get("version") != FORMAT_VERSION:
             raise KarmmaError(f"{path}: not a {FORMAT} of version {FORMAT_VERSION}")
-        specs = {name: ModalitySpec(name, tuple(s["input_shape"]), s["layout"]) for name, s in content["specs"].items()}
-        labels = LabelSpace({head: tuple(names) for head, names in content["labels"].items()})
+        specs, labels = read_description(content)
         graphs, precisions = tuple(content["graphs"]), tuple(content["precisions"])
-        return ExportInfo(labels, specs, content["modalities"], graphs, precisions, content["batches"], content["measured"])
-    except (KeyError, TypeError, AttributeError) as error:
+        tokens = {name: (int(count), int(width)) for name, (count, width) in content["tokens"].items()}
+        return ExportInfo(
+            labels, specs, content["modalities"], graphs, precisions, tokens, content["batches"], content["measured"]
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise KarmmaError(f"{path}: not a complete {FORMAT}: {error!r}") from error
 
 
@@ -87,7 +92,10 @@ class ExportedRecognizer(Recognition):
         return ExportedRecognizer(directory, info, modalities, find_engines(engine, precision), precision, threads)
 
     def graph(self, name: str, inputs: Sequence[Array]) -> Graph:
-        """A graph by name (a subset, WHOLE, or `prepare-<modality>`), loaded once; `inputs` are an example to time it with."""
+        """A graph, loaded once; `inputs` are an example to time it with.
+
+        By name: a subset, WHOLE, FUSION, ENCODER and a modality, `prepare-` and a modality.
+        """
         if name not in self.loaded:
             prepares = name.startswith("prepare-")
             folder = "prepare" if prepares else "fp32" if self.precision == "bf16" else self.precision
@@ -100,6 +108,26 @@ class ExportedRecognizer(Recognition):
         with self.lock:
             inputs = [stored[None]]
             return np.asarray(self.graph(f"prepare-{modality}", inputs)(inputs)[0][0], np.float32)
+
+    def encode(self, modality: str, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        with self.lock:
+            graph = self.graph(f"{ENCODER}{modality}", [inputs[:1]])
+            return np.asarray(self.in_batches(graph, [inputs])[0], np.float32)
+
+    def fuse(self, tokens: Arrays, present: Mapping[str, NDArray[np.bool_]]) -> Arrays:
+        flags = np.stack([present[name] for name in self.modalities], 1).astype(np.float32)
+        nothing = {name: np.zeros((len(flags), *shape), np.float32) for name, shape in self.info.tokens.items()}
+        arrays = [*(tokens.get(name, nothing[name]) for name in self.modalities), flags]
+        with self.lock:
+            outputs = self.in_batches(self.graph(FUSION, [array[:1] for array in arrays]), arrays)
+        return {head: np.asarray(values, np.float32) for head, values in zip(self.labels.heads, outputs, strict=True)}
+
+    def in_batches(self, graph: Graph, arrays: Sequence[Array]) -> list[Array]:
+        """A graph's outputs for a batch, which some graphs take one sample at a time."""
+        if self.info.batches == "any" or len(arrays[0]) == 1:
+            return graph(arrays)
+        pieces = [graph([array[index : index + 1] for array in arrays]) for index in range(len(arrays[0]))]
+        return [np.concatenate(values) for values in zip(*pieces, strict=True)]
 
     def run(self, inputs: Arrays, present: Mapping[str, NDArray[np.bool_]]) -> Arrays:
         """Samples with the same modalities go through their graph together."""
@@ -127,11 +155,7 @@ class ExportedRecognizer(Recognition):
                 for modality in self.modalities
             ]
             arrays.append(np.tile(np.array([m in subset for m in self.modalities], np.float32), (count, 1)))
-        graph = self.graph(name, [array[:1] for array in arrays])
-        if self.info.batches == "any" or count == 1:
-            return graph(arrays)
-        pieces = [graph([array[index : index + 1] for array in arrays]) for index in range(count)]
-        return [np.concatenate(values) for values in zip(*pieces, strict=True)]
+        return self.in_batches(self.graph(name, [array[:1] for array in arrays]), arrays)
 
 
 def load_any(path: Path) -> Recognition:

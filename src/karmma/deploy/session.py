@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,9 @@ class StreamConfig:
     `use_degraded` keeps a sensor that delivers poor data. One that was absent counts again once it has been there for
     `clean_share` of a window: before that most of the window is what it delivered while it was ill. `late_windows` is how
     many hops the recogniser may lag behind before windows are dropped.
+
+    Extractors see a whole window, so tokens belong to it. With `token_hop_seconds` longer than the hop each extractor runs
+    only so often, sensors taking turns, and windows in between use its last tokens, which are then up to that much older.
     """
 
     window_seconds: float = 2.0
@@ -40,11 +44,31 @@ class StreamConfig:
     use_degraded: bool = False
     clean_share: float = 0.5
     late_windows: int = 1
+    token_hop_seconds: float | None = None
     health: HealthConfig = field(default_factory=HealthConfig)
 
     def __post_init__(self) -> None:
         if self.window_seconds <= 0 or self.hop_seconds <= 0:
             raise KarmmaError(f"window and hop must be longer than 0 seconds, not {self.window_seconds} and {self.hop_seconds}")
+        if self.token_hop_seconds is not None and not self.hop_seconds <= self.token_hop_seconds <= self.window_seconds:
+            raise KarmmaError(
+                f"token hop: {self.token_hop_seconds} s does not lie between the hop of {self.hop_seconds} s "
+                f"and the window of {self.window_seconds} s"
+            )
+
+    @property
+    def shares_tokens(self) -> bool:
+        """Whether some windows use tokens of earlier ones."""
+        return self.token_hop_seconds is not None and self.token_hop_seconds > self.hop_seconds
+
+
+@dataclass(frozen=True)
+class KeptTokens:
+    """The last tokens `(tokens, width)` of a modality, of the window that ended at `stop_seconds`, and which turn that was."""
+
+    turn: int
+    stop_seconds: float
+    tokens: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -72,8 +96,7 @@ class StreamSession:
     """Buffers for a student's sensors. Sensors push from their own threads; one thread asks for windows.
 
     Decoding, resizing and flow between two frames are done once, however many windows share them; a window asked for again
-    (with other sensors switched off, say) is not prepared again. Extractors see a whole window, so their tokens belong to
-    it and cannot be shared between windows without changing answers.
+    (with other sensors switched off, say) is not prepared again.
     """
 
     def __init__(self, recognition: Recognition, config: StreamConfig) -> None:
@@ -86,6 +109,7 @@ class StreamSession:
         self.monitors: dict[str, HealthMonitor] = make_monitors(self.buffers, config.health)
         self.now = 0.0
         self.kept_inputs: tuple[tuple[float, float], dict[str, NDArray[np.float32]]] = ((0.0, 0.0), {})
+        self.kept_tokens: dict[str, KeptTokens] = {}
 
     def is_live(self, name: str) -> bool:
         return name in SENSOR_OF and isinstance(self.recognition.modalities_by_name[name], LiveReader)
@@ -119,10 +143,15 @@ class StreamSession:
         """Whether a modality counts as present, health permitting."""
         if not self.config.monitor:
             return True
-        state, monitor = health[SENSOR_OF[modality]], self.monitors[SENSOR_OF[modality]]
+        state = health[SENSOR_OF[modality]]
         if state == ABSENT or (state == DEGRADED and not self.config.use_degraded):
             return False
-        return self.now - monitor.usable_since >= self.config.clean_share * self.config.window_seconds - 1e-9
+        return self.clean_until(modality, self.now)
+
+    def clean_until(self, modality: str, stop_seconds: float) -> bool:
+        """Whether a modality's sensor was usable for enough of the window that ended at `stop_seconds`."""
+        usable = stop_seconds - self.monitors[SENSOR_OF[modality]].usable_since
+        return usable >= self.config.clean_share * self.config.window_seconds - 1e-9
 
     def inputs(self, start_seconds: float, stop_seconds: float, wanted: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Model inputs of the wanted modalities that delivered anything; a window's are prepared once."""
@@ -140,15 +169,40 @@ class StreamSession:
                 kept[name] = self.recognition.prepare(name, stored)
         return {name: kept[name] for name in wanted if name in kept}
 
+    def tokens(self, start_seconds: float, stop_seconds: float, wanted: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Extractor tokens of the wanted modalities: those of this window where it is their turn, else the last ones."""
+        for name in wanted:
+            turn, kept = self.turn(name, stop_seconds), self.kept_tokens.get(name)
+            if kept is not None and kept.turn == turn and (not self.config.monitor or self.clean_until(name, kept.stop_seconds)):
+                continue
+            inputs = self.inputs(start_seconds, stop_seconds, [name])
+            if name in inputs:
+                encoded = self.recognition.encode(name, inputs[name][None])[0]
+                self.kept_tokens[name] = KeptTokens(turn, stop_seconds, encoded)
+            else:
+                self.kept_tokens.pop(name, None)
+        return {name: self.kept_tokens[name].tokens for name in wanted if name in self.kept_tokens}
+
+    def turn(self, modality: str, stop_seconds: float) -> int:
+        """Which turn of a modality's extractor a window falls in; modalities' turns begin at different windows."""
+        token_hop = self.config.token_hop_seconds or self.config.hop_seconds
+        place = self.modalities.index(modality) * self.config.hop_seconds
+        return math.floor((stop_seconds - place) / token_hop + 1e-6)
+
     def window(
         self, stop_seconds: float, present: Callable[[str, dict[str, str]], bool] | None = None
     ) -> tuple[Window, dict[str, str]]:
-        """The window that ends at `stop_seconds` and each sensor's health; `present` overrules who counts as present."""
+        """The window that ends at `stop_seconds` (encoded if tokens are shared) and each sensor's health.
+
+        `present` overrules who counts as present.
+        """
         start = stop_seconds - self.config.window_seconds
         health = self.health_at(stop_seconds)
         believed = present or self.believed
         wanted = [name for name in self.modalities if believed(name, health)]
-        return Window(self.inputs(start, stop_seconds, wanted), "stream", start, stop_seconds), health
+        shares = self.config.shares_tokens
+        inputs = (self.tokens if shares else self.inputs)(start, stop_seconds, wanted)
+        return Window(inputs, "stream", start, stop_seconds, encoded=shares), health
 
     def answer(self, stop_seconds: float) -> StreamEvent:
         """Recognise the window that ends at `stop_seconds`."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..config import RecognizerConfig, build, plain
 from ..files import read_json, write_json
-from ..types import KarmmaError, LabelSpace, ModalitySpec
+from ..types import KarmmaError, LabelSpace, ModalitySpec, describe_model, read_description
 from .recognizer import RecognizerModel
 from .weights import load_weights, save_weights
 
@@ -37,10 +37,8 @@ def save_checkpoint(directory: Path, model: RecognizerModel, info: CheckpointInf
         "format": FORMAT,
         "version": FORMAT_VERSION,
         "recognizer": plain(info.recognizer),
-        "specs": {name: {"input_shape": list(spec.input_shape), "layout": spec.layout} for name, spec in info.specs.items()},
-        "labels": {head: list(names) for head, names in info.labels.names.items()},
+        **describe_model(info.specs, info.labels),
         "modalities": info.modalities,
-        "colour_order": "RGB",
         "provenance": info.provenance,
     }
     write_json(directory / "config.json", content)
@@ -57,10 +55,7 @@ def read_info(directory: Path) -> CheckpointInfo:
     if content.get("version") != FORMAT_VERSION:
         raise KarmmaError(f"{path}: checkpoint version {content.get('version')}, this karmma reads {FORMAT_VERSION}")
     try:
-        specs = {
-            name: ModalitySpec(name, tuple(spec["input_shape"]), spec["layout"]) for name, spec in content["specs"].items()
-        }
-        labels = LabelSpace({head: tuple(names) for head, names in content["labels"].items()})
+        specs, labels = read_description(content)
         recognizer = build(RecognizerConfig, content["recognizer"], f"{path}: recognizer")
         return CheckpointInfo(recognizer, specs, labels, content["modalities"], content["provenance"])
     except (KeyError, TypeError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""A recognizer as graphs without branches, for export: presence is an input, or fixed to one subset."""
+"""A recognizer as graphs without branches, for export: presence is an input, or fixed to one subset; whole or in parts."""
 
 from __future__ import annotations
 
@@ -38,28 +38,40 @@ class SubsetGraph(nn.Module):
         return {head: values.mean(1) for head, values in logits.items()}
 
 
-class PresenceGraph(nn.Module):
-    """Logits from all clips and a presence vector; every extractor runs, whatever is absent is not looked at."""
+class EncoderGraph(nn.Module):
+    """Extractor tokens `(batch, tokens, width)` of one modality's clips."""
+
+    def __init__(self, model: RecognizerModel, modality: str) -> None:
+        super().__init__()
+        self.encoder = model.encoder(modality)
+
+    def forward(self, *clips: Tensor) -> Tensor:
+        tokens: Tensor = self.encoder(clips[0])
+        return tokens
+
+
+class FusionGraph(nn.Module):
+    """Logits from extractor tokens of all modalities and a presence vector; tokens of what is absent are not looked at."""
 
     def __init__(self, model: RecognizerModel) -> None:
         super().__init__()
         self.model = model
+        for name in model.modalities if model.config.absent == "zeros" else ():
+            with torch.no_grad():
+                self.register_buffer(f"blank_{name}", model.encoder(name)(torch.zeros(1, *model.specs[name].input_shape)))
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """`inputs`: clips in the order of modalities, then presence `(batch, modalities)` float, 1 or 0."""
-        model, config, (*clips, presence) = self.model, self.model.config, inputs
+        """`inputs`: tokens `(batch, tokens, width)` in the order of modalities, then presence `(batch, modalities)`, 1 or 0."""
+        model, config, (*features, presence) = self.model, self.model.config, inputs
         pieces, visible = [], []
-        for index, (name, clip) in enumerate(zip(model.modalities, clips, strict=True)):
-            there = presence[:, index] > 0.5
-            known = torch.where(there.view(-1, *[1] * (clip.ndim - 1)), clip, torch.zeros((), dtype=clip.dtype))
-            tokens, embedding = model.encoder(name)(known), model.embedding(name)
+        for index, (name, tokens) in enumerate(zip(model.modalities, features, strict=True)):
+            there, embedding = presence[:, index] > 0.5, model.embedding(name)
             if config.absent == "zeros":
-                piece = embedding(tokens, None, clip.shape[0])
+                pieces.append(embedding(torch.where(there[:, None, None], tokens, getattr(self, f"blank_{name}")), None, len(tokens)))
             else:
                 learned = embedding.modality_token + embedding.position_tokens
-                piece = torch.where(there[:, None, None], embedding.project(tokens), torch.zeros(())) + learned
-            pieces.append(piece)
-            visible.append(there[:, None].expand(-1, piece.shape[1]))
+                pieces.append(torch.where(there[:, None, None], embedding.project(tokens), torch.zeros(())) + learned)
+            visible.append(there[:, None].expand(-1, pieces[-1].shape[1]))
         fused = model.fusion(torch.cat(pieces, 1), torch.cat(visible, 1) if config.absent == "skip" else None)
         means = [piece.mean(1) for piece in fused[:, 1:].split([piece.shape[1] for piece in pieces], 1)]
         logits = model.heads(torch.stack([fused[:, 0], *means], 1))
@@ -68,6 +80,24 @@ class PresenceGraph(nn.Module):
         weights = torch.cat([torch.ones_like(votes[:, :1]), votes], 1)
         weights = weights / weights.sum(1, keepdim=True)
         return in_order(model, {head: (values * weights[:, :, None]).sum(1) for head, values in logits.items()})
+
+
+class PresenceGraph(nn.Module):
+    """Logits from all clips and a presence vector; every extractor runs, whatever is absent is not looked at."""
+
+    def __init__(self, model: RecognizerModel) -> None:
+        super().__init__()
+        self.model, self.fusion = model, FusionGraph(model)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """`inputs`: clips in the order of modalities, then presence `(batch, modalities)` float, 1 or 0."""
+        *clips, presence = inputs
+        features = []
+        for index, (name, clip) in enumerate(zip(self.model.modalities, clips, strict=True)):
+            there = (presence[:, index] > 0.5).view(-1, *[1] * (clip.ndim - 1))
+            features.append(self.model.encoder(name)(torch.where(there, clip, torch.zeros((), dtype=clip.dtype))))
+        logits: tuple[Tensor, ...] = self.fusion(*features, presence)
+        return logits
 
 
 def in_order(model: RecognizerModel, logits: Logits) -> tuple[Tensor, ...]:

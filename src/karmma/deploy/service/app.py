@@ -296,11 +296,11 @@ def add_predictions(app: FastAPI, service: Service) -> None:
             shown = min(windows, key=lambda window: abs(window.start_seconds - at_seconds))
             there = tuple(name for name in service.recognition.modalities if name in shown.inputs)
             subsets = subsets_of(there) if len(there) <= MOST_SUBSETS_MODALITIES else [there, *[(name,) for name in there]]
-            answers = await asyncio.gather(*[service.predict([shown], subset) for subset in subsets])
+            answers = await asyncio.wrap_future(service.batcher.submit_subsets(shown, subsets))
             drawn = await run_in_threadpool(describe_inputs, service.recognition, shown)
         return {
             "start_seconds": shown.start_seconds, "stop_seconds": shown.stop_seconds, "modalities": there, "inputs": drawn,
-            "subsets": {subset_name(subset): prediction_row(answer[0], 5) for subset, answer in zip(subsets, answers, strict=True)},
+            "subsets": {subset_name(subset): prediction_row(answer, 5) for subset, answer in zip(subsets, answers, strict=True)},
             "timeline": [prediction_row(prediction, 1) for prediction in timeline],
         }  # fmt: skip
 

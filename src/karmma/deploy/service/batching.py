@@ -22,6 +22,15 @@ class Job:
     answer: Future[list[Prediction]] = field(default_factory=Future)
 
 
+@dataclass
+class SubsetsJob:
+    """A window that wants an answer for each of several subsets of its modalities."""
+
+    window: Window
+    subsets: Sequence[Sequence[str]]
+    answer: Future[list[Prediction]] = field(default_factory=Future)
+
+
 class Batcher:
     """Collects jobs for `wait_seconds` or until `batch_size` windows are there, then runs them as one batch."""
 
@@ -30,7 +39,7 @@ class Batcher:
         on_batch: Callable[[int, float], None] | None = None,
     ) -> None:  # fmt: skip
         self.recognition, self.batch_size, self.wait_seconds, self.on_batch = recognition, batch_size, wait_seconds, on_batch
-        self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.jobs: queue.SimpleQueue[Job | SubsetsJob | None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self.work, daemon=True)
         self.thread.start()
 
@@ -40,23 +49,39 @@ class Batcher:
         self.jobs.put(job)
         return job.answer
 
+    def submit_subsets(self, window: Window, subsets: Sequence[Sequence[str]]) -> Future[list[Prediction]]:
+        """The predictions of one window under several subsets of its modalities, later; extractors run once."""
+        job = SubsetsJob(window, subsets)
+        self.jobs.put(job)
+        return job.answer
+
     def close(self) -> None:
         self.jobs.put(None)
         self.thread.join(timeout=10)
 
     def work(self) -> None:
         while (job := self.jobs.get()) is not None:
+            if isinstance(job, SubsetsJob):
+                self.run_subsets(job)
+                continue
             jobs, deadline = [job], time.monotonic() + self.wait_seconds
             while sum(len(other.windows) for other in jobs) < self.batch_size:
                 try:
                     other = self.jobs.get(timeout=max(deadline - time.monotonic(), 0))
                 except queue.Empty:
                     break
-                if other is None:
-                    self.jobs.put(None)
+                if not isinstance(other, Job):
+                    self.jobs.put(other)
                     break
                 jobs.append(other)
             self.run(jobs)
+
+    def run_subsets(self, job: SubsetsJob) -> None:
+        """Extractors run once, whatever the number of subsets."""
+        try:
+            job.answer.set_result(self.recognition.predict_subsets(job.window, job.subsets))
+        except Exception as error:
+            job.answer.set_exception(error)
 
     def run(self, jobs: list[Job]) -> None:
         """Recognise; a failure is the failure of all that shared the batch only if each fails alone, too."""
