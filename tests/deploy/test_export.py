@@ -136,6 +136,22 @@ def test_the_faster_engine_keeps_a_graph(exported: Path) -> None:
         slow.predict({"rgb": np.zeros(student.specs["rgb"].input_shape)})
 
 
+def test_a_signal_after_engines_have_gone_ends_nothing(exported: Path) -> None:
+    program = """
+import faulthandler, signal, subprocess
+from karmma.deploy.engines import load_graph
+faulthandler.enable()
+heard = []
+signal.signal(signal.SIGCHLD, lambda *_: heard.append(1))
+graphs = [load_graph(Path(sys.argv[1]) / "fp32" / f"{name}.onnx", "openvino", 1, "fp32") for name in ("rgb", "audio", "model")]
+while graphs:
+    graphs.pop(0)
+subprocess.run(["true"])
+print(bool(heard))
+"""
+    assert run_without_torch("from pathlib import Path" + program, exported).strip() == "True"
+
+
 def test_graphs_share_their_weights_and_absent_modalities_are_not_in_them(exported: Path) -> None:
     import onnx
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,18 +45,29 @@ class OnnxRuntimeGraph:
         return [np.asarray(output) for output in self.session.run(None, dict(zip(self.names, inputs, strict=True)))]
 
 
+@cache
+def openvino_core() -> Any:
+    """The one Core of this process, kept to its end.
+
+    On CPUs with AMX each Core gives the thread an alternate signal stack and puts the former one back when it goes; Cores
+    that go in another order than they came leave a stack that is no longer mapped, and the next signal ends the process
+    (seen with OpenVINO 2026.4 and SIGCHLD).
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class OpenVinoGraph:
     """An ONNX file in OpenVINO; bf16 is a way to run the fp32 file."""
 
     def __init__(self, path: Path, threads: int, precision: str) -> None:
-        import openvino
-
         properties = {
             "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         }  # fmt: skip
         try:
-            core = openvino.Core()
+            core = openvino_core()
             self.compiled = core.compile_model(core.read_model(str(path)), "CPU", properties)
         except RuntimeError as error:
             raise KarmmaError(f"{path}: OpenVINO cannot load it: {' '.join(str(error).split())[:300]}") from error
