@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 
 from karmma.config import EncoderConfig, RecognizerConfig
 from karmma.evaluation.profile import count_recipe_gflops, measure_cost
 from karmma.models.encoders import make_encoder
 from karmma.models.encoders.video_swin import SIZES, VideoSwin, fit_window, join_windows, shift_sides, split_windows
+from karmma.models.encoders.window_attention import BiasedAttention
 from karmma.types import ModalitySpec
 
 # Parameters of torchvision's swin3d_t, _s, _b without their heads of 400 classes.
@@ -72,6 +76,28 @@ def test_training_and_inference_attend_alike() -> None:
     with torch.no_grad():
         fused = network(clip)
     torch.testing.assert_close(network(clip).detach(), fused, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("windows", "heads"), [(1, 2), (9, 3), (2, 24)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_attention_in_pieces_has_the_values_and_gradients_of_plain_attention(
+    windows: int, heads: int, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    rows = [torch.randn(windows, heads, 7, width, dtype=torch.float64) for width in (5, 5, 4)]
+    inputs = [*rows, torch.randn(1, heads, 7, 7, dtype=torch.float64)]
+
+    def gradients(attend: Callable[..., Tensor], dtype: torch.dtype) -> list[Tensor]:
+        leaves = [values.detach().to(dtype).requires_grad_() for values in inputs]
+        mixed = attend(*leaves)
+        return [mixed.double(), *(g.double() for g in torch.autograd.grad(mixed.double().square().sum(), leaves))]
+
+    expected = gradients(lambda q, k, v, b: (q @ k.transpose(-2, -1) + b).softmax(-1) @ v, torch.float64)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        found = gradients(BiasedAttention.apply, dtype)
+    tolerance = {torch.float64: 1e-12, torch.float32: 2e-5, torch.bfloat16: 0.15}[dtype]
+    for one, other in zip(found, expected, strict=True):
+        assert (one - other).abs().max() <= tolerance * other.abs().max()
 
 
 @pytest.mark.parametrize("shape", [(8, 64, 64), (3, 40, 72)])

@@ -18,6 +18,7 @@ from ...config import EncoderConfig
 from ...types import KarmmaError, ModalitySpec
 from ..pretrained import load_published, local_file
 from .base import Encoder
+from .window_attention import BiasedAttention
 
 Size = tuple[int, int, int]  # frames, height, width
 WINDOW: Size = (8, 7, 7)
@@ -145,7 +146,6 @@ class WindowAttention(nn.Module):
             mixed = functional.scaled_dot_product_attention(query, key, value, bias.to(query.dtype))
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
-
     def attend_in_training(
         self, query: Tensor, key: Tensor, value: Tensor, sides: tuple[Tensor, Tensor] | None, window: Size
     ) -> Tensor:
@@ -153,8 +153,11 @@ class WindowAttention(nn.Module):
         query = query * self.head_scale
         if sides is not None:
             query, key = with_sides(query, sides[0]), with_sides(key, sides[1])
-        scores = query @ key.transpose(-2, -1) + self.bias(window).to(query.dtype)
-        return scores.softmax(-1).to(value.dtype) @ value
+        bias = self.bias(window).to(query.dtype)
+        if query.device.type == "cpu":
+            mixed: Tensor = BiasedAttention.apply(query, key, value, bias)
+            return mixed
+        return (query @ key.transpose(-2, -1) + bias).softmax(-1).to(value.dtype) @ value
 
 
 class SwinBlock(nn.Module):
