@@ -120,10 +120,16 @@ def share_stages(source: Path, target: Path, stages: tuple[str, ...]) -> None:
     (target / "stages").mkdir(parents=True, exist_ok=True)
     for made in ("clips", "tokens", "extractors"):
         if any(stage.startswith({"clips": "read", "tokens": "tokens", "extractors": "pretrain"}[made]) for stage in stages):
-            shutil.copytree(source / made, target / made, copy_function=os.link, dirs_exist_ok=True)
+            shutil.copytree(source / made, target / made, copy_function=link_new, dirs_exist_ok=True)
     for marker in (source / "stages").glob("*.json"):
         if marker.name.startswith(stages):
             (target / "stages" / marker.name).write_text(marker.read_text())
+
+
+def link_new(source: str, target: str) -> None:
+    """Link a file that is not there yet, so that a run can be taken up again."""
+    if not Path(target).exists():
+        os.link(source, target)
 
 
 def draw(effects: dict[str, dict[str, Any]], path: Path) -> None:

@@ -67,7 +67,7 @@ class Bench:
             for model in (self.teacher, self.student):
                 for name in model.modalities:
                     model.encoder(name).compile()
-        self.optimizer = torch.optim.AdamW(self.student.parameters(), lr=1e-4)
+        self.optimizer = torch.optim.AdamW(self.student.parameters(), lr=1e-4, fused=True)
         clips = {name: torch.randn(batch, *spec.input_shape, device=self.device) for name, spec in specs.items()}
         present = {name: torch.ones(batch, dtype=torch.bool, device=self.device) for name in specs}
         labels = {head: torch.zeros(batch, dtype=torch.long, device=self.device) for head in sizes}

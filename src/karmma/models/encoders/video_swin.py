@@ -21,6 +21,7 @@ from .base import Encoder
 from .window_attention import BiasedAttention
 
 Size = tuple[int, int, int]  # frames, height, width
+MASKED = -1e4  # published: −100, whose exponential is a denormal number, with which CPUs reckon many times more slowly
 WINDOW: Size = (8, 7, 7)
 PATCH: Size = (2, 4, 4)
 
@@ -66,7 +67,7 @@ def join_windows(windows: Tensor, window: Size, size: Size) -> Tensor:
 def shift_sides(size: Size, window: Size, shift: Size, device: torch.device) -> tuple[Tensor, Tensor]:
     """Two sets of vectors `(windows, tokens, 2 · shifted axes)` whose products mask what the cyclic shift brought together.
 
-    Along each axis a token lies before or after the seam. Products are 0 between tokens of one side and −100 for every
+    Along each axis a token lies before or after the seam. Products are 0 between tokens of one side and MASKED for every
     axis along which they lie on different sides: adding them to a few columns of queries and keys costs far less memory
     traffic than a mask for every pair of tokens.
     """
@@ -79,7 +80,7 @@ def shift_sides(size: Size, window: Size, shift: Size, device: torch.device) -> 
         view[1 + axis] = -1
         side = split_windows(behind.view(view).expand(1, *size, 1), window)
         ours += [1 - side, side]
-        others += [-100.0 * side, -100.0 * (1 - side)]
+        others += [MASKED * side, MASKED * (1 - side)]
     return torch.cat(ours, -1), torch.cat(others, -1)
 
 
@@ -116,7 +117,7 @@ class WindowAttention(nn.Module):
         """`(1, heads, tokens, tokens)`; a smaller window takes the first tokens of the full one, as published."""
         tokens = window[0] * window[1] * window[2]
         index = self.relative_position_index[:tokens, :tokens].flatten()
-        return self.relative_position_bias_table[index].view(1, tokens, tokens, -1).permute(0, 3, 1, 2)
+        return self.relative_position_bias_table.t().index_select(1, index).view(1, -1, tokens, tokens)
 
     def forward(self, x: Tensor) -> Tensor:
         size = cast(Size, tuple(x.shape[1:4]))
@@ -141,7 +142,7 @@ class WindowAttention(nn.Module):
             bias = self.bias(window)
             if sides is not None:
                 before = sides[0][..., ::2]  # the same mask as a sum over axes; no products that count as work
-                mask = (before[:, :, None] != before[:, None]).any(-1).float() * -100.0
+                mask = (before[:, :, None] != before[:, None]).any(-1).float() * MASKED
                 bias = (bias + mask[:, None]).repeat(windows.shape[0] // mask.shape[0], 1, 1, 1)
             mixed = functional.scaled_dot_product_attention(query, key, value, bias.to(query.dtype))
         return self.proj(mixed.transpose(1, 2).flatten(2))
@@ -150,13 +151,12 @@ class WindowAttention(nn.Module):
         self, query: Tensor, key: Tensor, value: Tensor, sides: tuple[Tensor, Tensor] | None, window: Size
     ) -> Tensor:
         """Written out: no fused kernel gives the bias its gradient, and what PyTorch falls back to takes twice as long."""
-        query = query * self.head_scale
+        query, bias = query * self.head_scale, self.bias(window).to(query.dtype)
+        if query.device.type == "cpu":
+            mixed: Tensor = BiasedAttention.apply(query, key, value, bias, sides)
+            return mixed
         if sides is not None:
             query, key = with_sides(query, sides[0]), with_sides(key, sides[1])
-        bias = self.bias(window).to(query.dtype)
-        if query.device.type == "cpu":
-            mixed: Tensor = BiasedAttention.apply(query, key, value, bias)
-            return mixed
         return (query @ key.transpose(-2, -1) + bias).softmax(-1).to(value.dtype) @ value
 
 
@@ -177,7 +177,7 @@ class SwinBlock(nn.Module):
         if not self.training or self.drop_path == 0:
             return x
         keep = torch.empty(len(x), 1, 1, 1, 1, device=x.device, dtype=x.dtype).bernoulli_(1 - self.drop_path)
-        return x * keep / (1 - self.drop_path)
+        return x * (keep / (1 - self.drop_path))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.kept(self.attn(self.norm1(x)))
