@@ -95,41 +95,27 @@ def predict(
 
     Exit code 3: some recordings could not be read; each is named, the others are answered.
     """
-    from .deploy.recordings import find_recordings, prediction_lines
+    from .deploy.answers import AnswerLines
+    from .deploy.recordings import find_recordings, recognise
     from .deploy.runtime import load_any
 
-    how = "json" if as_json else "csv" if as_csv else "text"
     sources = {name: path for name, path in {"detections": boxes, "imu": imu}.items() if path is not None}
     recognition, names = load_any(checkpoint), only.split("+") if only else None
-    recordings, failed, lines_before = find_recordings(paths, sources), 0, 0
+    recordings, failed = find_recordings(paths, sources), 0
+    lines = AnswerLines("json" if as_json else "csv" if as_csv else "text", min(top, 5), len(recordings) > 1)
     for recording in recordings:
+        predictions = []
         try:
-            if start is not None or stop is not None:
-                predictions = [
-                    recognition.predict(
-                        recording.file, start_seconds=start, stop_seconds=stop, only=names, sources=recording.sources
-                    )
-                ]
-            else:
-                predictions = list(
-                    recognition.predict_file(
-                        recording.file, recording.sources, window_seconds=window, hop_seconds=hop, only=names
-                    )
-                )
+            for prediction in recognise(recognition, recording, (start, stop), window, hop, names):
+                predictions.append(prediction)
+                for line in lines.of(str(recording.file), prediction):
+                    typer.echo(line)
         except KarmmaError as error:
             if len(recordings) == 1:
                 raise
             failed += 1
             typer.echo(f"karmma: {error}", err=True)
             continue
-        name = str(recording.file) if len(recordings) > 1 or how == "csv" else ""
-        if name and how == "text":
-            typer.echo(name)
-        lines = prediction_lines(iter(predictions), min(top, 5), how, name)
-        for number, line in enumerate(lines):
-            if not (how == "csv" and number == 0 and lines_before):
-                typer.echo(line)
-            lines_before += 1
         draw_predictions(recording.file, predictions, recognition.modalities, timeline, overlay)
     raise typer.Exit(3 if failed else 0)
 

@@ -96,12 +96,12 @@ def test_a_file_is_recognised_without_torch(two_path: Path, exported: Path, cloc
     program = """
 import json
 from karmma.deploy.runtime import ExportedRecognizer
-from karmma.deploy.recordings import prediction_row
+from karmma.deploy.answers import prediction_row
 student = ExportedRecognizer.load(sys.argv[1], engine=sys.argv[3])
 print(json.dumps([prediction_row(p, 5) for p in student.predict_file(sys.argv[2])]))
 """
     found = json.loads(run_without_torch(program, exported, clock_video, engine))
-    from karmma.deploy.recordings import prediction_row
+    from karmma.deploy.answers import prediction_row
 
     expected = [prediction_row(p, 5) for p in karmma.load(two_path).predict_file(clock_video)]
     assert [row["modalities"] for row in found] == [row["modalities"] for row in expected]

@@ -12,7 +12,7 @@ import torch
 
 import karmma
 from karmma.config import plain
-from karmma.deploy.recordings import prediction_lines
+from karmma.deploy.answers import AnswerLines
 from karmma.modalities import make_modalities
 from karmma.models.checkpoint import CheckpointInfo, save_checkpoint
 from karmma.models.recognizer import RecognizerModel
@@ -87,7 +87,11 @@ def test_long_files_are_answered_window_by_window(recognizer: karmma.Recognizer,
     predictions = list(recognizer.predict_file(clock_video, window_seconds=1.5))
     assert [round(p.start_seconds, 2) for p in predictions] == [0.0, 1.5, 3.0]
     assert predictions[-1].stop_seconds == pytest.approx(4.0, abs=0.1)
-    lines = list(prediction_lines(iter(predictions), 2, "text"))
+    def lines_of(how: str) -> list[str]:
+        answers = AnswerLines(how, 2, several=False)
+        return [line for prediction in predictions for line in answers.of("clock.mp4", prediction)]
+
+    lines = lines_of("text")
     assert lines[0].startswith("0.00–1.50 s, from rgb + audio") and len(lines) == 3 * 4
-    rows = [json.loads(line) for line in prediction_lines(iter(predictions), 2, "json")]
+    rows = [json.loads(line) for line in lines_of("json")]
     assert rows[0]["modalities"] == ["rgb", "audio"] and len(rows[0]["action"]) == 2

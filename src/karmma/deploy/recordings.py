@@ -1,14 +1,10 @@
-"""Long recordings, window by window: video decoded once in order, windows in batches; answers as rows of JSON or CSV."""
+"""Long recordings, window by window: video decoded once in order, windows in batches."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -134,47 +130,14 @@ def sources_of(file: Path, sources: Mapping[str, Path]) -> dict[str, Path]:
     return {name: path for name, path in places.items() if not sources[name].is_dir() or path.is_file()}
 
 
-def prediction_row(prediction: Prediction, top: int, file: str = "") -> dict[str, Any]:
-    """One prediction as JSON: seconds, top classes with probabilities per label set, modalities used."""
-    heads = {
-        head: {entry.name: round(entry.probability, 4) for entry in ranked[:top]} for head, ranked in prediction.ranked.items()
-    }
-    seconds = {"start_seconds": round(prediction.start_seconds, 3), "stop_seconds": round(prediction.stop_seconds, 3)}
-    return {**({"file": file} if file else {}), **seconds, **heads, "modalities": list(prediction.modalities)}
-
-
-def csv_header(heads: Sequence[str], top: int) -> list[str]:
-    ranks = [f"{head}_{place}{what}" for head in heads for place in range(1, top + 1) for what in ("", "_probability")]
-    return ["file", "start_seconds", "stop_seconds", *ranks, "modalities"]
-
-
-def csv_line(prediction: Prediction, top: int, file: str) -> str:
-    """One prediction as a line of CSV: top classes with probabilities side by side."""
-    cells: list[Any] = [file, f"{prediction.start_seconds:.3f}", f"{prediction.stop_seconds:.3f}"]
-    for ranked in prediction.ranked.values():
-        for place in range(top):
-            cells += [ranked[place].name, f"{ranked[place].probability:.4f}"] if place < len(ranked) else ["", ""]
-    return csv_text([*cells, "+".join(prediction.modalities)])
-
-
-def csv_text(cells: Sequence[Any]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(cells)
-    return line.getvalue()
-
-
-def prediction_lines(predictions: Iterator[Prediction], top: int, how: str, file: str = "") -> Iterator[str]:
-    """Lines for people (`text`), one JSON object per prediction (`json`), or CSV with a header (`csv`)."""
-    first = True
-    for prediction in predictions:
-        if how == "json":
-            yield json.dumps(prediction_row(prediction, top, file))
-        elif how == "csv":
-            if first:
-                yield csv_text(csv_header(list(prediction.ranked), top))
-            yield csv_line(prediction, top, file)
-        else:
-            yield f"{prediction.start_seconds:.2f}–{prediction.stop_seconds:.2f} s, from {' + '.join(prediction.modalities)}"
-            for head, ranked in prediction.ranked.items():
-                yield f"  {head:<8}" + "   ".join(f"{entry.name} {100 * entry.probability:.0f} %" for entry in ranked[:top])
-        first = False
+def recognise(
+    recognition: Recognition, recording: Recording, segment: tuple[float | None, float | None], window_seconds: float,
+    hop_seconds: float | None, only: Sequence[str] | None,
+) -> Iterator[Prediction]:  # fmt: skip
+    """Predictions of a recording's windows, or of one `segment` (start, stop) of it if either end is given."""
+    start, stop = segment
+    if start is None and stop is None:
+        options = {"window_seconds": window_seconds, "hop_seconds": hop_seconds, "only": only}
+        yield from recognition.predict_file(recording.file, recording.sources, **options)  # type: ignore[arg-type]
+        return
+    yield recognition.predict(recording.file, start_seconds=start, stop_seconds=stop, only=only, sources=recording.sources)

@@ -17,9 +17,9 @@ from ..modalities.audio import Audio
 from ..modalities.detections import EDGES
 from ..modalities.imu import AXES
 from ..types import KarmmaError, Prediction
+from .answers import prediction_row
 from .health import ABSENT, DEGRADED, HealthConfig, HealthMonitor, make_monitors
 from .recognition import Recognition, Window
-from .recordings import prediction_row
 
 SENSOR_OF = {"rgb": "video", "flow": "video", "audio": "audio", "detections": "detections", "imu": "imu"}
 SPARE_SECONDS = 1.0  # kept beyond a window: readers look a little around it

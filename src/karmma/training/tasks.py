@@ -115,8 +115,7 @@ class Task(lightning.LightningModule):
         decayed = [parameter for _, parameter in self.trainable() if parameter.ndim > 1]
         plain = [parameter for _, parameter in self.trainable() if parameter.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": self.config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        scaled = self.config.precision == "16-mixed"  # Lightning clips no gradients of a fused optimizer that unscales itself
-        optimizer = torch.optim.AdamW(groups, lr=self.config.lr, fused=not scaled)
+        optimizer = torch.optim.AdamW(groups, lr=self.config.lr, fused=True)
         warmup = max(self.config.warmup_epochs * self.steps_per_epoch, 1)
         total = max(self.config.epochs * self.steps_per_epoch, 1)
 

@@ -22,8 +22,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...types import KarmmaError, Prediction, subset_name, subsets_of
+from ..answers import prediction_row
 from ..recognition import Recognition, Window
-from ..recordings import MEDIA_SUFFIXES, prediction_row
+from ..recordings import MEDIA_SUFFIXES
 from .batching import Batcher
 from .pictures import describe_inputs
 from .uploads import TABLE_FIELDS, RefusedError, ServiceLimits, read_tensors, read_windows, safe_suffix
