@@ -186,7 +186,7 @@ def test_threads_find_the_flow_that_one_alone_finds() -> None:
 
 
 def test_the_method_for_flow_follows_the_size() -> None:
-    assert [resolved("auto", side) for side in (58, 90, 91, 400)] == ["medium", "medium", "fast", "fast"]
+    assert [resolved("auto", side) for side in (58, 90, 91, 400)] == ["medium", "medium", "light", "light"]
     assert resolved("ultrafast", 58) == "ultrafast"
 
 
