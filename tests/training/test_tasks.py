@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,14 @@ def test_golden_tiny_training_run(tmp_path: Path) -> None:
 
 
 GOLDEN_RUN = 0.341766
+
+
+def test_gradients_are_clipped_in_bf16(tmp_path: Path) -> None:
+    config = replace(CONFIG, precision="bf16-mixed", clip_norm=1e-12)
+    task = SupervisedTask(make_recognizer(dropout=0.0), config, IndependentDropout(0.3), make_loader)
+    fitted(task, tmp_path)
+    norms = [parameter.grad.norm() for parameter in task.recognizer.parameters() if parameter.grad is not None]
+    assert norms and float(torch.stack(norms).norm()) <= 1.01e-12
 
 
 def test_teacher_training_moves_fusion_but_not_extractors() -> None:

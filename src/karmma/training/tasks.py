@@ -110,6 +110,13 @@ class Task(lightning.LightningModule):
         tokens = {name: values.to(device) for name, values in batch.tokens.items()}
         return replace(batch, batch=batch.batch.to(device), tokens=tokens)
 
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """By norm. Lightning refuses it for a fused optimizer in bf16, for the sake of a gradient scaler that bf16 has not."""
+        if gradient_clip_val:
+            nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], gradient_clip_val)
+
     def configure_optimizers(self) -> Any:
         """AdamW without decay on vectors; linear warm-up, then cosine or linear decay to zero."""
         decayed = [parameter for _, parameter in self.trainable() if parameter.ndim > 1]
