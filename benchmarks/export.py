@@ -2,9 +2,11 @@
 
 python benchmarks/export.py NAME CHECKPOINT CLIPS DATASET ROOT SPLIT [SETTING=VALUE ...]
 python benchmarks/export.py paper
+python benchmarks/export.py folds RUNS UTD_ROOT
 
 The first form takes a trained student, the decoded clips of a run (RUN/clips/<split>) and its data set; int8 is calibrated on
-RUN/clips/train. The second builds the paper's EPIC-100 student with random weights: speed alone. Every engine runs the
+RUN/clips/train. The second builds the paper's EPIC-100 student with random weights: speed alone. The
+third measures what precisions lose on the left-out subjects of the runs that folds_utd.py has made, no speed. Every engine runs the
 same ONNX files; ways are measured in turn, the median of five rounds.
 """
 
@@ -136,14 +138,8 @@ def accuracy(recognition: Recognition, store: ClipStore) -> dict[str, float]:
 
 
 def measure_trained(name: str, checkpoint: Path, clips: Path, data: tuple[str, Path, str], overrides: list[str]) -> dict[str, Any]:
-    dataset, root, split = data
-    student, manifest = Recognizer.load(checkpoint), load_data_set(dataset, root, overrides)
-    modalities = make_modalities(student.info.modalities)
-    store = ClipStore(clips, manifest.split(split), modalities)
-    training = ClipStore(clips.parent / "train", manifest.split("train"), modalities)
-    complete = np.flatnonzero(training.available.all(1).numpy())
-    chosen = np.random.default_rng(0).permutation(complete)[:128]
-    calibration, _, _ = inputs_of(training, chosen.tolist())
+    """Export, size, parity, speed, and what each precision loses on a split."""
+    student, store, calibration = load_student(checkpoint, clips, data, overrides)
     peaks = matmul_peak_gflops()
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory) / name
@@ -151,21 +147,60 @@ def measure_trained(name: str, checkpoint: Path, clips: Path, data: tuple[str, P
         parity = export_student(checkpoint, out, calibration=calibration)
         seconds = time.perf_counter() - started
         speed = measure_speed(student, out, peaks)
-        found = {"torch fp32": accuracy(student, store)}
-        for precision in ("fp32", "bf16", "int8"):
-            found[precision] = accuracy(ExportedRecognizer.load(out, precision=precision, threads=1), store)
-    means = {way: round(statistics.mean(values.values()), 2) for way, values in found.items()}
+        losses = measure_losses(student, out, store)
     return {
-        "student": name, "split": split, "clips": len(store.usable), "threads": 1, "export_seconds": round(seconds, 1),
+        "student": name, "split": data[2], "clips": len(store.usable), "threads": 1, "export_seconds": round(seconds, 1),
         "matmul_peak_gflops": peaks,
         "bytes": {precision: row["bytes"] for precision, row in parity.items()},
         "max_abs_logit_difference_fp32": max(
             max(row["max_abs_logit_difference"], row["of_whole_graph"]) for row in parity["fp32"]["subsets"].values()
         ),
+        **losses, "speed": speed,
+    }  # fmt: skip
+
+
+def load_student(
+    checkpoint: Path, clips: Path, data: tuple[str, Path, str], overrides: list[str]
+) -> tuple[Recognizer, ClipStore, Arrays]:
+    """The student, the stored clips of the split, and inputs of 128 training segments to calibrate with."""
+    dataset, root, split = data
+    student, manifest = Recognizer.load(checkpoint), load_data_set(dataset, root, overrides)
+    modalities = make_modalities(student.info.modalities)
+    training = ClipStore(clips.parent / "train", manifest.split("train"), modalities)
+    complete = np.flatnonzero(training.available.all(1).numpy())
+    chosen = np.random.default_rng(0).permutation(complete)[:128]
+    return student, ClipStore(clips, manifest.split(split), modalities), inputs_of(training, chosen.tolist())[0]
+
+
+def measure_losses(student: Recognizer, exported: Path, store: ClipStore) -> dict[str, Any]:
+    """Top-1 by subset in every precision, and the points that are lost in the mean over subsets."""
+    found = {"torch fp32": accuracy(student, store)}
+    for precision in ("fp32", "bf16", "int8"):
+        found[precision] = accuracy(ExportedRecognizer.load(exported, precision=precision, threads=1), store)
+    means = {way: round(statistics.mean(values.values()), 2) for way, values in found.items()}
+    return {
         "mean_subset_top1": means, "lost_points": {way: round(means["torch fp32"] - mean, 2) for way, mean in means.items()},
         "top1_by_subset": {way: {subset: round(v, 2) for subset, v in values.items()} for way, values in found.items()},
-        "speed": speed,
-    }  # fmt: skip
+    }
+
+
+def measure_folds(runs: Path, root: Path) -> dict[str, Any]:
+    """What each precision loses on the subject that each fold leaves out; no timing."""
+    rows = {}
+    for run in sorted(runs.glob("fold*")):
+        checkpoint, settings = run / "seed0" / "karmma", [f"fold={run.name.removeprefix('fold')}"]
+        data = ("utd_mhad", root, "validation")
+        student, store, calibration = load_student(checkpoint, run / "clips" / "validation", data, settings)
+        with tempfile.TemporaryDirectory() as directory:
+            export_student(checkpoint, Path(directory), calibration=calibration)
+            rows[run.name] = {"clips": len(store.usable), **measure_losses(student, Path(directory), store)}
+        print(run.name, rows[run.name]["lost_points"], flush=True)
+    clips = sum(row["clips"] for row in rows.values())
+    lost = {
+        way: round(sum(row["clips"] * row["lost_points"][way] for row in rows.values()) / clips, 2)
+        for way in next(iter(rows.values()))["lost_points"]
+    }
+    return {"clips": clips, "lost_points": lost, "folds": rows}
 
 
 def measure_paper() -> dict[str, Any]:
@@ -210,6 +245,9 @@ def main() -> None:
     torch.set_num_threads(1)
     if sys.argv[1] == "paper":
         write_result("export_paper", measure_paper())
+        return
+    if sys.argv[1] == "folds":
+        write_result("export_utd_folds", measure_folds(Path(sys.argv[2]), Path(sys.argv[3])))
         return
     name, checkpoint, clips, dataset, root, split, *overrides = sys.argv[1:]
     write_result(f"export_{name}", measure_trained(name, Path(checkpoint), Path(clips), (dataset, Path(root), split), overrides))
