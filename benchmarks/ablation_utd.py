@@ -135,7 +135,7 @@ def link_new(source: str, target: str) -> None:
 def draw(effects: dict[str, dict[str, Any]], path: Path) -> None:
     """Each switch's effect with its interval."""
     names = list(effects)
-    figure = Figure(figsize=(8, 0.3 * len(names) + 1.2), layout="constrained")
+    figure = Figure(figsize=(10, 0.3 * len(names) + 1.2), layout="constrained")
     axes = figure.subplots()
     for row, name in enumerate(names):
         effect = effects[name]
@@ -144,9 +144,12 @@ def draw(effects: dict[str, dict[str, Any]], path: Path) -> None:
         axes.plot([effect["low"], effect["high"]], [row, row], color=color, linewidth=2.4, solid_capstyle="round")
         axes.plot(effect["difference"], row, "o", color=color)
     axes.axvline(0, color="#111827", linewidth=0.8)
-    axes.set_yticks(range(len(names)), [f"{name}  ({effects[name]['against']})" for name in names], fontsize=8)
+    labels = [name if effect["against"] in (REFERENCE, name.rsplit(", ")[-1]) else f"{name} ({effect['against']})"
+              for name, effect in effects.items()]  # fmt: skip
+    axes.set_yticks(range(len(names)), labels, fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlabel("difference in mean top-1 over the seven subsets, points (95 % paired bootstrap)")
+    what = "difference to the default, or to the arm that is named, in mean top-1 of the seven subsets (95 % interval)"
+    axes.set_xlabel(what, fontsize=8)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.grid(axis="x", color="#e5e7eb")
     axes.set_axisbelow(True)
