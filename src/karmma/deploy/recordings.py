@@ -137,7 +137,8 @@ def recognise(
     """Predictions of a recording's windows, or of one `segment` (start, stop) of it if either end is given."""
     start, stop = segment
     if start is None and stop is None:
-        options = {"window_seconds": window_seconds, "hop_seconds": hop_seconds, "only": only}
-        yield from recognition.predict_file(recording.file, recording.sources, **options)  # type: ignore[arg-type]
+        yield from recognition.predict_file(
+            recording.file, recording.sources, window_seconds=window_seconds, hop_seconds=hop_seconds, only=only
+        )
         return
     yield recognition.predict(recording.file, start_seconds=start, stop_seconds=stop, only=only, sources=recording.sources)
