@@ -78,23 +78,31 @@ def test_training_and_inference_attend_alike() -> None:
     torch.testing.assert_close(network(clip).detach(), fused, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("windows", "heads"), [(1, 2), (9, 3), (2, 24)])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("windows", "heads"), [(1, 2), (8, 3), (2, 24)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_attention_in_pieces_has_the_values_and_gradients_of_plain_attention(
-    windows: int, heads: int, dtype: torch.dtype
+    windows: int, heads: int, dtype: torch.dtype, masked: bool
 ) -> None:
     torch.manual_seed(0)
     rows = [torch.randn(windows, heads, 7, width, dtype=torch.float64) for width in (5, 5, 4)]
     inputs = [*rows, torch.randn(1, heads, 7, 7, dtype=torch.float64)]
+    sides, mask = None, torch.zeros(())
+    if masked:  # clips of one window or two, of which the last has a seam after its fourth token
+        behind = torch.zeros(min(windows, 2), 7, 1)
+        behind[-1, 4:] = 1
+        sides = torch.cat([1 - behind, behind], -1), MASKED * torch.cat([behind, 1 - behind], -1)
+        mask = (sides[0] @ sides[1].transpose(1, 2)).repeat(windows // len(behind), 1, 1)[:, None]
+        assert float(mask.min()) == MASKED and float(mask[-1, 0, 0, 0]) == 0
 
     def gradients(attend: Callable[..., Tensor], dtype: torch.dtype) -> list[Tensor]:
         leaves = [values.detach().to(dtype).requires_grad_() for values in inputs]
         mixed = attend(*leaves)
         return [mixed.double(), *(g.double() for g in torch.autograd.grad(mixed.double().square().sum(), leaves))]
 
-    expected = gradients(lambda q, k, v, b: (q @ k.transpose(-2, -1) + b).softmax(-1) @ v, torch.float64)
+    expected = gradients(lambda q, k, v, b: (q @ k.transpose(-2, -1) + b + mask).softmax(-1) @ v, torch.float64)
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        found = gradients(lambda *leaves: BiasedAttention.apply(*leaves, None), dtype)
+        found = gradients(lambda *leaves: BiasedAttention.apply(*leaves, sides), dtype)
     tolerance = {torch.float64: 1e-12, torch.float32: 2e-5, torch.bfloat16: 0.15}[dtype]
     for one, other in zip(found, expected, strict=True):
         assert (one - other).abs().max() <= tolerance * other.abs().max()

@@ -66,7 +66,7 @@ def pieces(windows: int, heads: int) -> Iterator[Piece]:
 
 
 def masks_of_seams(ours: Tensor, others: Tensor, dtype: torch.dtype) -> dict[int, Tensor]:
-    """By number, the masks `(tokens, tokens)` of the windows that a seam runs through: few, at the border of the map."""
+    """By number, the masks `(tokens, tokens)` of the windows that a seam runs through; the others need none."""
     there = (ours > 0).any(1).unflatten(-1, (-1, 2)).all(-1).any(-1)
     return {window: (ours[window] @ others[window].T).to(dtype) for window in there.nonzero().flatten().tolist()}
 
