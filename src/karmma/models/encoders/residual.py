@@ -28,9 +28,15 @@ class ResidualBlock(nn.Module):
 
 
 def shift_frames(x: Tensor, frames: int) -> Tensor:
-    """Move an eighth of the channels one frame forward and an eighth one back; `(batch · frames, C, H, W)`."""
+    """Move an eighth of the channels one frame forward and an eighth one back; `(batch · frames, C, H, W)`.
+
+    Channels stay last in memory from one convolution to the next, which spares copies, and they are split, not sliced:
+    the gradient of a slice fills a whole map with zeros.
+    """
     fold = max(x.shape[1] // 8, 1)
-    clips = x.unflatten(0, (-1, frames))
-    before = functional.pad(clips[:, :-1, :fold], (0, 0, 0, 0, 0, 0, 1, 0))
-    after = functional.pad(clips[:, 1:, fold : 2 * fold], (0, 0, 0, 0, 0, 0, 0, 1))
-    return torch.cat([before, after, clips[:, :, 2 * fold :]], 2).flatten(0, 1)
+    clips = x.permute(0, 2, 3, 1).unflatten(0, (-1, frames))
+    later, earlier, rest = clips.split([fold, fold, x.shape[1] - 2 * fold], -1)
+    nothing = torch.zeros_like(later[:, :1])
+    before = torch.cat([nothing, later[:, :-1]], 1)
+    after = torch.cat([earlier[:, 1:], nothing], 1)
+    return torch.cat([before, after, rest], -1).flatten(0, 1).permute(0, 3, 1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -40,6 +41,7 @@ class ViewsEncoder(Encoder):
 
     def forward(self, clips: Tensor) -> Tensor:
         pairs = clips.permute(0, 1, 4, 2, 3).unflatten(1, (self.steps, 2)).flatten(2, 3).flatten(0, 1)
+        pairs = pairs.contiguous(memory_format=torch.channels_last)
         x = self.blocks(functional.relu(self.stem_norm(self.stem(pairs))))
         x = functional.adaptive_avg_pool2d(x, self.places).flatten(1).unflatten(0, (-1, self.steps)).transpose(1, 2)
         x = functional.relu(self.project_norm(self.project(self.dropout(x))))
