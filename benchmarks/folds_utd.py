@@ -17,6 +17,8 @@ import torch
 from paired import compare, over_folds, summarise
 from recording import write_result
 
+from karmma.experiment.testing import FIXED_LOGITS, LOGITS
+
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "utd_mhad.yaml"
 REFERENCE = "baseline_dropout"
 
@@ -50,8 +52,13 @@ def main() -> None:
     ]
     with ProcessPoolExecutor(min(os.cpu_count() or 1, len(jobs)), mp_context=get_context("spawn")) as pool:
         seconds = [round(sum(stages.values())) for stages in pool.map(run_fold, jobs)]
-    arms = [path.name for path in sorted((directories[0] / "seed0").iterdir()) if (path / "logits.safetensors").exists()]
+    arms = [path.name for path in sorted((directories[0] / "seed0").iterdir()) if (path / LOGITS).exists()]
     values = {name: over_folds(directories, (0,), name) for name in arms}
+    single = {
+        name: summarise(over_folds(directories, (0,), name, FIXED_LOGITS))
+        for name in arms
+        if (directories[0] / "seed0" / name / FIXED_LOGITS).exists()
+    }
     by_fold = {
         name: {str(fold): summarise(over_folds([where], (0,), name)) for fold, where in zip(folds, directories, strict=True)}
         for name in arms
@@ -59,6 +66,7 @@ def main() -> None:
     result = {
         "folds": folds, "seeds": 1, "overrides": options.overrides, "seconds_per_fold_one_thread": seconds,
         "top1": {name: summarise(rows) for name, rows in values.items()}, "top1_by_fold": by_fold,
+        "top1_of_a_single_view": single,
     }  # fmt: skip
     if REFERENCE in values:
         result["against_baseline_dropout"] = {

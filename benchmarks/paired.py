@@ -9,24 +9,25 @@ from typing import Any
 import numpy as np
 
 from karmma.evaluation.evaluate import SubsetLogits
+from karmma.experiment.testing import LOGITS
 from karmma.types import subset_name
 
 DRAWS = 4000
 Correct = dict[str, np.ndarray[Any, Any]]  # per subset: share of seeds in which each trial was recognised
 
 
-def correctness(directory: Path, seeds: Sequence[int], name: str) -> Correct:
+def correctness(directory: Path, seeds: Sequence[int], name: str, file: str) -> Correct:
     """Of one run directory and method."""
-    runs = [SubsetLogits.load(directory / f"seed{seed}" / name / "logits.safetensors").correct for seed in seeds]
+    runs = [SubsetLogits.load(directory / f"seed{seed}" / name / file).correct for seed in seeds]
     return {
         subset_name(subset): np.mean([run[subset]["action_top1"].numpy().astype(float) for run in runs], 0)
         for subset in runs[0]
     }  # fmt: skip
 
 
-def over_folds(directories: Sequence[Path], seeds: Sequence[int], name: str) -> Correct:
+def over_folds(directories: Sequence[Path], seeds: Sequence[int], name: str, file: str = LOGITS) -> Correct:
     """All trials of all folds, each tested where it was left out."""
-    rows = [correctness(directory, seeds, name) for directory in directories]
+    rows = [correctness(directory, seeds, name, file) for directory in directories]
     return {subset: np.concatenate([row[subset] for row in rows]) for subset in rows[0]}
 
 

@@ -140,6 +140,7 @@ def evaluate(
     protocol: Annotated[str, typer.Option(help="subsets (P1), sweep (P2), all (both), observation (P3), window (P4)")] = "all",
     missing: Annotated[str | None, typer.Option(help="P3, P4: what fails, e.g. audio or rgb+flow")] = None,
     mask: Annotated[Path | None, typer.Option(help="P3: a published mask CSV in place of --missing")] = None,
+    views: Annotated[int, typer.Option(min=1, help="looks at each clip whose probabilities are averaged: fixed, then augmented")] = 1,
     overrides: Annotated[list[str] | None, typer.Argument(help="settings of the data set as key=value")] = None,
 ) -> None:
     """Test CHECKPOINT on a data set with modalities missing."""
@@ -151,7 +152,7 @@ def evaluate(
     for override in overrides or []:
         apply_override(settings, override)
     chosen = Protocol(protocol, tuple(missing.split("+")) if missing else (), mask)
-    result = evaluate_checkpoint(checkpoint, root, dataset, split, cache, settings, chosen)
+    result = evaluate_checkpoint(checkpoint, root, dataset, split, cache, settings, chosen, views)
     print_evaluation(result)
     if json_path is not None:
         json_path.write_text(json.dumps(result, indent=1))

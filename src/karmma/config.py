@@ -11,10 +11,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .types import KarmmaError
@@ -144,9 +144,14 @@ class StudentConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class EvaluationConfig:
-    """Protocols P1 (every subset) and P2 (random dropout, mean of `sweep_draws` draws)."""
+    """Protocols P1 (every subset) and P2 (random dropout, mean of `sweep_draws` draws).
+
+    With `views` above 1 every figure is of the mean probability of so many looks at a sample: the fixed one, and others
+    augmented as in training but never mirrored; figures of the fixed one alone are kept beside. Inference costs `views` times.
+    """
 
     split: str = "test"
+    views: Annotated[int, Field(ge=1)] = 1
     sweep: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     sweep_draws: int = 10
     examples: int = 4

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from karmma.data.missing import IndependentDropout, Scenario, Subset
-from karmma.evaluation.evaluate import SubsetLogits, evaluate, fuse_subset
+from karmma.evaluation.evaluate import SubsetLogits, average_views, evaluate, fuse_subset, late_fusion, look
 from karmma.evaluation.metrics import action_scores, confusion, correctness, in_top_k, retention
 from karmma.evaluation.profile import count_gflops, count_parameters
 from karmma.types import subsets_of
@@ -141,3 +141,26 @@ def test_costs_follow_the_subset() -> None:
     everything = count_gflops(model, SPECS, tuple(SPECS))
     assert everything > sum(alone.values()) * 0.8 and all(0 < value < everything for value in alone.values())
     assert count_parameters(model) == sum(value.numel() for value in model.parameters())
+
+
+def test_views_are_averaged_as_probabilities() -> None:
+    one, other = random_logits(seed=1), random_logits(seed=2)
+    both = average_views([one, other])
+    expected = (one.logits[("a",)]["verb"].softmax(1) + other.logits[("a",)]["verb"].softmax(1)) / 2
+    torch.testing.assert_close(both.logits[("a",)]["verb"].exp(), expected)
+    assert average_views([one]) is one
+
+
+def test_late_fusion_of_averaged_views_is_the_average_of_late_fusions() -> None:
+    views = [random_logits(seed=seed) for seed in range(3)]
+    early, late = late_fusion(average_views(views)), average_views([late_fusion(view) for view in views])
+    for subset in early.logits:
+        torch.testing.assert_close(early.logits[subset]["noun"], late.logits[subset]["noun"])
+
+
+def test_the_first_look_is_fixed_and_others_follow_from_their_number() -> None:
+    assert look(4, 0, 0) is None
+    draws = [look(4, view, first).uniform((4,), 0, 1) for view, first in ((1, 0), (1, 0), (2, 0), (1, 64))]  # type: ignore[union-attr]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2]) and not torch.equal(draws[0], draws[3])
+    assert not look(64, 1, 0).mirrored.any()  # type: ignore[union-attr]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from karmma.config import Recipe, build, load_recipe
+from karmma.evaluation.evaluate import SubsetLogits
 from karmma.experiment.run import run
 from karmma.experiment.stages import StageBook
 from karmma.types import KarmmaError
@@ -198,8 +201,6 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 
 def test_an_empty_split_and_a_backward_row_are_named(recipe_path: Path, kitchen_root: Path, tmp_path: Path) -> None:
-    import shutil
-
     root = tmp_path / "kitchen"
     shutil.copytree(kitchen_root, root)
     table = root / "annotations" / "KITCHEN_test.csv"
@@ -215,14 +216,32 @@ def test_an_empty_split_and_a_backward_row_are_named(recipe_path: Path, kitchen_
 
 
 def test_a_checkpoint_of_another_label_set_is_refused(finished: Path, kitchen_root: Path, tmp_path: Path) -> None:
-    import shutil
-
     root = tmp_path / "kitchen"
     shutil.copytree(kitchen_root, root)
     table = root / "annotations" / "KITCHEN_noun_classes.csv"
     table.write_text(table.read_text().replace("cup\r\n", "mug\r\n", 1).replace("cup\n", "mug\n", 1))
     done = run_cli("evaluate", finished / "seed0/karmma", root)
     assert done.returncode == 2 and "label set 'noun' has other classes" in done.stderr
+
+
+def test_several_views_are_averaged_and_the_single_one_is_kept(
+    finished: Path, recipe_path: Path, kitchen_root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    for marker in (out / "stages").glob("*.evaluate.json"):
+        marker.unlink()
+    before = json.loads((out / "results.json").read_text())["methods"]["karmma"]
+    after = run(load_recipe(recipe_path, ["evaluation.views=3"]), out)["methods"]["karmma"]
+    assert after["single_view"] == {key: before[key] for key in ("subsets", "mean_over_subsets")}
+    one = SubsetLogits.load(out / "seed0/karmma/logits-single-view.safetensors")
+    three = SubsetLogits.load(out / "seed0/karmma/logits.safetensors")
+    assert not torch.equal(one.logits[("rgb",)]["verb"], three.logits[("rgb",)]["verb"])
+    assert "looked at 3 times" in (out / "report.html").read_text()
+    done = run_cli("evaluate", out / "seed0/karmma", kitchen_root, "--json", tmp_path / "e.json", "--views", 3)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((out / "seed0/karmma/evaluation.json").read_text())
+    assert json.loads((tmp_path / "e.json").read_text())["subsets"] == figures["subsets"]
 
 
 def test_evaluating_a_checkpoint_repeats_the_runs_figures(finished: Path, kitchen_root: Path, tmp_path: Path) -> None:

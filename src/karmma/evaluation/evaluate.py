@@ -7,7 +7,7 @@ the logits that belong to what each sample has left, so P1 and P2 agree by const
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..data.clips import ClipStore
+from ..data.loading import mix_seed
 from ..data.missing import IndependentDropout, Scenario, Subset, split_presence
 from ..files import replacing
 from ..models.recognizer import RecognizerModel
-from ..types import subset_name, subsets_of
+from ..types import Augmentation, subset_name, subsets_of
 from .metrics import accuracies, correctness, mean_of, retention
 
 Accuracies = dict[str, float | None]
@@ -95,10 +96,10 @@ class SubsetLogits:
 
 @torch.no_grad()
 def subset_logits(
-    model: RecognizerModel, store: ClipStore, *, batch_size: int = 64, device: torch.device | str = "cpu",
+    model: RecognizerModel, store: ClipStore, *, view: int = 0, batch_size: int = 64, device: torch.device | str = "cpu",
     on_done: Callable[[int, int], None] | None = None,
 ) -> SubsetLogits:  # fmt: skip
-    """Run a recognizer over a stored split under every subset of its modalities."""
+    """Run a recognizer over a stored split under every subset of its modalities; `view` 0 is the fixed look at a clip."""
     model = model.to(device).eval()
     columns = [store.names.index(name) for name in model.modalities]
     available = store.available[:, columns]
@@ -107,7 +108,7 @@ def subset_logits(
     pieces: dict[tuple[str, ...], list[dict[str, Tensor]]] = {subset: [] for subset in subsets}
     for first in range(0, len(rows), batch_size):
         index = rows[first : first + batch_size]
-        batch = store.batch(index.numpy(), None).to(device)
+        batch = store.batch(index.numpy(), look(len(index), view, first)).to(device)
         having = available[index].to(device)
         features = {
             name: model.encoder(name)(batch.data[name][having[:, column]])
@@ -128,7 +129,7 @@ def subset_logits(
 @torch.no_grad()
 def specialist_logits(
     models: Mapping[tuple[str, ...], RecognizerModel], modalities: tuple[str, ...], store: ClipStore, *,
-    batch_size: int = 64, device: torch.device | str = "cpu", on_done: Callable[[int, int], None] | None = None,
+    view: int = 0, batch_size: int = 64, device: torch.device | str = "cpu", on_done: Callable[[int, int], None] | None = None,
 ) -> SubsetLogits:  # fmt: skip
     """Logits of every subset that has a model of its own; a sample that lacks part of it goes to the model of the rest."""
     available = store.available[:, [store.names.index(name) for name in modalities]]
@@ -142,7 +143,7 @@ def specialist_logits(
         model = models[subset].to(device).eval()
         logits[subset] = {head: torch.full((len(rows), size), torch.nan) for head, size in head_sizes(model).items()}
         for index in whole.nonzero().flatten().split(batch_size):
-            batch = store.batch(rows[index].numpy(), None).to(device)
+            batch = store.batch(rows[index].numpy(), look(len(index), view, int(index[0]))).to(device)
             present = {name: torch.ones(len(index), dtype=torch.bool, device=device) for name in subset}
             for head, values in model({name: batch.data[name] for name in subset}, present).items():
                 logits[subset][head][index] = values.float().cpu()
@@ -156,15 +157,31 @@ def specialist_logits(
     return SubsetLogits(modalities, available, labels, {subset: logits[subset] for subset in known})
 
 
+def look(count: int, view: int, first: int) -> Augmentation | None:
+    """How `count` clips from row `first` on are seen in a view: 0 is the fixed look, others follow from their number alone."""
+    return None if view == 0 else Augmentation.draw(count, mix_seed(view, first), mirror=0.0)
+
+
+def average_views(views: Sequence[SubsetLogits]) -> SubsetLogits:
+    """The log of the mean probability of several looks at the same samples; a single look is returned as it is."""
+    if len(views) == 1:
+        return views[0]
+    logits = {subset: average_logits([view.logits[subset] for view in views]) for subset in views[0].logits}
+    return replace(views[0], logits=logits)
+
+
 def late_fusion(specialists: SubsetLogits) -> SubsetLogits:
     """For every subset the log of the mean probability of its single-sensor models (those a sample has)."""
-    fused = {}
-    for subset in subsets_of(specialists.modalities):
-        singles = [specialists.logits[(name,)] for name in subset]
-        fused[subset] = {
-            head: torch.stack([single[head].softmax(-1) for single in singles]).nanmean(0).log() for head in singles[0]
-        }
-    return SubsetLogits(specialists.modalities, specialists.available, specialists.labels, fused)
+    logits = {
+        subset: average_logits([specialists.logits[(name,)] for name in subset])
+        for subset in subsets_of(specialists.modalities)
+    }
+    return replace(specialists, logits=logits)
+
+
+def average_logits(logits: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The log of the mean probability per head; NaN rows do not count."""
+    return {head: torch.stack([values[head].softmax(-1) for values in logits]).nanmean(0).log() for head in logits[0]}
 
 
 def fuse_subset(

@@ -17,7 +17,7 @@ from ..data.clips import ClipStore
 from ..data.manifest import Segment
 from ..data.missing import ObservationLevel, read_mask
 from ..datasets import find_data_set
-from ..evaluation.evaluate import SubsetLogits, evaluate, subset_logits
+from ..evaluation.evaluate import SubsetLogits, average_views, evaluate, subset_logits
 from ..evaluation.metrics import mean_of
 from ..evaluation.windows import WINDOW_SECONDS, cut_windows, window_accuracies
 from ..modalities import make_modalities
@@ -54,9 +54,12 @@ class Protocol:
 
 def evaluate_checkpoint(
     checkpoint: Path, root: Path, dataset: str, split: str, cache: Path | None, settings: dict[str, Any] | None = None,
-    protocol: Protocol | None = None,
+    protocol: Protocol | None = None, views: int = 1,
 ) -> dict[str, Any]:  # fmt: skip
-    """Percent under a protocol. Raises KarmmaError if the checkpoint knows other classes than the data."""
+    """Percent under a protocol, by the mean probability of `views` looks (EvaluationConfig).
+
+    Raises KarmmaError if the checkpoint knows other classes than the data.
+    """
     model, info = load_checkpoint(checkpoint)
     kind = find_data_set(dataset)
     manifest = kind.load(root, kind.settings(settings or {}, "settings"))
@@ -73,7 +76,9 @@ def evaluate_checkpoint(
         with Progress(f"read.{split}") as progress:
             store.write(on_done=progress.update)
         with Progress("evaluate") as progress:
-            logits = subset_logits(model, store, device=training_device(), on_done=progress.update)
+            device = training_device()
+            looks = [subset_logits(model, store, view=view, device=device, on_done=progress.update) for view in range(views)]
+            logits = average_views(looks)
         if owners:
             return measure_windows(logits, torch.tensor(owners)[store.usable], protocol.missing)
         return measure(logits, [store.segments[index].name for index in store.usable], protocol)

@@ -72,15 +72,21 @@ def method_results(context: Context, name: str) -> dict[str, Any]:
     directories = [context.seed_directory(seed, name) for seed in context.recipe.seeds]
     evaluations = [json.loads((directory / "evaluation.json").read_text()) for directory in directories]
     parameters, gflops = costs(context, name, context.recipe.seeds[0])
+    single_view = [entry["single_view"] for entry in evaluations if "single_view" in entry]
     return {
-        "subsets": summarise_trees([entry["subsets"] for entry in evaluations]),
+        **subset_results([entry["subsets"] for entry in evaluations]),
         "sweep": summarise_trees([entry["sweep"] for entry in evaluations]),
         "retention": summarise_trees([entry["retention"] for entry in evaluations]),
-        "mean_over_subsets": mean_over_subsets([entry["subsets"] for entry in evaluations]),
         "parameters": parameters,
         "gflops": gflops[subset_name(context.names)],
         "gflops_by_subset": gflops,
+        **({"single_view": subset_results(single_view)} if single_view else {}),
     }
+
+
+def subset_results(evaluations: Sequence[dict[str, dict[str, float | None]]]) -> dict[str, Any]:
+    """Accuracies by subset and their mean, over seeds."""
+    return {"subsets": summarise_trees(evaluations), "mean_over_subsets": mean_over_subsets(evaluations)}
 
 
 def costs(context: Context, name: str, seed: int) -> tuple[int, dict[str, float]]:

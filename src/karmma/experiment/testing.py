@@ -12,7 +12,7 @@ from ..config import plain
 from ..data.clips import ClipStore
 from ..data.missing import Complete
 from ..data.tokens import TokenStore
-from ..evaluation.evaluate import SubsetLogits, evaluate, late_fusion, specialist_logits, subset_logits
+from ..evaluation.evaluate import SubsetLogits, average_views, evaluate, late_fusion, specialist_logits, subset_logits
 from ..files import write_json
 from ..models.checkpoint import load_checkpoint
 from ..progress import Progress
@@ -21,6 +21,8 @@ from ..training.tasks import TeacherTask
 from .arms import load_specialists
 from .context import TEACHER, Context
 from .pretraining import teacher_settings, with_extractors
+
+LOGITS, FIXED_LOGITS = "logits.safetensors", "logits-single-view.safetensors"
 
 
 def measure_unimodal(context: Context, stores: Mapping[str, ClipStore], tokens: TokenStore) -> None:
@@ -48,23 +50,40 @@ def evaluate_method(context: Context, name: str, seed: int, store: ClipStore) ->
     evaluation, directory = context.recipe.evaluation, context.seed_directory(seed, name)
 
     def work(progress: Progress) -> None:
-        logits = logits_of(context, name, seed, store, progress)
+        fixed, logits = logits_of(context, name, seed, store, progress)
         directory.mkdir(parents=True, exist_ok=True)
-        logits.save(directory / "logits.safetensors")
-        measured = evaluate(logits, evaluation.sweep, evaluation.sweep_draws)
-        write_json(directory / "evaluation.json", dataclasses.asdict(measured))
+        logits.save(directory / LOGITS)
+        measured = dataclasses.asdict(evaluate(logits, evaluation.sweep, evaluation.sweep_draws))
+        if evaluation.views > 1:
+            fixed.save(directory / FIXED_LOGITS)
+            measured["single_view"] = evaluate(fixed, (), 1).subsets
+        write_json(directory / "evaluation.json", measured)
 
     context.book.run(f"seed{seed}.{name}.evaluate", {"evaluation": plain(evaluation)}, work)
 
 
-def logits_of(context: Context, name: str, seed: int, store: ClipStore, progress: Progress) -> SubsetLogits:
-    """Logits of a method under every subset, by however many models it takes."""
+def logits_of(
+    context: Context, name: str, seed: int, store: ClipStore, progress: Progress
+) -> tuple[SubsetLogits, SubsetLogits]:
+    """Logits of a method under every subset: of the fixed look at each sample, and of all the recipe's views together."""
     method = None if name == TEACHER else context.recipe.methods[name]
+    count = context.recipe.evaluation.views
     if method is not None and method.late_fusion_of is not None:
-        return late_fusion(SubsetLogits.load(context.seed_directory(seed, method.late_fusion_of) / "logits.safetensors"))
+        directory = context.seed_directory(seed, method.late_fusion_of)
+        fixed, logits = (SubsetLogits.load(directory / file) for file in (FIXED_LOGITS if count > 1 else LOGITS, LOGITS))
+        return late_fusion(fixed), late_fusion(logits)
+    views = [view_logits(context, name, seed, store, view, progress) for view in range(count)]
+    return views[0], average_views(views)
+
+
+def view_logits(
+    context: Context, name: str, seed: int, store: ClipStore, view: int, progress: Progress
+) -> SubsetLogits:
+    """Logits of one view by a method's models, however many it has."""
+    method, device = None if name == TEACHER else context.recipe.methods[name], training_device()
     if method is not None and method.specialists:
         models = load_specialists(context, name, seed)
-        logits = specialist_logits(models, context.names, store, device=training_device(), on_done=progress.update)
+        logits = specialist_logits(models, context.names, store, view=view, device=device, on_done=progress.update)
         return late_fusion(logits) if method.specialists == "single" else logits
     model, _ = load_checkpoint(context.seed_directory(seed, name))
-    return subset_logits(model, store, device=training_device(), on_done=progress.update)
+    return subset_logits(model, store, view=view, device=device, on_done=progress.update)
