@@ -184,6 +184,15 @@ def windows_of(
             yield window, labels
 
 
+def with_faults(recordings: Sequence[Recording], recognition: Recognition) -> Iterator[tuple[Recording, list[Fault]]]:
+    """Recordings, each with the random faults of all sensors that the recognizer looks at; always the same ones."""
+    cycles = {sensor: itertools.cycle(kinds) for sensor, kinds in KINDS.items()}
+    sensors = dict.fromkeys(SENSOR_OF[name] for name in recognition.modalities)
+    for number, recording in enumerate(recordings):
+        random = np.random.default_rng([7, number])
+        yield recording, [f for sensor in sensors for f in random_faults(sensor, recording.seconds, random, cycles[sensor])]
+
+
 def measure_accuracy(
     recognition: Recognition, recordings: Sequence[Recording], config: StreamConfig, ways: Sequence[str]
 ) -> dict[str, Any]:
@@ -191,11 +200,7 @@ def measure_accuracy(
     result: dict[str, Any] = {}
     for way in ways:
         right, total, blind = 0, 0, 0
-        cycles = {sensor: itertools.cycle(kinds) for sensor, kinds in KINDS.items()}
-        for number, recording in enumerate(recordings):
-            random = np.random.default_rng([7, number])
-            sensors = dict.fromkeys(SENSOR_OF[name] for name in recognition.modalities)
-            faults = [f for sensor in sensors for f in random_faults(sensor, recording.seconds, random, cycles[sensor])]
+        for recording, faults in with_faults(recordings, recognition):
             healthy = way == "healthy"
             rows = list(windows_of(recognition, recording, [] if healthy else faults, config, "known" if healthy else way))
             seen = [(window, labels) for window, labels in rows if window.inputs]

@@ -9,7 +9,6 @@ without and once with faults (the same as in streaming.py), with tokens of every
 from __future__ import annotations
 
 import argparse
-import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,12 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 from recording import write_result
-from streaming import HOP, KINDS, Recording, label_at, random_faults, recordings_of
+from streaming import HOP, Recording, label_at, recordings_of, with_faults
 
 from karmma.deploy.faults import Fault, FaultySensor
 from karmma.deploy.predict import Recognizer
 from karmma.deploy.recognition import Recognition
-from karmma.deploy.session import SENSOR_OF, StreamConfig, StreamSession
+from karmma.deploy.session import StreamConfig, StreamSession
 from karmma.deploy.stream import simulate_stream
 
 TOKEN_HOPS = (None, 1.0, 1.5, 2.0)
@@ -53,12 +52,10 @@ def stream_recording(
 
 def measure(recognition: Recognition, recordings: Sequence[Recording], config: StreamConfig, faulty: bool) -> dict[str, Any]:
     """Figures over all recordings."""
-    cycles, figures = {sensor: itertools.cycle(kinds) for sensor, kinds in KINDS.items()}, []
-    sensors = dict.fromkeys(SENSOR_OF[name] for name in recognition.modalities)
-    for number, recording in enumerate(recordings):
-        random = np.random.default_rng([7, number])
-        faults = [f for sensor in sensors for f in random_faults(sensor, recording.seconds, random, cycles[sensor])]
-        figures.append(stream_recording(recognition, recording, faults if faulty else [], config))
+    figures = [
+        stream_recording(recognition, recording, faults if faulty else [], config)
+        for recording, faults in with_faults(recordings, recognition)
+    ]
     right, total, times = (list(column) for column in zip(*figures, strict=True))
     spent = [value for row in times for value in row]
     return {
