@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,8 @@ def read_description(content: Mapping[str, Any]) -> tuple[dict[str, ModalitySpec
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Randomness of one training batch, shared so that modalities stay in step: `mirrored` `(batch,)` flips left–right.
+    """Randomness of one training batch. `mirrored` `(batch,)` flips left–right, in all modalities alike; all else each
+    modality draws from a generator of its own (`of`).
 
     Every draw has the samples first. A process that holds rows of a batch of `whole` samples, from `first_row` on,
     draws for all of them and keeps its own, so that each sample looks the same however many processes there are.
@@ -109,6 +111,11 @@ class Augmentation:
         generator, rows = torch.Generator().manual_seed(seed), rows or slice(0, batch_size)
         mirrored = torch.rand(batch_size, generator=generator) < mirror
         return Augmentation(generator, mirrored[rows], rows.start, batch_size)
+
+    def of(self, modality: str) -> Augmentation:
+        """This batch's randomness for one modality, whichever other ones are read; `mirrored` stays shared."""
+        seed = (self.generator.initial_seed() ^ zlib.crc32(modality.encode())) % 2**63
+        return replace(self, generator=torch.Generator().manual_seed(seed))
 
     def whole_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         return (self.whole or len(self.mirrored), *shape[1:])

@@ -21,7 +21,7 @@ from karmma.data.streaming import StreamStore, read_in_time
 from karmma.data.tokens import TokenStore
 from karmma.datasets.kitchen.manifest import load_kitchen
 from karmma.modalities import make_modalities
-from karmma.types import Clip, KarmmaError, LabelSpace, collate
+from karmma.types import Augmentation, Clip, KarmmaError, LabelSpace, collate
 
 MODALITIES = make_modalities(
     {"rgb": {"frames": 2, "height": 16, "width": 16}, "audio": {"seconds": 0.5, "bands": 16}, "imu": {}, "detections": {}}
@@ -146,6 +146,27 @@ def test_streamed_batches_equal_stored_ones_and_come_in_the_same_order(store: Cl
     rows = np.array([0, 2])
     decoded, kept = stream.stored_batch(rows)["rgb"], store.stored_batch(rows)["rgb"]
     assert decoded[0].tolist() == kept[0].tolist() and torch.equal(decoded[1], kept[1])
+
+
+def test_a_modality_is_the_same_whichever_others_are_asked_for(store: ClipStore, tmp_path: Path) -> None:
+    stream = StreamStore(tmp_path / "stream", store.segments, store.modalities)
+    stream.write()
+    augmentation = Augmentation.draw(2, 11)
+    whole = store.batch([0, 1], augmentation)
+    for some in (store, stream):
+        part = some.batch([0, 1], augmentation, ["imu"])
+        assert list(part.data) == ["imu"] and set(part.present) == set(whole.present)
+        assert torch.equal(part.data["imu"], whole.data["imu"])
+
+
+def test_streaming_opens_no_file_of_a_modality_that_is_not_asked_for(store: ClipStore, tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage.mp4"
+    garbage.write_bytes(b"garbage" * 100)
+    segment = replace(store.segments[0], sources={"rgb": garbage, "imu": store.segments[0].sources["imu"]})
+    stream = StreamStore(tmp_path / "out", [segment], store.modalities)
+    stream.write()
+    assert stream.batch([0], None, ["imu"]).present["imu"].all()
+    assert stream.failures() == []
 
 
 def test_a_segment_that_breaks_or_hangs_while_streaming_is_absent_and_named(store: ClipStore, tmp_path: Path) -> None:

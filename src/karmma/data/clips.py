@@ -133,13 +133,16 @@ class ClipStore:
                 rows += list(csv.reader(file))
         return rows
 
-    def batch(self, indices: Sequence[int] | NDArray[np.int64], augmentation: Augmentation | None) -> Batch:
-        """Model inputs of the given segments; presence is what is available."""
+    def batch(
+        self, indices: Sequence[int] | NDArray[np.int64], augmentation: Augmentation | None, names: Sequence[str] | None = None
+    ) -> Batch:
+        """Model inputs of the given segments, of all modalities or the named ones; presence is what is available."""
         index = np.asarray(indices)
         bare = self.bare_batch(index)
         data = {
-            name: self.modalities[name].transform(torch.from_numpy(array[index]), augmentation)
+            name: transform(self.modalities[name], name, torch.from_numpy(array[index]), augmentation)
             for name, array in self.arrays.items()
+            if names is None or name in names
         }
         return Batch(data, bare.present, bare.labels)
 
@@ -156,6 +159,11 @@ class ClipStore:
         """Presence and labels alone, for training on cached tokens."""
         present = {name: self.available[indices, column] for column, name in enumerate(self.names)}
         return Batch({}, present, {head: values[indices] for head, values in self.labels.items()})
+
+
+def transform(modality: Modality, name: str, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
+    """Model inputs out of stored clips; a modality's draws do not depend on what else is read."""
+    return modality.transform(stored, augmentation and augmentation.of(name))
 
 
 def store_segments(job: tuple[Path, list[tuple[int, Segment]], dict[str, Modality]]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -44,7 +44,8 @@ class TrainingBatch:
 
 
 class EpochLoader:
-    """Iterates one epoch of a store. Clips are skipped with `clips=False` (training on cached tokens)."""
+    """Iterates one epoch of a store. Clips are skipped with `clips=False` (training on cached tokens), or made of
+    the modalities `names` alone."""
 
     def __init__(
         self,
@@ -57,10 +58,12 @@ class EpochLoader:
         mirror: float = 0.5,
         clips: bool = True,
         tokens: TokenStore | None = None,
+        names: Sequence[str] | None = None,
         workers: int = 0,
     ) -> None:
         self.store, self.batch_size, self.seed, self.epoch = store, batch_size, seed, epoch
         self.augment, self.mirror, self.clips, self.tokens, self.workers = augment, mirror, clips, tokens, workers
+        self.names = names
 
     def __len__(self) -> int:
         return max(len(self.usable) // self.batch_size, 1)
@@ -96,7 +99,7 @@ class EpochLoader:
         seed = mix_seed(self.seed, self.epoch, number)
         augmentation = Augmentation.draw(len(indices), seed, self.mirror, rows) if self.augment else None
         own = indices[rows]
-        batch = self.store.batch(own, augmentation) if self.clips else self.store.bare_batch(own)
+        batch = self.store.batch(own, augmentation, self.names) if self.clips else self.store.bare_batch(own)
         tokens = self.tokens.draw(indices, seed, rows) if self.tokens is not None else {}
         whole = self.store.bare_batch(indices).present
         if self.tokens_alone is not None:

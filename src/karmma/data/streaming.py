@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -18,9 +18,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..media.members import TarMember
 from ..media.pictures import PictureSequence
+from ..modalities import Modality
 from ..types import Augmentation, Batch
 from ..workers import use_one_thread
-from .clips import ClipStore, note_failures
+from .clips import ClipStore, note_failures, transform
 from .manifest import Segment
 from .reading import SegmentReading, read_segment
 
@@ -79,30 +80,33 @@ class StreamStore(ClipStore):
         flags = [[is_there(segment, name) for name in self.names] + [True] for segment in self.segments]
         return np.array(flags, np.uint8).reshape(len(self.segments), len(self.names) + 1)
 
-    def batch(self, indices: Sequence[int] | NDArray[np.int64], augmentation: Augmentation | None) -> Batch:
-        """Decode the given segments now. What cannot be read is noted and absent."""
+    def batch(
+        self, indices: Sequence[int] | NDArray[np.int64], augmentation: Augmentation | None, names: Sequence[str] | None = None
+    ) -> Batch:
+        """Decode the given segments now, all modalities or the named ones. What cannot be read is noted and absent."""
         index = np.asarray(indices)
-        readings = [self.reading(int(i)) for i in index]
+        wanted = {name: modality for name, modality in self.modalities.items() if names is None or name in names}
+        readings = [self.reading(int(i), wanted) for i in index]
         bare = self.bare_batch(index)
-        data, present = {}, {}
-        for name, modality in self.modalities.items():
+        data, present = {}, dict(bare.present)
+        for name, modality in wanted.items():
             having = [name in reading.arrays for reading in readings]
             present[name] = torch.tensor(having) & bare.present[name]
             if any(having):
                 example = next(reading.arrays[name] for reading in readings if name in reading.arrays)
                 stored = np.stack([reading.arrays.get(name, np.zeros_like(example)) for reading in readings])
-                data[name] = modality.transform(torch.from_numpy(stored), augmentation)
+                data[name] = transform(modality, name, torch.from_numpy(stored), augmentation)
         return Batch(data, present, bare.labels)
 
-    def reading(self, index: int) -> SegmentReading:
-        reading = read_in_time(self.segments[index], self.modalities)
+    def reading(self, index: int, modalities: Mapping[str, Modality]) -> SegmentReading:
+        reading = read_in_time(self.segments[index], modalities)
         if reading.failures:
             note_failures(self.directory, self.segments[index], reading.failures)
         return reading
 
     def stored_batch(self, rows: NDArray[np.int64]) -> dict[str, tuple[NDArray[np.int64], Tensor]]:
         """Decode some segments now: by modality, places of those that have it and their stored form."""
-        readings = [self.reading(int(row)) for row in rows]
+        readings = [self.reading(int(row), self.modalities) for row in rows]
         result = {}
         for column, name in enumerate(self.names):
             wanted = self.available[rows, column].tolist()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..files import write_json
 from ..types import Augmentation
-from .clips import ClipStore
+from .clips import ClipStore, transform
 from .streaming import in_order
 
 Encode = Callable[[Tensor], Tensor]
@@ -118,7 +118,7 @@ def write_shard(
             for view in range(views):
                 seed = view * 1_000_003 + int(batch[0])
                 augmentation = Augmentation.draw(len(stored), seed, mirror) if view else None
-                tokens = encoders[name](store.modalities[name].transform(stored, augmentation))
+                tokens = encoders[name](transform(store.modalities[name], name, stored, augmentation))
                 if name not in arrays:
                     shape = (views, len(rows), *tokens.shape[1:])
                     arrays[name] = open_memmap(temporary / f"{name}.npy", mode="w+", dtype=np.float16, shape=shape)

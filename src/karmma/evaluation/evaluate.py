@@ -108,7 +108,7 @@ def subset_logits(
     pieces: dict[tuple[str, ...], list[dict[str, Tensor]]] = {subset: [] for subset in subsets}
     for first in range(0, len(rows), batch_size):
         index = rows[first : first + batch_size]
-        batch = store.batch(index.numpy(), look(len(index), view, first)).to(device)
+        batch = store.batch(index.numpy(), look(len(index), view, first), model.modalities).to(device)
         having = available[index].to(device)
         features = {
             name: model.encoder(name)(batch.data[name][having[:, column]])
@@ -143,7 +143,7 @@ def specialist_logits(
         model = models[subset].to(device).eval()
         logits[subset] = {head: torch.full((len(rows), size), torch.nan) for head, size in head_sizes(model).items()}
         for index in whole.nonzero().flatten().split(batch_size):
-            batch = store.batch(rows[index].numpy(), look(len(index), view, int(index[0]))).to(device)
+            batch = store.batch(rows[index].numpy(), look(len(index), view, int(index[0])), subset).to(device)
             present = {name: torch.ones(len(index), dtype=torch.bool, device=device) for name in subset}
             for head, values in model({name: batch.data[name] for name in subset}, present).items():
                 logits[subset][head][index] = values.float().cpu()

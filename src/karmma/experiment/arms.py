@@ -91,7 +91,7 @@ def train_specialist(context: Context, name: str, subset: tuple[str, ...], seed:
 
     def work(progress: Progress) -> None:
         model = new_student(context, context.recipe.methods[name], subset, seed)
-        task = SupervisedTask(model, training, Complete(), context.loader(store, training, seed))
+        task = SupervisedTask(model, training, Complete(), context.loader(store, training, seed, names=subset))
         directory = specialist_directory(context, name, subset, seed)
         context.train(task, directory, progress, stage=f"{name} {subset_name(subset)}", seed=seed)
 

@@ -78,7 +78,7 @@ def pretrain(context: Context, role: str, name: str, config: TrainingConfig, sto
     def work(progress: Progress) -> None:
         lightning.seed_everything(0, verbose=False)
         model = UnimodalClassifier(name, started_extractor(context, role, name), context.manifest.labels.sizes)
-        task = SupervisedTask(model, config, Complete(), context.loader(store, config, 0))
+        task = SupervisedTask(model, config, Complete(), context.loader(store, config, 0, names=(name,)))
         training = context.directory / "extractors" / role / name
         fit(task, training, progress)
         if processes.is_first():
