@@ -93,7 +93,10 @@ class DistillationConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class MethodConfig:
-    """One way to train the student. The paper's three arms differ in nothing but the first five switches."""
+    """One way to train the student. The paper's three arms differ in nothing but the first five switches.
+
+    Not from the paper: `subsets`, `average` and everything from `specialists` on.
+    """
 
     dropout: float = 0.0  # probability p with which δ drops a modality; not from the paper
     subsets: Literal["independent", "uniform"] = "independent"  # how δ draws: paper's rule, or every subset alike
@@ -104,6 +107,11 @@ class MethodConfig:
     late_fusion_of: str | None = None  # no training: mean probability of the single-sensor models of such a method
     extractors_from: str | None = None  # extractors start from the single-sensor models of such a method
     epochs: int | None = None  # in place of student.training.epochs, e.g. for specialists that only teach
+    mixup: Annotated[float, Field(ge=0)] = 0.0  # Beta parameter; blends of two samples with the same sensors; 0 is none
+
+    def __post_init__(self) -> None:
+        if self.mixup and self.distillation is not None and self.distillation.teacher_input == "cached":
+            raise ValueError("mixup needs distillation.teacher_input: live; cached tokens are not of the blended clips")
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -72,13 +72,13 @@ def train_student(context: Context, name: str, seed: int, store: ClipStore, toke
         scenario = training_scenario(method.subsets, method.dropout)
         task: Task
         if method.distillation is None:
-            task = SupervisedTask(model, training, scenario, context.loader(store, training, seed))
+            task = SupervisedTask(model, training, scenario, context.loader(store, training, seed), method.mixup)
         else:
             cached = tokens if method.distillation.teacher_input == "cached" else None
             loader = context.loader(store, training, seed, tokens=cached)
             teacher = make_teacher(context, method.distillation, seed)
             task = DistillationTask(
-                model, training, scenario, loader, teacher=teacher, distillation=method.distillation
+                model, training, scenario, loader, method.mixup, teacher=teacher, distillation=method.distillation
             )  # fmt: skip
         context.train(task, context.seed_directory(seed, name), progress, stage=name, seed=seed)
 
@@ -87,11 +87,12 @@ def train_student(context: Context, name: str, seed: int, store: ClipStore, toke
 
 def train_specialist(context: Context, name: str, subset: tuple[str, ...], seed: int, store: ClipStore) -> None:
     """A model of some modalities, trained on complete clips of just these."""
-    training = training_of(context, name)
+    method, training = context.recipe.methods[name], training_of(context, name)
 
     def work(progress: Progress) -> None:
-        model = new_student(context, context.recipe.methods[name], subset, seed)
-        task = SupervisedTask(model, training, Complete(), context.loader(store, training, seed, names=subset))
+        model = new_student(context, method, subset, seed)
+        loader = context.loader(store, training, seed, names=subset)
+        task = SupervisedTask(model, training, Complete(), loader, method.mixup)
         directory = specialist_directory(context, name, subset, seed)
         context.train(task, directory, progress, stage=f"{name} {subset_name(subset)}", seed=seed)
 

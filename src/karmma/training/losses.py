@@ -12,7 +12,8 @@ Logits = Mapping[str, Tensor]
 
 
 def cross_entropy(logits: Logits, labels: Logits, label_smoothing: float = 0.0) -> Tensor:
-    """Mean over label sets of the mean cross-entropy; logits `(batch, classes)`, labels `(batch,)`."""
+    """Mean over label sets of the mean cross-entropy; logits `(batch, classes)`, labels `(batch,)` or as probabilities
+    `(batch, classes)`."""
     losses = [
         functional.cross_entropy(values.float(), labels[head], label_smoothing=label_smoothing)
         for head, values in logits.items()

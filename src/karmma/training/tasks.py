@@ -20,6 +20,7 @@ from ..models.encoders import Encoder
 from ..models.recognizer import RecognizerModel
 from ..models.unimodal import UnimodalClassifier
 from . import losses
+from .mixing import mix
 from .teachers import Teacher, token_logits
 
 Losses = dict[str, Tensor]
@@ -39,10 +40,11 @@ class Task(lightning.LightningModule):
         config: TrainingConfig,
         scenario: Scenario,
         make_loader: Callable[[int], EpochLoader],
+        mixup: float = 0.0,
     ) -> None:
         super().__init__()
         self.recognizer: Any = recognizer  # a RecognizerModel, but for pre-training
-        self.config, self.scenario, self.make_loader = config, scenario, make_loader
+        self.config, self.scenario, self.make_loader, self.mixup = config, scenario, make_loader, mixup
         self.steps_per_epoch = math.ceil(len(make_loader(0)) / config.accumulate)
 
     def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
@@ -75,6 +77,9 @@ class Task(lightning.LightningModule):
         if not len(batch.batch):
             return sum((0.0 * value.sum() for _, value in self.trainable()), torch.zeros((), device=self.device))
         available = stack_presence(batch.batch.present, names).to(self.device)
+        if self.mixup:
+            classes = {head: linear.out_features for head, linear in self.recognizer.heads.heads.items()}
+            batch = mix(batch, torch.cat([present, available], 1), classes, self.mixup)
         parts = self.losses(batch, split_presence(present, names), split_presence(available, names))
         total = torch.stack(list(parts.values())).sum()
         self.log_dict(
