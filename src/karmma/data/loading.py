@@ -23,6 +23,14 @@ def mix_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
+PRETRAINING, SPECIALISTS = 1, 2  # whose draws differ from the students'
+
+
+def stage_seed(seed: int, stage: int) -> int:
+    """The seed of a stage's clips: what starts or teaches a student has not seen the very draws that the student will see."""
+    return mix_seed(seed, stage)
+
+
 @dataclass(frozen=True)
 class TrainingBatch:
     """A batch of clips and, where a frozen teacher needs them, its extractors' tokens of the same segments.

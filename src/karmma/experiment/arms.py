@@ -1,4 +1,4 @@
-"""Stages 3 and 4: the teacher, and one function per way to train a student. All arms share data order and epochs."""
+"""Stages 3 and 4: the teacher, and one function per way to train a student. Students share data order and epochs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from ..config import DistillationConfig, MethodConfig, TrainingConfig, plain
 from ..data.clips import ClipStore
+from ..data.loading import SPECIALISTS, stage_seed
 from ..data.missing import Complete, training_scenario
 from ..data.tokens import TokenStore
 from ..models.checkpoint import load_checkpoint
@@ -91,7 +92,7 @@ def train_specialist(context: Context, name: str, subset: tuple[str, ...], seed:
 
     def work(progress: Progress) -> None:
         model = new_student(context, method, subset, seed)
-        loader = context.loader(store, training, seed, names=subset)
+        loader = context.loader(store, training, stage_seed(seed, SPECIALISTS), names=subset)
         task = SupervisedTask(model, training, Complete(), loader, method.mixup)
         directory = specialist_directory(context, name, subset, seed)
         context.train(task, directory, progress, stage=f"{name} {subset_name(subset)}", seed=seed)

@@ -13,6 +13,7 @@ from torch import Tensor
 from .. import processes
 from ..config import TrainingConfig, plain
 from ..data.clips import ClipStore
+from ..data.loading import PRETRAINING, stage_seed
 from ..data.missing import Complete
 from ..data.tokens import TokenStore
 from ..models.encoders import Encoder, make_encoder, start
@@ -78,7 +79,7 @@ def pretrain(context: Context, role: str, name: str, config: TrainingConfig, sto
     def work(progress: Progress) -> None:
         lightning.seed_everything(0, verbose=False)
         model = UnimodalClassifier(name, started_extractor(context, role, name), context.manifest.labels.sizes)
-        task = SupervisedTask(model, config, Complete(), context.loader(store, config, 0, names=(name,)))
+        task = SupervisedTask(model, config, Complete(), context.loader(store, config, stage_seed(0, PRETRAINING), names=(name,)))
         training = context.directory / "extractors" / role / name
         fit(task, training, progress)
         if processes.is_first():
