@@ -7,7 +7,7 @@ import torch
 from karmma.models.encoders.residual import shift_frames
 
 
-def test_shifted_channels_come_from_the_neighbouring_frames_and_nothing_comes_from_outside():
+def test_shifted_channels_come_from_the_neighbouring_frames_and_nothing_comes_from_outside() -> None:
     frames, channels = 4, 16
     clips = torch.randn(2, frames, channels, 3, 5)
 
@@ -20,6 +20,6 @@ def test_shifted_channels_come_from_the_neighbouring_frames_and_nothing_comes_fr
     assert not shifted[:, -1, 2:4].any()
 
 
-def test_shifted_channels_lie_last_in_memory():
+def test_shifted_channels_lie_last_in_memory() -> None:
     x = torch.randn(8, 16, 6, 6)
     assert shift_frames(x, 4).is_contiguous(memory_format=torch.channels_last)
