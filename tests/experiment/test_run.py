@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 import yaml
 
 from karmma.config import Recipe, build, load_recipe
+from karmma.data.loading import EpochLoader, TrainingBatch
 from karmma.evaluation.evaluate import SubsetLogits
 from karmma.experiment.run import run
 from karmma.experiment.stages import StageBook
@@ -242,6 +244,25 @@ def test_several_views_are_averaged_and_the_single_one_is_kept(
     assert done.returncode == 0, done.stderr
     figures = json.loads((out / "seed0/karmma/evaluation.json").read_text())
     assert json.loads((tmp_path / "e.json").read_text())["subsets"] == figures["subsets"]
+
+
+def test_what_starts_or_teaches_a_student_draws_clips_of_its_own(
+    recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: dict[str, set[int]] = {"single": set(), "student": set()}
+
+    class SpyLoader(EpochLoader):
+        def __iter__(self) -> Iterator[TrainingBatch]:
+            for batch in super().__iter__():
+                if self.clips:
+                    drawn["student" if self.names is None else "single"].add(batch.seed)
+                yield batch
+
+    monkeypatch.setattr("karmma.experiment.context.EpochLoader", SpyLoader)
+    methods = "methods={tutors: {specialists: single, absent: skip}, karmma: {distillation: {teachers: [tutors]}}}"
+    run(load_recipe(recipe_path, [methods, "seeds=[0]", "train_teacher=false"]), tmp_path / "out")
+    assert drawn["single"] and drawn["student"]
+    assert drawn["single"].isdisjoint(drawn["student"])
 
 
 def test_evaluating_a_checkpoint_repeats_the_runs_figures(finished: Path, kitchen_root: Path, tmp_path: Path) -> None:

@@ -162,6 +162,18 @@ def look(count: int, view: int, first: int) -> Augmentation | None:
     return None if view == 0 else Augmentation.draw(count, mix_seed(view, first), mirror=0.0)
 
 
+def several_views(
+    see: Callable[..., SubsetLogits], views: int, on_done: Callable[[int, int], None]
+) -> tuple[SubsetLogits, SubsetLogits]:
+    """`see(view=…, on_done=…)` for each of so many views: logits of the fixed look alone, and of all of them together."""
+
+    def tell(view: int) -> Callable[[int, int], None]:
+        return lambda done, total: on_done(view * total + done, views * total)
+
+    each = [see(view=view, on_done=tell(view)) for view in range(views)]
+    return each[0], average_views(each)
+
+
 def average_views(views: Sequence[SubsetLogits]) -> SubsetLogits:
     """The log of the mean probability of several looks at the same samples; a single look is returned as it is."""
     if len(views) == 1:

@@ -6,6 +6,7 @@ import dataclasses
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from ..data.clips import ClipStore
 from ..data.manifest import Segment
 from ..data.missing import ObservationLevel, read_mask
 from ..datasets import find_data_set
-from ..evaluation.evaluate import SubsetLogits, average_views, evaluate, subset_logits
+from ..evaluation.evaluate import SubsetLogits, evaluate, several_views, subset_logits
 from ..evaluation.metrics import mean_of
 from ..evaluation.windows import WINDOW_SECONDS, cut_windows, window_accuracies
 from ..modalities import make_modalities
@@ -76,9 +77,8 @@ def evaluate_checkpoint(
         with Progress(f"read.{split}") as progress:
             store.write(on_done=progress.update)
         with Progress("evaluate") as progress:
-            device = training_device()
-            looks = [subset_logits(model, store, view=view, device=device, on_done=progress.update) for view in range(views)]
-            logits = average_views(looks)
+            see = partial(subset_logits, model, store, device=training_device())
+            _, logits = several_views(see, views, progress.update)
         if owners:
             return measure_windows(logits, torch.tensor(owners)[store.usable], protocol.missing)
         return measure(logits, [store.segments[index].name for index in store.usable], protocol)

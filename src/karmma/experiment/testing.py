@@ -12,7 +12,7 @@ from ..config import plain
 from ..data.clips import ClipStore
 from ..data.missing import Complete
 from ..data.tokens import TokenStore
-from ..evaluation.evaluate import SubsetLogits, average_views, evaluate, late_fusion, specialist_logits, subset_logits
+from ..evaluation.evaluate import SubsetLogits, evaluate, late_fusion, several_views, specialist_logits, subset_logits
 from ..files import write_json
 from ..models.checkpoint import load_checkpoint
 from ..progress import Progress
@@ -72,18 +72,10 @@ def logits_of(
         directory = context.seed_directory(seed, method.late_fusion_of)
         fixed, logits = (SubsetLogits.load(directory / file) for file in (FIXED_LOGITS if count > 1 else LOGITS, LOGITS))
         return late_fusion(fixed), late_fusion(logits)
-    views = [view_logits(context, name, seed, store, view, progress) for view in range(count)]
-    return views[0], average_views(views)
-
-
-def view_logits(
-    context: Context, name: str, seed: int, store: ClipStore, view: int, progress: Progress
-) -> SubsetLogits:
-    """Logits of one view by a method's models, however many it has."""
-    method, device = None if name == TEACHER else context.recipe.methods[name], training_device()
     if method is not None and method.specialists:
         models = load_specialists(context, name, seed)
-        logits = specialist_logits(models, context.names, store, view=view, device=device, on_done=progress.update)
-        return late_fusion(logits) if method.specialists == "single" else logits
+        see = partial(specialist_logits, models, context.names, store, device=training_device())
+        fixed, logits = several_views(see, count, progress.update)
+        return (late_fusion(fixed), late_fusion(logits)) if method.specialists == "single" else (fixed, logits)
     model, _ = load_checkpoint(context.seed_directory(seed, name))
-    return subset_logits(model, store, view=view, device=device, on_done=progress.update)
+    return several_views(partial(subset_logits, model, store, device=training_device()), count, progress.update)
