@@ -30,6 +30,7 @@ class EncoderConfig:
     width: int = 16
     depth: int = 1
     grid: int = 2  # spatial tokens per side (frames) or along frequency (spectrogram)
+    stack: int = 2  # successive frames that are looked at as one picture of so many channels (views)
     dropout: float = 0.0
     variant: str = ""  # size of a published network, e.g. video_swin's tiny, small, base
     ffn_dim: int = 0  # hidden width of a transformer extractor's feed-forward networks; 0 is four times its width
@@ -69,6 +70,8 @@ class TrainingConfig:
     averaging: float = 0.0  # decay per step of a moving average of the weights, which is what is kept; 0 keeps the last
     augment: bool = True
     mirror: float = 0.5  # probability of a left–right flip while augmenting; 0 where left and right are classes
+    blend_within_class: dict[str, Annotated[float, Field(ge=0, le=1)]] = field(default_factory=dict)
+    # by modality, the share of samples that are blended with another clip of the same class while augmenting
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     strategy: Literal["ddp", "fsdp"] = "ddp"  # with several processes: copies of the weights, or weights in shards
     compile: bool = False  # torch.compile the extractors
@@ -181,10 +184,16 @@ class Recipe:
     train_teacher: bool = True  # false where no method is taught by it and it need not be compared with
 
     def __post_init__(self) -> None:
-        for whose, model in (("teacher", self.teacher.recognizer), ("student", self.student.recognizer)):
+        for whose, part in (("teacher", self.teacher), ("student", self.student)):
+            encoders = part.recognizer.encoders
             for name in self.modalities:
-                if name not in model.encoders:
+                if name not in encoders:
                     raise ValueError(f"{whose}.recognizer.encoders has no encoder for modality {name!r}")
+            for stage, training in (("training", part.training), ("pretraining", part.pretraining)):
+                for name in training.blend_within_class if training else ():
+                    if name not in encoders:
+                        there = ", ".join(encoders)
+                        raise ValueError(f"{whose}.{stage}.blend_within_class: no modality {name!r}; there is: {there}")
         if not self.seeds:
             raise ValueError("seeds is empty")
         models: dict[str, list[str]] = {"distillation.teachers": [], "late_fusion_of": [], "extractors_from": []}

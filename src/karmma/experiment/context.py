@@ -159,8 +159,8 @@ class Context:
 
         def make(epoch: int) -> EpochLoader:
             return EpochLoader(
-                store, config.batch_size, seed, epoch, augment=config.augment, mirror=config.mirror, workers=workers,
-                **options,
+                store, config.batch_size, seed, epoch, augment=config.augment, mirror=config.mirror,
+                blends=config.blend_within_class, workers=workers, **options,
             )  # fmt: skip
 
         return make
