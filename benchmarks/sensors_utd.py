@@ -1,0 +1,165 @@
+"""What one sensor alone reaches on folds over UTD-MHAD's training subjects, for every way to read or train it that was weighed.
+
+python benchmarks/sensors_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--seeds 0,1,2] [--sensors imu,skeleton,depth]
+
+Extractors with pooled linear heads, trained as the recipe pre-trains the student's. Each variant differs from the recipe
+in the overrides that are named; intervals are of a paired bootstrap over trials. Finished models are not trained again,
+and results of other sensors stay in the file. The official test subjects are never read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from paired import compare
+from recording import RESULTS, write_result
+
+from karmma.config import load_recipe
+from karmma.data.clips import ClipStore
+from karmma.data.loading import PRETRAINING, stage_seed
+from karmma.data.missing import Complete
+from karmma.evaluation.evaluate import look
+from karmma.experiment.context import STUDENT, Context
+from karmma.experiment.pretraining import new_extractor
+from karmma.models.unimodal import UnimodalClassifier
+from karmma.progress import Progress
+from karmma.training.fit import fit
+from karmma.training.tasks import SupervisedTask
+
+RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "utd_mhad.yaml"
+DEFAULT = "recipe"
+PLAIN = "student.pretraining.blend_within_class={}"
+VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "imu": {
+        DEFAULT: (),
+        "no blends": (PLAIN,),
+        "every sample blended": ("student.pretraining.blend_within_class={imu: 1.0}",),
+    },
+    "skeleton": {
+        DEFAULT: (),
+        "no blends": (PLAIN,),
+        "every sample blended": ("student.pretraining.blend_within_class={skeleton: 1.0}",),
+    },
+    "depth": {
+        DEFAULT: (),
+        "16 frames by 2": ("modalities.depth.frames=16", "student.recognizer.encoders.depth.stack=2"),
+    },
+}
+Job = tuple[Path, Path, str, str, int, int]
+
+
+def recognised(root: Path, work: Path, name: str, variant: str, fold: int, seed: int) -> NDArray[np.bool_]:
+    """Whether each trial of the fold was recognised, `(2, trials)`: by one look, and by the recipe's several ones."""
+    overrides = VARIANTS[name][variant]
+    fixed = (f"data.root={root}", f"data.settings.fold={fold}", "evaluation.split=validation", "data.workers=1")
+    recipe = load_recipe(RECIPE, [*fixed, *overrides])
+    key = hashlib.sha256(json.dumps(overrides).encode()).hexdigest()[:8]
+    context = Context(recipe, work / f"{name}-{key}-fold{fold}")
+    target = context.directory / f"seed{seed}.npy"
+    if target.exists():
+        return np.asarray(np.load(target))
+    modalities = {name: context.modalities[name]}
+    stores = {
+        split: ClipStore(context.directory / "clips" / split, context.manifest.split(split), modalities)
+        for split in ("train", "validation")
+    }
+    for store in stores.values():
+        if not (store.directory / "state.npy").exists():
+            store.write(1)
+    model = train(context, name, stores["train"], seed)
+    rows = stores["validation"].usable
+    probabilities = [look_at(model, name, stores["validation"], rows, view) for view in range(recipe.evaluation.views)]
+    labels = stores["validation"].labels["action"][rows]
+    answers = torch.stack([probabilities[0], torch.stack(probabilities).mean(0)]).argmax(-1)
+    np.save(target, (answers == labels).numpy())
+    return np.asarray(np.load(target))
+
+
+def train(context: Context, name: str, store: ClipStore, seed: int) -> UnimodalClassifier:
+    """An extractor with heads, as the student's pre-training makes it."""
+    config = context.recipe.student.pretraining
+    assert config is not None
+    torch.manual_seed(seed)
+    model = UnimodalClassifier(name, new_extractor(context, STUDENT, name), context.manifest.labels.sizes)
+    loader = context.loader(store, config, stage_seed(seed, PRETRAINING), names=(name,))
+    with Progress(f"{context.directory.name}.seed{seed}") as progress:
+        fit(SupervisedTask(model, config, Complete(), loader), context.directory / f"training{seed}", progress)
+    return model.cpu().eval()
+
+
+@torch.no_grad()
+def look_at(model: UnimodalClassifier, name: str, store: ClipStore, rows: NDArray[np.int64], view: int) -> torch.Tensor:
+    """Probabilities `(trials, classes)` of one look."""
+    pieces = []
+    for first in range(0, len(rows), 64):
+        batch = store.batch(rows[first : first + 64], look(len(rows[first : first + 64]), view, first))
+        pieces.append(model(batch.data, batch.present)["action"].softmax(-1))
+    return torch.cat(pieces)
+
+
+def run_job(job: Job) -> None:
+    torch.set_num_threads(1)
+    recognised(*job)
+
+
+def measure(root: Path, work: Path, name: str, folds: list[int], seeds: list[int]) -> dict[str, Any]:
+    """Top-1 of every variant of a sensor, and its difference to the recipe."""
+    hits = {
+        variant: [np.mean([recognised(root, work, name, variant, fold, seed) for seed in seeds], 0) for fold in folds]
+        for variant in VARIANTS[name]
+    }
+    trials = {variant: np.concatenate(parts, 1) for variant, parts in hits.items()}
+    return {
+        variant: {
+            "overrides": VARIANTS[name][variant],
+            "one_look": round(100 * float(values[0].mean()), 2),
+            "nine_looks": round(100 * float(values[1].mean()), 2),
+            "nine_looks_by_fold": [round(100 * float(part[1].mean()), 2) for part in hits[variant]],
+            "against_recipe": {
+                what: compare({name: values[row]}, {name: trials[DEFAULT][row]})
+                for row, what in enumerate(("one_look", "nine_looks"))
+            },
+        }
+        for variant, values in trials.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--folds", default="1,3,5,7")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--sensors", default="imu,skeleton,depth")
+    options = parser.parse_args()
+    root, work = options.root.resolve(), options.work.resolve()
+    folds, seeds = ([int(number) for number in text.split(",")] for text in (options.folds, options.seeds))
+    path = RESULTS / "sensors_utd.json"
+    found: dict[str, Any] = json.loads(path.read_text())["sensors"] if path.exists() else {}
+    jobs = [
+        (root, work, name, variant, fold, seed)
+        for name in options.sensors.split(",") for seed in seeds for fold in folds for variant in VARIANTS[name]
+    ]  # fmt: skip
+    first = [job for job in jobs if job[-1] == seeds[0]]  # these read the clips that the other seeds share
+    with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
+        for some in (first, [job for job in jobs if job not in first]):
+            for number, future in enumerate(as_completed([pool.submit(run_job, job) for job in some]), 1):
+                future.result()
+                print(f"{number} of {len(some)}", flush=True)
+    for name in options.sensors.split(","):
+        found[name] = {"folds": folds, "seeds": seeds, "variants": measure(root, work, name, folds, seeds)}
+    write_result("sensors_utd", {"sensors": found})
+
+
+if __name__ == "__main__":
+    main()
