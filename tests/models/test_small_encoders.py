@@ -8,6 +8,7 @@ import torch
 from karmma.config import EncoderConfig
 from karmma.models.encoders import make_encoder
 from karmma.models.encoders.residual import shift_frames
+from karmma.models.encoders.skeleton import SkeletonEncoder
 from karmma.types import KarmmaError, ModalitySpec
 
 
@@ -45,3 +46,23 @@ def test_frames_that_do_not_fill_stacks_are_refused() -> None:
     spec = ModalitySpec("depth", (10, 16, 32, 1), "frames height width channels")
     with pytest.raises(KarmmaError, match="10 frames cannot be stacked by 4"):
         make_encoder(spec, EncoderConfig("views", width=4, stack=4))
+
+
+def test_distances_between_joints_know_no_turn_of_the_body() -> None:
+    encoder = SkeletonEncoder(ModalitySpec("skeleton", (16, 20, 3), "frames joints xyz"), EncoderConfig("skeleton", width=8))
+    poses = torch.randn(2, 16, 20, 3)
+    turn = torch.linalg.qr(torch.randn(3, 3)).Q
+    seen: list[torch.Tensor] = []
+    encoder.in_norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    encoder(poses)
+    encoder(poses @ turn)
+    places, distances = slice(0, 180), slice(180, 270)
+    assert not torch.allclose(seen[0][:, places], seen[1][:, places], atol=0.1)
+    assert torch.allclose(seen[0][:, distances], seen[1][:, distances], atol=1e-4)
+    assert torch.allclose(seen[0][:, 180], (poses[:, :, 0] - poses[:, :, 1]).norm(dim=-1), atol=1e-5)
+
+
+@pytest.mark.parametrize("joints", [17, 20])
+def test_skeletons_of_any_number_of_joints_are_read(joints: int) -> None:
+    encoder = make_encoder(ModalitySpec("skeleton", (16, joints, 3), "frames joints xyz"), EncoderConfig("skeleton", width=8))
+    assert encoder(torch.randn(2, 16, joints, 3)).shape == (2, 4, 8)
