@@ -24,31 +24,29 @@ from numpy.typing import NDArray
 from paired import compare
 from recording import RESULTS, write_result
 
-from karmma.config import load_recipe
+from karmma.config import EncoderConfig, load_recipe
 from karmma.data.clips import ClipStore
 from karmma.data.loading import PRETRAINING, stage_seed
 from karmma.data.missing import Complete
 from karmma.evaluation.evaluate import look
 from karmma.experiment.context import STUDENT, Context
 from karmma.experiment.pretraining import new_extractor
+from karmma.models.encoders.skeleton import SkeletonEncoder
 from karmma.models.unimodal import UnimodalClassifier
 from karmma.progress import Progress
 from karmma.training.fit import fit
 from karmma.training.tasks import SupervisedTask
+from karmma.types import ModalitySpec
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "utd_mhad.yaml"
 DEFAULT = "recipe"
 PLAIN = "student.pretraining.blend_within_class={}"
 VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "imu": {
-        DEFAULT: (),
-        "no blends": (PLAIN,),
-        "every sample blended": ("student.pretraining.blend_within_class={imu: 1.0}",),
-    },
+    "imu": {DEFAULT: (), "no blends": (PLAIN,)},
     "skeleton": {
         DEFAULT: (),
         "no blends": (PLAIN,),
-        "every sample blended": ("student.pretraining.blend_within_class={skeleton: 1.0}",),
+        "no distances between joints": ("student.recognizer.encoders.skeleton.kind=sensors_utd:skeleton_without_distances",),
     },
     "depth": {
         DEFAULT: (),
@@ -56,6 +54,15 @@ VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 Job = tuple[Path, Path, str, str, int, int]
+
+
+def skeleton_without_distances(spec: ModalitySpec, config: EncoderConfig) -> SkeletonEncoder:
+    """The recipe's extractor with nothing where it has distances between joints and their change."""
+    encoder = SkeletonEncoder(spec, config)
+    seen = torch.ones(encoder.in_norm.num_features, 1)
+    seen[-2 * len(encoder.pairs[0]) :] = 0
+    encoder.in_norm.register_forward_hook(lambda _, inputs, output: output * seen)
+    return encoder
 
 
 def recognised(root: Path, work: Path, name: str, variant: str, fold: int, seed: int) -> NDArray[np.bool_]:

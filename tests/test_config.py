@@ -36,6 +36,7 @@ def test_shipped_recipes_are_valid_short_and_open_with_their_command(path: Path)
         ("seeds=[]", "seeds is empty"),
         ("modalities.depth={}", "no encoder for modality 'depth'"),
         ("student.training.blend_within_class={sound: 0.5}", "student.training.blend_within_class: no modality 'sound'"),
+        ("methods.karmma.blend_within_class={sound: 0.5}", "methods.karmma.blend_within_class: no modality 'sound'"),
         ("methods.karmma.subsets=all", "methods.karmma.subsets"),
     ],
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 from .types import KarmmaError
 
 STRICT = ConfigDict(extra="forbid")
+Shares = dict[str, Annotated[float, Field(ge=0, le=1)]]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -70,7 +71,7 @@ class TrainingConfig:
     averaging: float = 0.0  # decay per step of a moving average of the weights, which is what is kept; 0 keeps the last
     augment: bool = True
     mirror: float = 0.5  # probability of a left–right flip while augmenting; 0 where left and right are classes
-    blend_within_class: dict[str, Annotated[float, Field(ge=0, le=1)]] = field(default_factory=dict)
+    blend_within_class: Shares = field(default_factory=dict)
     # by modality, the share of samples that are blended with another clip of the same class while augmenting
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     strategy: Literal["ddp", "fsdp"] = "ddp"  # with several processes: copies of the weights, or weights in shards
@@ -110,6 +111,7 @@ class MethodConfig:
     late_fusion_of: str | None = None  # no training: mean probability of the single-sensor models of such a method
     extractors_from: str | None = None  # extractors start from the single-sensor models of such a method
     epochs: int | None = None  # in place of student.training.epochs, e.g. for specialists that only teach
+    blend_within_class: Shares | None = None  # in place of student.training.blend_within_class
     mixup: Annotated[float, Field(ge=0)] = 0.0  # Beta parameter; blends of two samples with the same sensors; 0 is none
 
     def __post_init__(self) -> None:
@@ -190,10 +192,9 @@ class Recipe:
                 if name not in encoders:
                     raise ValueError(f"{whose}.recognizer.encoders has no encoder for modality {name!r}")
             for stage, training in (("training", part.training), ("pretraining", part.pretraining)):
-                for name in training.blend_within_class if training else ():
-                    if name not in encoders:
-                        there = ", ".join(encoders)
-                        raise ValueError(f"{whose}.{stage}.blend_within_class: no modality {name!r}; there is: {there}")
+                refuse_strangers(f"{whose}.{stage}", training.blend_within_class if training else {}, encoders)
+        for method_name, method in self.methods.items():
+            refuse_strangers(f"methods.{method_name}", method.blend_within_class or {}, self.student.recognizer.encoders)
         if not self.seeds:
             raise ValueError("seeds is empty")
         models: dict[str, list[str]] = {"distillation.teachers": [], "late_fusion_of": [], "extractors_from": []}
@@ -227,6 +228,13 @@ class Recipe:
         methods = {name: method for name, method in self.methods.items() if name in wanted}
         taught = "teacher" in names or any("teacher" in taught_by(method) for method in methods.values())
         return replace(self, methods=methods, train_teacher=taught)
+
+
+def refuse_strangers(where: str, shares: Shares, encoders: Mapping[str, EncoderConfig]) -> None:
+    """Raise ValueError for a share of a modality that has no encoder."""
+    for name in shares:
+        if name not in encoders:
+            raise ValueError(f"{where}.blend_within_class: no modality {name!r}; there is: {', '.join(encoders)}")
 
 
 def taught_by(method: MethodConfig) -> tuple[str, ...]:

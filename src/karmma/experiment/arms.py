@@ -59,9 +59,10 @@ def new_student(context: Context, method: MethodConfig, names: tuple[str, ...], 
 
 
 def training_of(context: Context, name: str) -> TrainingConfig:
-    """The student's training, with a method's own number of epochs."""
-    training, epochs = context.recipe.student.training, context.recipe.methods[name].epochs
-    return training if epochs is None else replace(training, epochs=epochs)
+    """The student's training, with what a method has in place of it."""
+    method = context.recipe.methods[name]
+    own: dict[str, Any] = {"epochs": method.epochs, "blend_within_class": method.blend_within_class}
+    return replace(context.recipe.student.training, **{key: value for key, value in own.items() if value is not None})
 
 
 def train_student(context: Context, name: str, seed: int, store: ClipStore, tokens: TokenStore | None) -> None:
