@@ -27,6 +27,7 @@ from recording import RESULTS, write_result
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "utd_mhad.yaml"
 SMALL = (
     "modalities.depth.size=32", "modalities.depth.frames=8",
+    *(f"{role}.recognizer.encoders.depth.stack=2" for role in ("student", "teacher")),
     *(f"{role}.recognizer.encoders.{name}.width={width}" for role, name, width in (
         ("student", "depth", 16), ("student", "imu", 64), ("student", "skeleton", 64), ("teacher", "depth", 20),
         ("teacher", "imu", 96), ("teacher", "skeleton", 96),
