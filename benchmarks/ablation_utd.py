@@ -9,7 +9,6 @@ much smaller and training shorter than in recipes/utd_mhad.yaml (SMALL), because
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -21,10 +20,9 @@ from typing import Any
 import torch
 import yaml
 from matplotlib.figure import Figure
-from paired import compare, over_folds, summarise
+from paired import RECIPE, compare, fold_arguments, fold_overrides, numbers, over_folds, summarise
 from recording import RESULTS, write_result
 
-RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "utd_mhad.yaml"
 SMALL = (
     "modalities.depth.size=32", "modalities.depth.frames=8",
     *(f"{role}.recognizer.encoders.depth.stack=2" for role in ("student", "teacher")),
@@ -94,8 +92,7 @@ def recipe_of(root: Path, fold: int, seeds: list[int], overrides: list[str], nam
         del tree["methods"][name]
     karmma = tree["methods"][REFERENCE]
     tree["methods"] |= {name: changed(karmma, changes) for name, changes in METHODS.items()}
-    fixed = [f"data.root={root}", f"data.settings.fold={fold}", "evaluation.split=validation", f"seeds={seeds}"]
-    for override in [*SMALL, *fixed, "data.workers=1", "evaluation.sweep=[]", *overrides]:
+    for override in [*SMALL, *fold_overrides(root, fold), f"seeds={seeds}", "evaluation.sweep=[]", *overrides]:
         apply_override(tree, override)
     recipe = build(Recipe, tree, "ablation")
     return recipe if names is None else recipe.only(names)
@@ -158,18 +155,13 @@ def draw(effects: dict[str, dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("root", type=Path)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--folds", default="1,3,5,7")
+    parser = fold_arguments(__doc__)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--recipe-seeds", default="0,1,2", help="seeds for what changes more than a method; '' leaves it out")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_intermixed_args()
     root, work, overrides = options.root.resolve(), options.work.resolve(), options.overrides
-    folds, seeds, recipe_seeds = (
-        [int(number) for number in text.split(",") if number] for text in (options.folds, options.seeds, options.recipe_seeds)
-    )
+    folds, seeds, recipe_seeds = (numbers(text) for text in (options.folds, options.seeds, options.recipe_seeds))
     jobs = [(root, work, fold, seeds, recipe_seeds, overrides) for fold in folds]
     with ProcessPoolExecutor(min(os.cpu_count() or 1, len(jobs)), mp_context=get_context("spawn")) as pool:
         for fold in pool.map(run_fold, jobs):

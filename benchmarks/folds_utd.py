@@ -7,19 +7,17 @@ One process and thread per fold, as many at once as there are cores. The officia
 
 from __future__ import annotations
 
-import argparse
 import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from paired import compare, over_folds, summarise
+from paired import RECIPE, compare, fold_arguments, fold_overrides, numbers, over_folds, summarise
 from recording import write_result
 
 from karmma.experiment.testing import FIXED_LOGITS, LOGITS
 
-RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "utd_mhad.yaml"
 REFERENCE = "baseline_dropout"
 
 
@@ -30,21 +28,17 @@ def run_fold(job: tuple[Path, Path, int, list[str], list[str]]) -> dict[str, flo
 
     torch.set_num_threads(1)
     root, directory, fold, names, overrides = job
-    fixed = [f"data.root={root}", f"data.settings.fold={fold}", "evaluation.split=validation", "data.workers=1"]
-    results = run(load_recipe(RECIPE, [*fixed, *overrides]).only(names), directory)
+    results = run(load_recipe(RECIPE, [*fold_overrides(root, fold), *overrides]).only(names), directory)
     return dict(results["seconds"])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("root", type=Path)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--folds", default="1,3,5,7")
+    parser = fold_arguments(__doc__)
     parser.add_argument("--only", default="karmma,baseline_dropout")
     parser.add_argument("--name", default="folds_utd", help="of the file in results/")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_intermixed_args()
-    folds, names = [int(fold) for fold in options.folds.split(",")], options.only.split(",")
+    folds, names = numbers(options.folds), options.only.split(",")
     directories = [options.work.resolve() / f"fold{fold}" for fold in folds]
     jobs = [
         (options.root.resolve(), directory, fold, names, options.overrides)

@@ -1,7 +1,8 @@
-"""What fold experiments share: correctness per trial over folds and seeds, and paired bootstrap intervals."""
+"""What fold experiments share: recipe and arguments, correctness per trial over folds and seeds, paired bootstrap intervals."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,28 @@ from karmma.evaluation.evaluate import SubsetLogits
 from karmma.experiment.testing import LOGITS
 from karmma.types import subset_name
 
+RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "utd_mhad.yaml"
 DRAWS = 4000
 Correct = dict[str, np.ndarray[Any, Any]]  # per subset: share of seeds in which each trial was recognised
+
+
+def fold_arguments(description: str | None) -> argparse.ArgumentParser:
+    """A parser of what every fold experiment is told: data, where to work, which subjects to leave out."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--folds", default="1,3,5,7")
+    return parser
+
+
+def numbers(text: str) -> list[int]:
+    """Of a list with commas; '' is none."""
+    return [int(number) for number in text.split(",") if number]
+
+
+def fold_overrides(root: Path, fold: int) -> list[str]:
+    """What makes a recipe leave one training subject out and test on that one."""
+    return [f"data.root={root}", f"data.settings.fold={fold}", "evaluation.split=validation", "data.workers=1"]
 
 
 def correctness(directory: Path, seeds: Sequence[int], name: str, file: str) -> Correct:

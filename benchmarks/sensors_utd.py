@@ -9,11 +9,11 @@ and results of other sensors stay in the file. The official test subjects are ne
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -21,24 +21,21 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from paired import compare
+from paired import RECIPE, compare, fold_arguments, fold_overrides, numbers
 from recording import RESULTS, write_result
 
 from karmma.config import EncoderConfig, load_recipe
 from karmma.data.clips import ClipStore
-from karmma.data.loading import PRETRAINING, stage_seed
-from karmma.data.missing import Complete
 from karmma.evaluation.evaluate import look
 from karmma.experiment.context import STUDENT, Context
-from karmma.experiment.pretraining import new_extractor
+from karmma.experiment.pretraining import pretraining_task
+from karmma.files import replacing
 from karmma.models.encoders.skeleton import SkeletonEncoder
 from karmma.models.unimodal import UnimodalClassifier
 from karmma.progress import Progress
 from karmma.training.fit import fit
-from karmma.training.tasks import SupervisedTask
 from karmma.types import ModalitySpec
 
-RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "utd_mhad.yaml"
 DEFAULT = "recipe"
 PLAIN = "student.pretraining.blend_within_class={}"
 VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -68,48 +65,40 @@ def skeleton_without_distances(spec: ModalitySpec, config: EncoderConfig) -> Ske
 def recognised(root: Path, work: Path, name: str, variant: str, fold: int, seed: int) -> NDArray[np.bool_]:
     """Whether each trial of the fold was recognised, `(2, trials)`: by one look, and by the recipe's several ones."""
     overrides = VARIANTS[name][variant]
-    fixed = (f"data.root={root}", f"data.settings.fold={fold}", "evaluation.split=validation", "data.workers=1")
-    recipe = load_recipe(RECIPE, [*fixed, *overrides])
+    recipe = load_recipe(RECIPE, [*fold_overrides(root, fold), *overrides])
+    recipe = replace(recipe, modalities={name: recipe.modalities[name]})
     key = hashlib.sha256(json.dumps(overrides).encode()).hexdigest()[:8]
     context = Context(recipe, work / f"{name}-{key}-fold{fold}")
     target = context.directory / f"seed{seed}.npy"
     if target.exists():
         return np.asarray(np.load(target))
-    modalities = {name: context.modalities[name]}
-    stores = {
-        split: ClipStore(context.directory / "clips" / split, context.manifest.split(split), modalities)
-        for split in ("train", "validation")
-    }
-    for store in stores.values():
-        if not (store.directory / "state.npy").exists():
-            store.write(1)
-    model = train(context, name, stores["train"], seed)
-    rows = stores["validation"].usable
-    probabilities = [look_at(model, name, stores["validation"], rows, view) for view in range(recipe.evaluation.views)]
-    labels = stores["validation"].labels["action"][rows]
-    answers = torch.stack([probabilities[0], torch.stack(probabilities).mean(0)]).argmax(-1)
-    np.save(target, (answers == labels).numpy())
-    return np.asarray(np.load(target))
+    model, tested = train(context, name, context.read_clips("train"), seed), context.read_clips("validation")
+    looks = torch.stack([look_at(model, tested, view) for view in range(recipe.evaluation.views)])
+    answers = torch.stack([looks[0], looks.mean(0)]).argmax(-1)
+    hits = (answers == tested.labels["action"][tested.usable]).numpy()
+    with replacing(target) as temporary:
+        np.save(temporary, hits)
+    return np.asarray(hits)
 
 
 def train(context: Context, name: str, store: ClipStore, seed: int) -> UnimodalClassifier:
     """An extractor with heads, as the student's pre-training makes it."""
     config = context.recipe.student.pretraining
     assert config is not None
-    torch.manual_seed(seed)
-    model = UnimodalClassifier(name, new_extractor(context, STUDENT, name), context.manifest.labels.sizes)
-    loader = context.loader(store, config, stage_seed(seed, PRETRAINING), names=(name,))
+    task = pretraining_task(context, STUDENT, name, config, store, seed)
     with Progress(f"{context.directory.name}.seed{seed}") as progress:
-        fit(SupervisedTask(model, config, Complete(), loader), context.directory / f"training{seed}", progress)
+        fit(task, context.directory / f"training{seed}", progress)
+    model: UnimodalClassifier = task.recognizer
     return model.cpu().eval()
 
 
 @torch.no_grad()
-def look_at(model: UnimodalClassifier, name: str, store: ClipStore, rows: NDArray[np.int64], view: int) -> torch.Tensor:
+def look_at(model: UnimodalClassifier, store: ClipStore, view: int) -> torch.Tensor:
     """Probabilities `(trials, classes)` of one look."""
     pieces = []
-    for first in range(0, len(rows), 64):
-        batch = store.batch(rows[first : first + 64], look(len(rows[first : first + 64]), view, first))
+    for first in range(0, len(store.usable), 64):
+        rows = store.usable[first : first + 64]
+        batch = store.batch(rows, look(len(rows), view, first))
         pieces.append(model(batch.data, batch.present)["action"].softmax(-1))
     return torch.cat(pieces)
 
@@ -142,15 +131,12 @@ def measure(root: Path, work: Path, name: str, folds: list[int], seeds: list[int
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("root", type=Path)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--folds", default="1,3,5,7")
+    parser = fold_arguments(__doc__)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--sensors", default="imu,skeleton,depth")
     options = parser.parse_args()
     root, work = options.root.resolve(), options.work.resolve()
-    folds, seeds = ([int(number) for number in text.split(",")] for text in (options.folds, options.seeds))
+    folds, seeds = numbers(options.folds), numbers(options.seeds)
     path = RESULTS / "sensors_utd.json"
     found: dict[str, Any] = json.loads(path.read_text())["sensors"] if path.exists() else {}
     jobs = [

@@ -72,14 +72,22 @@ def started_extractor(context: Context, role: str, name: str) -> Encoder:
     return encoder
 
 
+def pretraining_task(
+    context: Context, role: str, name: str, config: TrainingConfig, store: ClipStore, seed: int = 0
+) -> SupervisedTask:
+    """One modality's extractor with pooled linear heads, at its first weights, and the clips to train it with."""
+    lightning.seed_everything(seed, verbose=False)
+    model = UnimodalClassifier(name, started_extractor(context, role, name), context.manifest.labels.sizes)
+    loader = context.loader(store, config, stage_seed(seed, PRETRAINING), names=(name,))
+    return SupervisedTask(model, config, Complete(), loader)
+
+
 def pretrain(context: Context, role: str, name: str, config: TrainingConfig, store: ClipStore) -> None:
     """One modality's extractor of teacher or student, trained with pooled linear heads on the source split."""
     part = context.part(role)
 
     def work(progress: Progress) -> None:
-        lightning.seed_everything(0, verbose=False)
-        model = UnimodalClassifier(name, started_extractor(context, role, name), context.manifest.labels.sizes)
-        task = SupervisedTask(model, config, Complete(), context.loader(store, config, stage_seed(0, PRETRAINING), names=(name,)))
+        task = pretraining_task(context, role, name, config, store)
         training = context.directory / "extractors" / role / name
         fit(task, training, progress)
         if processes.is_first():
