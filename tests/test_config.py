@@ -35,8 +35,8 @@ def test_shipped_recipes_are_valid_short_and_open_with_their_command(path: Path)
         ("name.first=x", "'name' holds a value, not keys"),
         ("seeds=[]", "seeds is empty"),
         ("modalities.depth={}", "no encoder for modality 'depth'"),
-        ("student.training.blend_within_class={sound: 0.5}", "student.training.blend_within_class: no modality 'sound'"),
-        ("methods.karmma.blend_within_class={sound: 0.5}", "methods.karmma.blend_within_class: no modality 'sound'"),
+        ("teacher.recognizer.kernels={}", "only students vote with random kernels"),
+        ("student.recognizer.kernels={count: 0}", "student.recognizer.kernels.count"),
         ("methods.karmma.subsets=all", "methods.karmma.subsets"),
     ],
 )

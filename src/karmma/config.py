@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -20,7 +20,6 @@ from pydantic.dataclasses import dataclass
 from .types import KarmmaError
 
 STRICT = ConfigDict(extra="forbid")
-Shares = dict[str, Annotated[float, Field(ge=0, le=1)]]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -33,11 +32,22 @@ class EncoderConfig:
     grid: int = 2  # spatial tokens per side (frames) or along frequency (spectrogram)
     stack: int = 2  # successive frames that are looked at as one picture of so many channels (views)
     dropout: float = 0.0
+    mix_styles: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of steps in which clips exchange styles (skeleton)
     variant: str = ""  # size of a published network, e.g. video_swin's tiny, small, base
     ffn_dim: int = 0  # hidden width of a transformer extractor's feed-forward networks; 0 is four times its width
     tokens: int = 0  # tokens of such a network after pooling; 0 keeps all
     weights: str | None = None  # to start from: a .safetensors, .pth or .pt file or address, or a directory
     settings: dict[str, Any] = field(default_factory=dict)  # a foreign network's own configuration; read from `weights`
+
+
+@dataclass(frozen=True, config=STRICT)
+class KernelsConfig:
+    """Votes of random kernels beside a student's own (not from the paper): models/random_kernels.py."""
+
+    count: Annotated[int, Field(ge=1)] = 600  # per modality
+    passes: Annotated[int, Field(ge=1)] = 8  # augmented passes over the training clips
+    ridge: Annotated[float, Field(gt=0)] = 0.3  # penalty, as a multiple of the number of features
+    sharpness: float = 8.0  # logits per unit of the rule, which is fitted to ±1
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -53,6 +63,11 @@ class RecognizerConfig:
     dropout: float = 0.1  # not from the paper
     absent: Literal["tokens", "skip", "zeros"] = "tokens"  # absent: learned tokens (paper), nothing, or zeros as input
     average: Literal["present", "all"] = "present"  # whose modality means vote beside CLS; not from the paper
+    kernels: KernelsConfig | None = None  # random kernels that vote, too, once the recognizer is trained
+
+    def __post_init__(self) -> None:
+        if self.kernels is not None and self.absent == "zeros":
+            raise ValueError("kernels: random kernels vote for what is present, which absent: zeros does not know")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -71,8 +86,6 @@ class TrainingConfig:
     averaging: float = 0.0  # decay per step of a moving average of the weights, which is what is kept; 0 keeps the last
     augment: bool = True
     mirror: float = 0.5  # probability of a left–right flip while augmenting; 0 where left and right are classes
-    blend_within_class: Shares = field(default_factory=dict)
-    # by modality, the share of samples that are blended with another clip of the same class while augmenting
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     strategy: Literal["ddp", "fsdp"] = "ddp"  # with several processes: copies of the weights, or weights in shards
     compile: bool = False  # torch.compile the extractors
@@ -111,7 +124,7 @@ class MethodConfig:
     late_fusion_of: str | None = None  # no training: mean probability of the single-sensor models of such a method
     extractors_from: str | None = None  # extractors start from the single-sensor models of such a method
     epochs: int | None = None  # in place of student.training.epochs, e.g. for specialists that only teach
-    blend_within_class: Shares | None = None  # in place of student.training.blend_within_class
+    kernels: bool = True  # with the student's random kernels, where the recipe has some and absent is not zeros
     mixup: Annotated[float, Field(ge=0)] = 0.0  # Beta parameter; blends of two samples with the same sensors; 0 is none
 
     def __post_init__(self) -> None:
@@ -191,10 +204,8 @@ class Recipe:
             for name in self.modalities:
                 if name not in encoders:
                     raise ValueError(f"{whose}.recognizer.encoders has no encoder for modality {name!r}")
-            for stage, training in (("training", part.training), ("pretraining", part.pretraining)):
-                refuse_strangers(f"{whose}.{stage}", training.blend_within_class if training else {}, encoders)
-        for method_name, method in self.methods.items():
-            refuse_strangers(f"methods.{method_name}", method.blend_within_class or {}, self.student.recognizer.encoders)
+        if self.teacher.recognizer.kernels is not None:
+            raise ValueError("teacher.recognizer.kernels: only students vote with random kernels")
         if not self.seeds:
             raise ValueError("seeds is empty")
         models: dict[str, list[str]] = {"distillation.teachers": [], "late_fusion_of": [], "extractors_from": []}
@@ -228,13 +239,6 @@ class Recipe:
         methods = {name: method for name, method in self.methods.items() if name in wanted}
         taught = "teacher" in names or any("teacher" in taught_by(method) for method in methods.values())
         return replace(self, methods=methods, train_teacher=taught)
-
-
-def refuse_strangers(where: str, shares: Shares, encoders: Mapping[str, EncoderConfig]) -> None:
-    """Raise ValueError for a share of a modality that has no encoder."""
-    for name in shares:
-        if name not in encoders:
-            raise ValueError(f"{where}.blend_within_class: no modality {name!r}; there is: {', '.join(encoders)}")
 
 
 def taught_by(method: MethodConfig) -> tuple[str, ...]:

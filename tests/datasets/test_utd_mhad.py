@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.io
+import torch
+from safetensors.torch import load_file
 
 from karmma.config import Recipe, build
 from karmma.data.clips import ClipStore
 from karmma.datasets.utd_mhad import ACTIONS, UtdMhadConfig, load_utd_mhad
 from karmma.experiment.run import run
 from karmma.modalities import make_modalities
+from karmma.models.checkpoint import load_checkpoint
 from karmma.types import KarmmaError
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "utd_mhad"
@@ -135,9 +138,9 @@ def tiny_recipe(root: Path) -> dict[str, Any]:
         "data": {"dataset": "utd_mhad", "root": str(root), "settings": {"fold": 3}, "workers": 1},
         "modalities": SETTINGS,
         "teacher": {"recognizer": recognizer, "pretraining": training, "training": training, "pretraining_split": "train"},
-        "student": {"recognizer": recognizer, "training": training},
+        "student": {"recognizer": {**recognizer, "kernels": {"count": 8, "passes": 1}}, "training": training},
         "methods": {
-            "specialists": {"specialists": True, "absent": "skip", "epochs": 1},
+            "specialists": {"specialists": True, "absent": "skip", "epochs": 1, "kernels": False},
             "late_fusion": {"late_fusion_of": "specialists"},
             "early_fusion": {"absent": "zeros", "average": "all"},
             "karmma": {
@@ -165,6 +168,11 @@ def test_every_kind_of_arm_runs_end_to_end(root: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "report.html").exists()
     checkpoint = json.loads((tmp_path / "out" / "seed0" / "specialists" / "imu+depth" / "config.json").read_text())
     assert list(checkpoint["specs"]) == ["imu", "depth"]
+    voting = {name: bool(load_checkpoint(tmp_path / "out" / "seed0" / name)[0].kernels) for name in ("early_fusion", "karmma")}
+    assert voting == {"early_fusion": False, "karmma": True}
+    student, _ = load_checkpoint(tmp_path / "out" / "seed0" / "karmma")
+    fitted = load_file(tmp_path / "out" / "seed0" / "kernels" / "imu.safetensors")
+    assert torch.equal(student.state_dict()["kernels.imu.weight"], fitted["weight"]) and fitted["weight"].any()
 
 
 def test_only_runs_a_method_and_what_it_builds_on(root: Path, tmp_path: Path) -> None:

@@ -11,12 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import karmma
+from karmma.config import KernelsConfig
 from karmma.deploy.export import export_student
 from karmma.deploy.recognition import Recognition, Window
 from karmma.deploy.runtime import ExportedRecognizer, load_any
 from karmma.modalities import MODALITIES, make_modalities
+from karmma.models.checkpoint import load_checkpoint
+from karmma.models.random_kernels import RandomKernels
+from karmma.models.weights import save_weights
 from karmma.types import KarmmaError, subsets_of
 
 from ..test_without_torch import run_without_torch
@@ -81,6 +86,35 @@ def test_extractors_and_fusion_apart_give_the_same_logits(two_path: Path, export
             assert prediction.modalities == alone.modalities == subset
             for head, ranked in alone.ranked.items():
                 assert [entry.name for entry in prediction.ranked[head]] == [entry.name for entry in ranked]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_random_kernels_vote_in_every_graph(tmp_path: Path, engine: str) -> None:
+    settings = {"audio": SETTINGS["audio"], "imu": SETTINGS["imu"]}
+    path = save_student(tmp_path / "voting", settings, kernels=KernelsConfig(count=6))
+    voting, _ = load_checkpoint(path)
+    generator = torch.Generator().manual_seed(0)
+    for kernels in voting.kernels.values():
+        assert isinstance(kernels, RandomKernels)
+        kernels.draw(generator)
+        kernels.weight.normal_(generator=generator)
+    save_weights(voting, path / "model.safetensors")
+    student = karmma.load(path)
+    export_student(path, tmp_path / "exported")
+    runtime = ExportedRecognizer.load(tmp_path / "exported", engine=engine)
+    subsets = subsets_of(("audio", "imu"))
+    inputs = inputs_for(student, len(subsets))
+    present = {name: np.array([name in subset for subset in subsets]) for name in student.modalities}
+    expected = student.run(inputs, present)
+    tokens = {name: runtime.encode(name, values) for name, values in inputs.items()}
+    for found in (runtime.run(inputs, present), runtime.fuse(tokens, present)):
+        for head, values in expected.items():
+            np.testing.assert_allclose(found[head], values, atol=1e-3)
+    voting.kernels.clear()
+    silent = voting({name: torch.from_numpy(values) for name, values in inputs.items()}, {
+        name: torch.from_numpy(flags) for name, flags in present.items()
+    })  # fmt: skip
+    assert all((silent[head] - torch.from_numpy(values)).abs().max() > 1 for head, values in expected.items())
 
 
 def test_int8_is_smaller_and_close(two_path: Path, exported: Path) -> None:

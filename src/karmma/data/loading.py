@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +13,6 @@ from torch import Tensor
 
 from .. import processes
 from ..types import Augmentation, Batch, KarmmaError
-from .blending import ClassBlender
 from .clips import ClipStore
 from .streaming import in_order
 from .tokens import TokenStore
@@ -24,7 +23,7 @@ def mix_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-PRETRAINING, SPECIALISTS, BLENDS = 1, 2, 3  # whose draws differ from the students'
+PRETRAINING, SPECIALISTS, KERNELS = 1, 2, 3  # whose draws differ from the students'
 
 
 def stage_seed(seed: int, stage: int) -> int:
@@ -54,7 +53,7 @@ class TrainingBatch:
 
 class EpochLoader:
     """Iterates one epoch of a store. Clips are skipped with `clips=False` (training on cached tokens), or made of
-    the modalities `names` alone. `blends` are shares by modality (`TrainingConfig.blend_within_class`)."""
+    the modalities `names` alone."""
 
     def __init__(
         self,
@@ -68,13 +67,11 @@ class EpochLoader:
         clips: bool = True,
         tokens: TokenStore | None = None,
         names: Sequence[str] | None = None,
-        blends: Mapping[str, float] | None = None,
         workers: int = 0,
     ) -> None:
         self.store, self.batch_size, self.seed, self.epoch = store, batch_size, seed, epoch
         self.augment, self.mirror, self.clips, self.tokens, self.workers = augment, mirror, clips, tokens, workers
         self.names = names
-        self.blender = ClassBlender(store, blends) if blends and augment and clips else None
 
     def __len__(self) -> int:
         return max(len(self.usable) // self.batch_size, 1)
@@ -111,8 +108,6 @@ class EpochLoader:
         augmentation = Augmentation.draw(len(indices), seed, self.mirror, rows) if self.augment else None
         own = indices[rows]
         batch = self.store.batch(own, augmentation, self.names) if self.clips else self.store.bare_batch(own)
-        if self.blender is not None and augmentation is not None:
-            batch = self.blender.blend(batch, indices, rows, augmentation, mix_seed(seed, BLENDS))
         tokens = self.tokens.draw(indices, seed, rows) if self.tokens is not None else {}
         whole = self.store.bare_batch(indices).present
         if self.tokens_alone is not None:

@@ -88,7 +88,7 @@ def graph_jobs(
 @torch.no_grad()
 def encoded(model: RecognizerModel, clips: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Extractor tokens by modality, in the order of the model's."""
-    return {name: model.encoder(name)(clips[name]) for name in model.modalities}
+    return {name: model.extract(name, clips[name]) for name in model.modalities}
 
 
 def needs_single_clips(kind: str) -> bool:

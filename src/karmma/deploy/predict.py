@@ -45,7 +45,7 @@ class Recognizer(Recognition):
     @torch.no_grad()
     def encode(self, modality: str, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         device = next(self.model.parameters()).device
-        return np.asarray(self.model.encoder(modality)(torch.from_numpy(inputs).to(device)).float().cpu().numpy())
+        return np.asarray(self.model.extract(modality, torch.from_numpy(inputs).to(device)).float().cpu().numpy())
 
     @torch.no_grad()
     def fuse(self, tokens: Arrays, present: Mapping[str, NDArray[np.bool_]]) -> Arrays:

@@ -111,7 +111,7 @@ def subset_logits(
         batch = store.batch(index.numpy(), look(len(index), view, first), model.modalities).to(device)
         having = available[index].to(device)
         features = {
-            name: model.encoder(name)(batch.data[name][having[:, column]])
+            name: model.extract(name, batch.data[name][having[:, column]])
             for column, name in enumerate(model.modalities)
             if having[:, column].any()
         }

@@ -18,6 +18,7 @@ from ..training.tasks import DistillationTask, SupervisedTask, Task, TeacherTask
 from ..training.teachers import CachedTeacher, EnsembleTeacher, LiveTeacher, SpecialistTeacher, Teacher
 from ..types import KarmmaError, subset_name, subsets_of
 from .context import STUDENT, TEACHER, Context
+from .kernels import votes_with_kernels, with_kernels
 from .pretraining import teacher_settings, with_extractors
 
 
@@ -48,21 +49,23 @@ def train_method(context: Context, name: str, seed: int, store: ClipStore, token
 def new_student(context: Context, method: MethodConfig, names: tuple[str, ...], seed: int) -> RecognizerModel:
     """The student of an arm, its extractors at their starting weights."""
     student = context.recipe.student
-    model = context.new_model(replace(student.recognizer, absent=method.absent, average=method.average), names, seed)
+    kernels = student.recognizer.kernels if votes_with_kernels(context, method) else None
+    config = replace(student.recognizer, absent=method.absent, average=method.average, kernels=kernels)
+    model = context.new_model(config, names, seed)
     if method.extractors_from is not None:
         for name in names:
             single, _ = load_checkpoint(specialist_directory(context, method.extractors_from, (name,), seed))
             model.encoder(name).load_state_dict(single.encoder(name).state_dict())
     elif student.pretraining is not None:
         with_extractors(context, STUDENT, model)
-    return model
+    return model if kernels is None else with_kernels(context, model, seed)
 
 
 def training_of(context: Context, name: str) -> TrainingConfig:
     """The student's training, with what a method has in place of it."""
     method = context.recipe.methods[name]
-    own: dict[str, Any] = {"epochs": method.epochs, "blend_within_class": method.blend_within_class}
-    return replace(context.recipe.student.training, **{key: value for key, value in own.items() if value is not None})
+    training = context.recipe.student.training
+    return training if method.epochs is None else replace(training, epochs=method.epochs)
 
 
 def train_student(context: Context, name: str, seed: int, store: ClipStore, tokens: TokenStore | None) -> None:

@@ -160,7 +160,7 @@ class Context:
         def make(epoch: int) -> EpochLoader:
             return EpochLoader(
                 store, config.batch_size, seed, epoch, augment=config.augment, mirror=config.mirror,
-                blends=config.blend_within_class, workers=workers, **options,
+                workers=workers, **options,
             )  # fmt: skip
 
         return make

@@ -12,6 +12,7 @@ from ..evaluation.report import write_report
 from ..files import write_json
 from .arms import train_method, train_teacher
 from .context import Context
+from .kernels import prepare_kernels
 from .pretraining import cache_tokens, prepare_extractors
 from .results import collect_results
 from .testing import evaluate_method, measure_unimodal
@@ -40,6 +41,7 @@ def run_stages(recipe: Recipe, directory: Path) -> dict[str, Any]:
     for seed in recipe.seeds:
         if tokens is not None:
             train_teacher(context, seed, stores["train"], tokens)
+        prepare_kernels(context, seed, stores["train"])
         for name in recipe.methods:
             train_method(context, name, seed, stores["train"], tokens)
     if tokens is not None:

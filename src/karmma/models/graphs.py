@@ -19,11 +19,12 @@ class SubsetGraph(nn.Module):
 
     def forward(self, *clips: Tensor) -> tuple[Tensor, ...]:
         """`(batch, classes)` per label set, in the order of the model's heads."""
-        features = {name: self.model.encoder(name)(clip) for name, clip in zip(self.subset, clips, strict=True)}
+        features = {name: self.model.extract(name, clip) for name, clip in zip(self.subset, clips, strict=True)}
         return in_order(self.model, self.fuse(features, clips[0].shape[0]))
 
     def fuse(self, features: dict[str, Tensor], batch: int) -> Logits:
         model, config = self.model, self.model.config
+        features, kernel_votes = model.without_votes(features)
         if config.absent == "zeros":
             blanks = {name: torch.zeros(1, *model.specs[name].input_shape) for name in model.modalities if name not in features}
             tokens = {name: model.encoder(name)(blank).expand(batch, -1, -1) for name, blank in blanks.items()}
@@ -35,19 +36,21 @@ class SubsetGraph(nn.Module):
         everyone = config.absent == "zeros" or (config.average == "all" and config.absent == "tokens")
         voting = [name for name in shown if everyone or name in features]
         logits = model.heads(torch.stack([fused[:, 0], *(means[name].mean(1) for name in voting)], 1))
-        return {head: values.mean(1) for head, values in logits.items()}
+        means_by_head = {head: values.mean(1) for head, values in logits.items()}
+        if not kernel_votes:
+            return means_by_head
+        return model.with_votes(means_by_head, torch.stack(list(kernel_votes.values()), 1).mean(1))
 
 
 class EncoderGraph(nn.Module):
-    """Extractor tokens `(batch, tokens, width)` of one modality's clips."""
+    """What a recognizer extracts of one modality's clips, `(batch, rows, width)`: tokens, and votes of random kernels."""
 
     def __init__(self, model: RecognizerModel, modality: str) -> None:
         super().__init__()
-        self.encoder = model.encoder(modality)
+        self.model, self.modality = model, modality
 
     def forward(self, *clips: Tensor) -> Tensor:
-        tokens: Tensor = self.encoder(clips[0])
-        return tokens
+        return self.model.extract(self.modality, clips[0])
 
 
 class FusionGraph(nn.Module):
@@ -61,10 +64,11 @@ class FusionGraph(nn.Module):
                 self.register_buffer(f"blank_{name}", model.encoder(name)(torch.zeros(1, *model.specs[name].input_shape)))
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """`inputs`: tokens `(batch, tokens, width)` in the order of modalities, then presence `(batch, modalities)`, 1 or 0."""
-        model, config, (*features, presence) = self.model, self.model.config, inputs
+        """`inputs`: extracted `(batch, rows, width)` in the order of modalities, then presence `(batch, modalities)`, 1 or 0."""
+        model, config, (*extracted, presence) = self.model, self.model.config, inputs
+        features, kernel_votes = model.without_votes(dict(zip(model.modalities, extracted, strict=True)))
         pieces, visible = [], []
-        for index, (name, tokens) in enumerate(zip(model.modalities, features, strict=True)):
+        for index, (name, tokens) in enumerate(features.items()):
             there, embedding = presence[:, index] > 0.5, model.embedding(name)
             if config.absent == "zeros":
                 pieces.append(embedding(torch.where(there[:, None, None], tokens, getattr(self, f"blank_{name}")), None, len(tokens)))
@@ -79,7 +83,12 @@ class FusionGraph(nn.Module):
         votes = torch.ones_like(presence) if everyone else presence
         weights = torch.cat([torch.ones_like(votes[:, :1]), votes], 1)
         weights = weights / weights.sum(1, keepdim=True)
-        return in_order(model, {head: (values * weights[:, :, None]).sum(1) for head, values in logits.items()})
+        logits = {head: (values * weights[:, :, None]).sum(1) for head, values in logits.items()}
+        if kernel_votes:
+            there = (presence > 0.5).float()[:, :, None]
+            total = torch.where(there > 0.5, torch.stack(list(kernel_votes.values()), 1), torch.zeros(())).sum(1)
+            logits = model.with_votes(logits, total / there.sum(1))
+        return in_order(model, logits)
 
 
 class PresenceGraph(nn.Module):
@@ -95,7 +104,7 @@ class PresenceGraph(nn.Module):
         features = []
         for index, (name, clip) in enumerate(zip(self.model.modalities, clips, strict=True)):
             there = (presence[:, index] > 0.5).view(-1, *[1] * (clip.ndim - 1))
-            features.append(self.model.encoder(name)(torch.where(there, clip, torch.zeros((), dtype=clip.dtype))))
+            features.append(self.model.extract(name, torch.where(there, clip, torch.zeros((), dtype=clip.dtype))))
         logits: tuple[Tensor, ...] = self.fusion(*features, presence)
         return logits
 

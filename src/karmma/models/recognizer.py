@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..config import RecognizerConfig
 from ..types import KarmmaError, ModalitySpec
@@ -14,6 +15,7 @@ from .embedding import ModalityEmbedding
 from .encoders import Encoder, completed, make_encoder
 from .fusion import FusionBlock
 from .heads import MultiHeadMlp
+from .random_kernels import RandomKernels
 
 Logits = dict[str, Tensor]
 
@@ -40,6 +42,12 @@ class RecognizerModel(nn.Module):
         self.heads = MultiHeadMlp(config.dim, config.head_dim, dict(label_sizes), config.dropout)
         for room in (self.embeddings, self.fusion, self.heads):
             room.apply(keep_variance)
+        self.label_sizes = dict(label_sizes)
+        self.kernels = nn.ModuleDict(
+            {name: RandomKernels(spec, config.kernels, sum(label_sizes.values())) for name, spec in specs.items()}
+            if config.kernels is not None
+            else {}
+        )
 
     def encoder(self, modality: str) -> Encoder:
         encoder = self.encoders[modality]
@@ -50,6 +58,31 @@ class RecognizerModel(nn.Module):
         embedding = self.embeddings[modality]
         assert isinstance(embedding, ModalityEmbedding)
         return embedding
+
+    def extract(self, modality: str, clips: Tensor) -> Tensor:
+        """What `fuse` takes of clips `(batch, …)`: their tokens `(batch, tokens, width)`.
+
+        Where there are random kernels, and not while training, further rows of that width hold their votes.
+        """
+        tokens: Tensor = self.encoder(modality)(clips)
+        if self.training or modality not in self.kernels:
+            return tokens
+        votes = self.kernels[modality](clips).to(tokens.dtype)
+        rows = -(-votes.shape[1] // tokens.shape[2])
+        votes = functional.pad(votes, (0, rows * tokens.shape[2] - votes.shape[1]))
+        return torch.cat([tokens, votes.unflatten(1, (rows, tokens.shape[2]))], 1)
+
+    def without_votes(self, features: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Tokens `(samples, tokens, width)`, and votes of random kernels `(samples, classes)` where `extract` put some."""
+        tokens = {name: values[:, : self.encoder(name).tokens] for name, values in features.items()}
+        rows = {name: values[:, tokens[name].shape[1] :].flatten(1) for name, values in features.items()}
+        classes = sum(self.label_sizes.values())
+        return tokens, {name: values[:, :classes] for name, values in rows.items() if values.shape[1]}
+
+    def with_votes(self, logits: Logits, votes: Tensor) -> Logits:
+        """Logits with votes of random kernels `(batch, classes)` added, which are those of all label sets in a row."""
+        parts = votes.split(list(self.label_sizes.values()), 1)
+        return {head: logits[head] + part.to(logits[head]) for head, part in zip(self.label_sizes, parts, strict=True)}
 
     def forward(self, data: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Logits:
         """Logits `(batch, classes)` per label set from clips `data[modality]` `(batch, …)`.
@@ -65,9 +98,9 @@ class RecognizerModel(nn.Module):
         for name in self.modalities:
             rows = present[name].nonzero().flatten()
             if len(rows) == len(present[name]):
-                features[name] = self.encoder(name)(data[name])
+                features[name] = self.extract(name, data[name])
             elif len(rows):
-                features[name] = self.encoder(name)(data[name].index_select(0, rows))
+                features[name] = self.extract(name, data[name].index_select(0, rows))
         return self.fuse(features, present)
 
     def checked(self, present: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -85,7 +118,8 @@ class RecognizerModel(nn.Module):
         return flags
 
     def fuse(self, features: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Logits:
-        """Logits from extractor tokens: `features[modality]` `(present samples, tokens, width)`, in batch order."""
+        """Logits from what `extract` gave: `features[modality]` `(present samples, rows, width)`, in batch order."""
+        features, votes = self.without_votes(features)
         if self.config.absent == "zeros":
             return self.fuse_all({name: self.with_blanks(name, features, present[name]) for name in self.modalities})
         batch = len(next(iter(present.values())))
@@ -101,7 +135,17 @@ class RecognizerModel(nn.Module):
             names.append(name)
         mask = torch.cat(visible, 1)
         fused = self.fusion(torch.cat(pieces, 1), None if not skip or bool(mask.all()) else mask)
-        return self.vote(fused, [piece.shape[1] for piece in pieces], [present[name] for name in names])
+        logits = self.vote(fused, [piece.shape[1] for piece in pieces], [present[name] for name in names])
+        return self.with_votes(logits, self.mean_of_present(votes, present)) if votes else logits
+
+    def mean_of_present(self, votes: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        """Votes `(batch, classes)`: the mean over those modalities that a sample has."""
+        flags = torch.stack([present[name] for name in votes], 1)
+        example = next(iter(votes.values()))
+        total = example.new_zeros(len(flags), example.shape[1])
+        for name, values in votes.items():
+            total = total.index_add(0, present[name].nonzero().flatten(), values)
+        return total / flags.sum(1, keepdim=True).clamp(min=1)
 
     def filled(self, name: str, data: Mapping[str, Tensor], flag: Tensor) -> Tensor:
         """Clips of a modality with zeros in the slots of samples that lack it."""

@@ -51,7 +51,8 @@ class Task(lightning.LightningModule):
         raise NotImplementedError
 
     def trainable(self) -> list[tuple[str, nn.Parameter]]:
-        return list(self.recognizer.named_parameters())
+        """Parameters that are not frozen, by name."""
+        return [(name, value) for name, value in self.recognizer.named_parameters() if value.requires_grad]
 
     def configure_model(self) -> None:
         """Shard the weights: each recomputable block of an extractor by itself, the rest together."""
@@ -155,9 +156,6 @@ class TeacherTask(Task):
         super().__init__(*arguments)
         self.contrastive_weight = contrastive_weight
         self.recognizer.encoders.requires_grad_(False)
-
-    def trainable(self) -> list[tuple[str, nn.Parameter]]:
-        return [(name, value) for name, value in self.recognizer.named_parameters() if value.requires_grad]
 
     def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
         logits = token_logits(self.recognizer, batch.tokens, present)

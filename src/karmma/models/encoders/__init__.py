@@ -44,7 +44,9 @@ ENCODERS: dict[str, Callable[[ModalitySpec, EncoderConfig], Encoder]] = {
 
 
 def make_encoder(spec: ModalitySpec, config: EncoderConfig) -> Encoder:
-    """The extractor a recipe names. Raises KarmmaError for an unknown kind or an unimportable path."""
+    """The extractor a recipe names. Raises KarmmaError for an unknown kind, an unimportable path, or an option of another kind."""
+    if config.mix_styles and config.kind in ENCODERS and config.kind != "skeleton":
+        raise KarmmaError(f"encoder for {spec.name}: mix_styles is known to kind skeleton alone, not to {config.kind!r}")
     if config.kind in ENCODERS:
         return ENCODERS[config.kind](spec, config)
     module, separator, attribute = config.kind.partition(":")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...config import EncoderConfig
 from ...types import ModalitySpec
+from ..signals import inertial_signals
 from .base import Encoder
 
 
@@ -47,7 +47,5 @@ class MotionEncoder(Encoder):
         self.out_norm = nn.LayerNorm(width)
 
     def forward(self, clips: Tensor) -> Tensor:
-        change = functional.pad(clips[:, 1:] - clips[:, :-1], (0, 0, 1, 0)) * 4
-        strength = clips.unflatten(2, (-1, 3)).norm(dim=-1)
-        x = self.in_norm(torch.cat([clips, change, strength], -1).transpose(1, 2))
+        x = self.in_norm(inertial_signals(clips))
         return self.out_norm(self.blocks(x).transpose(1, 2))

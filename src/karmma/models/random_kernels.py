@@ -1,0 +1,94 @@
+"""Votes of random kernels: fixed random convolutions of a clip's signals, and a linear rule found in closed form.
+
+ROCKET (Dempster, Petitjean, Webb, 2020) with three signals per kernel and rates by thirds of the clip. Such a rule errs on
+other samples than a trained network does, so that both together are better than either; and no training can overfit it to
+the network beside it.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..config import KernelsConfig
+from ..types import KarmmaError, ModalitySpec
+from .signals import signals
+
+TAPS, INPUTS, PARTS = 9, 3, 3
+PER_KERNEL = 2 + PARTS  # share of positive responses in the clip, the largest response, shares in each third
+
+
+class RandomKernels(nn.Module):
+    """One modality's votes. All tensors are constants of a checkpoint; `training/kernels.py` fills them in."""
+
+    mean: Tensor
+    scale: Tensor
+    inputs: Tensor
+
+    def __init__(self, spec: ModalitySpec, config: KernelsConfig, classes: int) -> None:
+        super().__init__()
+        self.spec, self.sharpness = spec, config.sharpness
+        with torch.device("cpu"):
+            _, channels, steps = signals(spec, torch.zeros(1, *spec.input_shape)).shape
+        if steps < PARTS:
+            raise KarmmaError(f"random kernels need clips of {PARTS} steps or more; {spec.name} has {steps}")
+        self.dilations, self.steps = dilations(steps), steps
+        self.each = max(config.count // len(self.dilations), 1)
+        inputs, total = min(INPUTS, channels), self.each * len(self.dilations)
+        self.features = total * PER_KERNEL
+        self.register_buffer("mean", torch.zeros(channels, 1))
+        self.register_buffer("scale", torch.ones(channels, 1))
+        self.register_buffer("inputs", torch.zeros(total * inputs, dtype=torch.int64))
+        self.taps = constant(total, inputs, TAPS)
+        self.bias = constant(total)
+        self.weight = constant(classes, self.features)
+        self.offset = constant(classes)
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Choose the kernels: each reads three signals, its taps sum to zero over time."""
+        total, inputs, _ = self.taps.shape
+        channels = len(self.mean)
+        chosen = torch.stack([torch.randperm(channels, generator=generator)[:inputs] for _ in range(total)])
+        taps = torch.randn(self.taps.shape, generator=generator)
+        self.inputs.copy_(chosen.flatten())
+        self.taps.copy_(taps - taps.mean(-1, keepdim=True))
+        self.bias.copy_(torch.randn(total, generator=generator))
+
+    def responses(self, clips: Tensor) -> Tensor:
+        """Features `(batch, features)` of clips `(batch, …)`."""
+        x = ((signals(self.spec, clips) - self.mean) / self.scale).index_select(1, self.inputs)
+        width, found = self.taps.shape[1], []
+        for index, dilation in enumerate(self.dilations):
+            rows = slice(index * self.each, (index + 1) * self.each)
+            part = x[:, index * self.each * width : (index + 1) * self.each * width]
+            padding = (TAPS - 1) * dilation // 2
+            y = functional.conv1d(part, self.taps[rows], self.bias[rows], 1, padding, dilation, groups=self.each)
+            positive = (y > 0).to(y.dtype)
+            thirds = [positive[..., a:b].mean(-1) for a, b in parts_of(self.steps)]
+            found += [positive.mean(-1), y.amax(-1), *thirds]
+        return torch.cat(found, 1)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Votes `(batch, classes)`: logits of all label sets, one after the other."""
+        return self.sharpness * functional.linear(self.responses(clips), self.weight, self.offset)
+
+
+def constant(*shape: int) -> nn.Parameter:
+    """A tensor that counts as a parameter and is never trained."""
+    return nn.Parameter(torch.zeros(*shape), requires_grad=False)
+
+
+def dilations(steps: int) -> tuple[int, ...]:
+    """Powers of two whose kernels fit into a clip, and the largest number that does."""
+    largest = max((steps - 1) // (TAPS - 1), 1)
+    powers = [2**power for power in range(largest.bit_length()) if 2**power < largest]
+    return (*powers, largest)
+
+
+def parts_of(steps: int) -> list[tuple[int, int]]:
+    """Thirds of a clip, as even as whole steps allow."""
+    edges = [round(index * steps / PARTS) for index in range(PARTS + 1)]
+    return list(pairwise(edges))
