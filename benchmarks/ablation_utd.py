@@ -33,6 +33,7 @@ SMALL = (
     "student.recognizer.dim=128", "teacher.recognizer.dim=256", "student.training.epochs=16",
     "teacher.training.epochs=10", "methods.tutors.epochs=8",
     "student.pretraining.epochs=20", "teacher.pretraining.epochs=20", "evaluation.views=1",
+    "student.recognizer.kernels=null",  # their votes, alike in all arms, would hide what a switch does to the network
 )  # fmt: skip
 REFERENCE = "karmma"
 NOT_COMPARED = ("late_fusion", "specialists", "early_fusion", "uniform")  # arms of the recipe that are no switches of a student
