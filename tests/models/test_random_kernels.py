@@ -76,13 +76,13 @@ def test_responses_are_those_of_the_definition() -> None:
             for step in range(20):
                 for tap in range(9):
                     at = 20 + step + (tap - 4) * dilation
-                    values[:, step] += x[:, places[kernel], at] @ kernels.taps[kernel, :, tap]
-            values += kernels.bias[kernel]
+                    values[:, step] += x[:, places[kernel], at] @ kernels.taps[index][number, :, tap]
+            values += kernels.bias[index][number]
             block = found[:, index * 15 : (index + 1) * 15].unflatten(1, (5, 3))[:, :, number]
             above = (values > 0).float()
             expected = [above.mean(1), values.amax(1), *(above[:, a:b].mean(1) for a, b in ((0, 7), (7, 13), (13, 20)))]
             torch.testing.assert_close(block, torch.stack(expected, 1))
-    torch.testing.assert_close(kernels.taps.sum(-1), torch.zeros(6, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.cat(list(kernels.taps)).sum(-1), torch.zeros(6, 3), atol=1e-5, rtol=0)
 
 
 def test_votes_add_their_mean_over_what_is_present() -> None:

@@ -42,30 +42,32 @@ class RandomKernels(nn.Module):
         self.register_buffer("mean", torch.zeros(channels, 1))
         self.register_buffer("scale", torch.ones(channels, 1))
         self.register_buffer("inputs", torch.zeros(total * inputs, dtype=torch.int64))
-        self.taps = constant(total, inputs, TAPS)
-        self.bias = constant(total)
+        # a tensor per dilation: of a part of a larger one, quantisers do not see that it is constant
+        self.taps = nn.ParameterList(constant(self.each, inputs, TAPS) for _ in self.dilations)
+        self.bias = nn.ParameterList(constant(self.each) for _ in self.dilations)
         self.weight = constant(classes, self.features)
         self.offset = constant(classes)
 
     def draw(self, generator: torch.Generator) -> None:
         """Choose the kernels: each reads three signals, its taps sum to zero over time."""
-        total, inputs, _ = self.taps.shape
-        channels = len(self.mean)
+        channels, inputs, total = len(self.mean), self.taps[0].shape[1], self.each * len(self.dilations)
         chosen = torch.stack([torch.randperm(channels, generator=generator)[:inputs] for _ in range(total)])
-        taps = torch.randn(self.taps.shape, generator=generator)
+        taps = torch.randn(total, inputs, TAPS, generator=generator)
+        bias = torch.randn(total, generator=generator)
         self.inputs.copy_(chosen.flatten())
-        self.taps.copy_(taps - taps.mean(-1, keepdim=True))
-        self.bias.copy_(torch.randn(total, generator=generator))
+        for index, some in enumerate((taps - taps.mean(-1, keepdim=True)).split(self.each)):
+            self.taps[index].copy_(some)
+            self.bias[index].copy_(bias[index * self.each : (index + 1) * self.each])
 
     def responses(self, clips: Tensor) -> Tensor:
         """Features `(batch, features)` of clips `(batch, …)`."""
         x = ((signals(self.spec, clips) - self.mean) / self.scale).index_select(1, self.inputs)
-        width, found = self.taps.shape[1], []
-        for index, dilation in enumerate(self.dilations):
-            rows = slice(index * self.each, (index + 1) * self.each)
-            part = x[:, index * self.each * width : (index + 1) * self.each * width]
+        found = []
+        for part, taps, bias, dilation in zip(
+            x.chunk(len(self.dilations), 1), self.taps, self.bias, self.dilations, strict=True
+        ):
             padding = (TAPS - 1) * dilation // 2
-            y = functional.conv1d(part, self.taps[rows], self.bias[rows], 1, padding, dilation, groups=self.each)
+            y = functional.conv1d(part, taps, bias, 1, padding, dilation, groups=self.each)
             positive = (y > 0).to(y.dtype)
             thirds = [positive[..., a:b].mean(-1) for a, b in parts_of(self.steps)]
             found += [positive.mean(-1), y.amax(-1), *thirds]
