@@ -47,7 +47,7 @@ class KernelsConfig:
     count: Annotated[int, Field(ge=1)] = 600  # per modality
     passes: Annotated[int, Field(ge=1)] = 8  # augmented passes over the training clips
     ridge: Annotated[float, Field(gt=0)] = 0.3  # penalty, as a multiple of the number of features
-    sharpness: float = 8.0  # logits per unit of the rule, which is fitted to ±1
+    sharpness: float = 12.0  # logits per unit of the rule, which is fitted to ±1
 
 
 @dataclass(frozen=True, config=STRICT)
