@@ -78,7 +78,7 @@ def draw(top1: dict[str, dict[str, float]], networks: dict[str, dict[str, float]
     """One row per subset, one dot per arm: the student with and without random kernels, and whom it is compared with."""
     shown = {name: top1[name] for name in ("karmma", REFERENCE, "specialists") if name in top1}
     if "karmma" in networks:
-        shown["karmma_network_alone"] = networks["karmma"]
+        shown["KARMMA, no random kernels"] = networks["karmma"]
     methods = {
         name: {"subsets": {key: {"action_top1": {"mean": value, "std": 0}} for key, value in rows.items()}}
         for name, rows in shown.items()

@@ -26,7 +26,7 @@ RECIPE = {
     },
     "student": {
         "recognizer": {"encoders": {"detections": {"kind": "layout", "width": 16}, "imu": {"kind": "tests.training.linear:make"}},
-                       "dim": 16, "head_dim": 16, "dropout": 0.0},
+                       "dim": 16, "head_dim": 16, "dropout": 0.0, "kernels": {"count": 20, "passes": 1}},
         "training": {"epochs": 3, "batch_size": 4, "checkpoint_activations": True},
     },
     "methods": {"karmma": {"dropout": 0.3, "distillation": {"alpha": 0.5}}},
@@ -86,6 +86,8 @@ def test_two_processes_with_half_the_batch_reach_the_losses_of_one(
     for stage in ("extractors/teacher/detections", "seed0/teacher", "seed0/karmma"):
         pair = [losses(out, stage) for out in (one, tmp_path / "two")]
         assert pair[0] and pair[0] == pytest.approx(pair[1], abs=1e-5), stage
+    rules = [(out / "seed0" / "kernels" / "imu.safetensors").read_bytes() for out in (one, tmp_path / "two")]
+    assert rules[0] == rules[1]  # the first process alone fits them, to whole batches
     figures = [json.loads((out / "results.json").read_text())["methods"]["karmma"]["subsets"] for out in (one, tmp_path / "two")]
     assert figures[0] == figures[1]
 

@@ -53,7 +53,7 @@ class TrainingBatch:
 
 class EpochLoader:
     """Iterates one epoch of a store. Clips are skipped with `clips=False` (training on cached tokens), or made of
-    the modalities `names` alone."""
+    the modalities `names` alone. With several processes each makes its part of every batch, unless `shared` is false."""
 
     def __init__(
         self,
@@ -68,10 +68,11 @@ class EpochLoader:
         tokens: TokenStore | None = None,
         names: Sequence[str] | None = None,
         workers: int = 0,
+        shared: bool = True,
     ) -> None:
         self.store, self.batch_size, self.seed, self.epoch = store, batch_size, seed, epoch
         self.augment, self.mirror, self.clips, self.tokens, self.workers = augment, mirror, clips, tokens, workers
-        self.names = names
+        self.names, self.shared = names, shared
 
     def __len__(self) -> int:
         return max(len(self.usable) // self.batch_size, 1)
@@ -103,7 +104,7 @@ class EpochLoader:
     def make(self, number: int) -> TrainingBatch:
         """One batch of the epoch."""
         indices = np.sort(self.order[number * self.batch_size : (number + 1) * self.batch_size])
-        rows = share_of(len(indices))
+        rows = share_of(len(indices)) if self.shared else slice(0, len(indices))
         seed = mix_seed(self.seed, self.epoch, number)
         augmentation = Augmentation.draw(len(indices), seed, self.mirror, rows) if self.augment else None
         own = indices[rows]

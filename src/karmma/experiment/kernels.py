@@ -43,7 +43,7 @@ def prepare_kernels(context: Context, seed: int, store: ClipStore) -> None:
         def work(name: str, progress: Progress) -> None:
             kernels = RandomKernels(context.modalities[name].spec, config, sum(sizes.values()))
             drawn = stage_seed(seed, KERNELS)
-            loader = context.loader(store, training, drawn, names=(name,))
+            loader = context.loader(store, training, drawn, names=(name,), shared=False)  # this process works alone
             fit_kernels(kernels, config, sizes, loader, drawn, progress.update)
             save_weights(kernels, kernels_path(context, seed, name))
 
