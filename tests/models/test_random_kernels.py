@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from karmma.config import EncoderConfig, KernelsConfig
+from karmma.evaluation.profile import measure_cost
 from karmma.models.encoders.styles import StyleMixing
 from karmma.models.graphs import EncoderGraph, FusionGraph, PresenceGraph, SubsetGraph
 from karmma.models.random_kernels import RandomKernels, dilations, parts_of
@@ -96,6 +97,16 @@ def test_votes_add_their_mean_over_what_is_present() -> None:
         mean = torch.stack([votes[name][row] for name in subset]).mean(0)
         for head, part in zip(SIZES, mean.split(list(SIZES.values())), strict=True):
             torch.testing.assert_close(voting[head][row] - silent[head][row], part, atol=1e-4, rtol=1e-4)
+
+
+def test_kernels_are_counted_in_what_a_student_costs() -> None:
+    config = replace(TINY_RECOGNIZER, kernels=KernelsConfig(count=100))
+    with_kernels, without = (
+        measure_cost(some, SPECS, SIZES, ("imu",), torch.device("cpu"), repeats=0) for some in (config, replace(config, kernels=None))
+    )
+    # constants: taps, biases, weights and offsets; a dilation's convolutions and the rule, two per multiply-add
+    assert with_kernels.parameters - without.parameters == 100 * 3 * 9 + 100 + 12 * 500 + 12
+    assert with_kernels.gflops - without.gflops == pytest.approx(2 * (100 * 3 * 9 * 20 + 12 * 500) / 1e9)
 
 
 def test_nobody_votes_while_training_and_nothing_of_them_is_trained() -> None:

@@ -140,12 +140,13 @@ class RecognizerModel(nn.Module):
 
     def mean_of_present(self, votes: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         """Votes `(batch, classes)`: the mean over those modalities that a sample has."""
-        flags = torch.stack([present[name] for name in votes], 1)
         example = next(iter(votes.values()))
+        flags = torch.stack([present[name] for name in votes], 1)
         total = example.new_zeros(len(flags), example.shape[1])
         for name, values in votes.items():
-            total = total.index_add(0, present[name].nonzero().flatten(), values)
-        return total / flags.sum(1, keepdim=True).clamp(min=1)
+            rows = present[name].nonzero().flatten().to(example.device)
+            total = total.index_add(0, rows, values)
+        return total / flags.sum(1, keepdim=True).clamp(min=1).to(example.device)
 
     def filled(self, name: str, data: Mapping[str, Tensor], flag: Tensor) -> Tensor:
         """Clips of a modality with zeros in the slots of samples that lack it."""
