@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from paired import RECIPE, Correct, compare, fold_arguments, fold_overrides, numbers, over_folds, summarise
 from recording import RESULTS, write_result
-from torch import Tensor, nn
+from torch import nn
 
 from karmma.config import Recipe, load_recipe
 from karmma.evaluation.evaluate import several_views, subset_logits
@@ -46,7 +46,7 @@ def run_fold(job: tuple[Path, Path, int, list[int], list[str], list[str]]) -> di
 
 def test_parts(recipe: Recipe, directory: Path, where: Path) -> None:
     """Logits of a model's network without its random kernels, and of the kernels without the network."""
-    if not load_checkpoint(where)[0].kernels or (where / KERNELS).exists():
+    if (where / KERNELS).exists() or not load_checkpoint(where)[0].kernels:
         return
     store = Context(recipe, directory).read_clips("validation")
     for file in (NETWORK, KERNELS):
@@ -54,20 +54,10 @@ def test_parts(recipe: Recipe, directory: Path, where: Path) -> None:
         if file == NETWORK:
             model.kernels.clear()
         else:
-            model.heads = NoOpinion(model.label_sizes)  # type: ignore[assignment]
+            for parameter in model.heads.heads.parameters():
+                nn.init.zeros_(parameter)
         see, untold = partial(subset_logits, model, store), lambda done, total: None
         several_views(see, recipe.evaluation.views, untold)[1].save(where / file)
-
-
-class NoOpinion(nn.Module):
-    """Heads that know nothing."""
-
-    def __init__(self, sizes: dict[str, int]) -> None:
-        super().__init__()
-        self.heads = nn.ModuleDict({head: nn.Linear(1, size) for head, size in sizes.items()})
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        return {head: x.new_zeros(*x.shape[:-1], linear.out_features) for head, linear in self.heads.items()}
 
 
 def summaries(values: dict[str, Correct]) -> dict[str, dict[str, float]]:

@@ -9,6 +9,7 @@ import torch
 
 from karmma.config import EncoderConfig, KernelsConfig
 from karmma.evaluation.profile import measure_cost
+from karmma.models.encoders import make_encoder
 from karmma.models.encoders.styles import StyleMixing
 from karmma.models.graphs import EncoderGraph, FusionGraph, PresenceGraph, SubsetGraph
 from karmma.models.random_kernels import RandomKernels, dilations, parts_of
@@ -189,7 +190,5 @@ def test_styles_are_exchanged_while_training_only_and_what_happens_in_time_stays
 
 def test_only_skeletons_mix_styles() -> None:
     spec = ModalitySpec("imu", (20, 6), "samples axes")
-    from karmma.models.encoders import make_encoder
-
     with pytest.raises(KarmmaError, match="mix_styles"):
         make_encoder(spec, EncoderConfig("motion", 8, mix_styles=0.5))

@@ -58,7 +58,7 @@ def new_student(context: Context, method: MethodConfig, names: tuple[str, ...], 
             model.encoder(name).load_state_dict(single.encoder(name).state_dict())
     elif student.pretraining is not None:
         with_extractors(context, STUDENT, model)
-    return model if kernels is None else with_kernels(context, model, seed)
+    return with_kernels(context, model, seed)
 
 
 def training_of(context: Context, name: str) -> TrainingConfig:

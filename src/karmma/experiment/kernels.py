@@ -26,7 +26,7 @@ def kernels_path(context: Context, seed: int, name: str) -> Path:
 
 
 def with_kernels(context: Context, model: RecognizerModel, seed: int) -> RecognizerModel:
-    """Put fitted kernels into a recognizer."""
+    """Put fitted kernels into a recognizer that has some."""
     for name, kernels in model.kernels.items():
         load_weights(kernels, kernels_path(context, seed, name))
     return model

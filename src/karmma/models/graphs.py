@@ -85,8 +85,8 @@ class FusionGraph(nn.Module):
         weights = weights / weights.sum(1, keepdim=True)
         logits = {head: (values * weights[:, :, None]).sum(1) for head, values in logits.items()}
         if kernel_votes:
-            there = (presence > 0.5).float()[:, :, None]
-            total = torch.where(there > 0.5, torch.stack(list(kernel_votes.values()), 1), torch.zeros(())).sum(1)
+            there = presence[:, :, None] > 0.5
+            total = torch.where(there, torch.stack(list(kernel_votes.values()), 1), torch.zeros(())).sum(1)
             logits = model.with_votes(logits, total / there.sum(1))
         return in_order(model, logits)
 

@@ -16,16 +16,25 @@ KINECT_PAIRS = list(zip(*combinations(KINECT_ENDS, 2), strict=True))
 PICTURE_ROWS, BANDS = 8, 32  # what pictures and spectra are shrunk to for random kernels
 
 
+def difference(values: Tensor) -> Tensor:
+    """Of values `(batch, steps, channels)` from step to step, zero in the first."""
+    return functional.pad(values[:, 1:] - values[:, :-1], (0, 0, 1, 0))
+
+
 def change(values: Tensor) -> Tensor:
-    """Of values `(batch, steps, channels)` from step to step, zero in the first; alike for any number of frames in a clip."""
-    return functional.pad(values[:, 1:] - values[:, :-1], (0, 0, 1, 0)) * (values.shape[1] / 8)
+    """Of values `(batch, steps, channels)`, alike for any number of steps in a clip."""
+    return difference(values) * (values.shape[1] / 8)
+
+
+def with_change(values: Tensor) -> Tensor:
+    """Values `(batch, steps, channels)` and their change as signals `(batch, 2 · channels, steps)`."""
+    return torch.cat([values, change(values)], -1).transpose(1, 2)
 
 
 def inertial_signals(clips: Tensor) -> Tensor:
     """Values, change and magnitudes of triples of axes, of clips `(batch, samples, axes)`."""
-    difference = functional.pad(clips[:, 1:] - clips[:, :-1], (0, 0, 1, 0)) * 4
     strength = clips.unflatten(2, (-1, 3)).norm(dim=-1)
-    return torch.cat([clips, difference, strength], -1).transpose(1, 2)
+    return torch.cat([clips, difference(clips) * 4, strength], -1).transpose(1, 2)
 
 
 def joint_distances(poses: Tensor) -> Tensor:
@@ -42,7 +51,7 @@ def pose_signals(clips: Tensor) -> Tensor:
     values = clips.flatten(2)
     if clips.shape[2] == KINECT_JOINTS:
         values = torch.cat([values, joint_distances(clips)], -1)
-    return torch.cat([values, change(values)], -1).transpose(1, 2)
+    return with_change(values)
 
 
 def picture_signals(clips: Tensor) -> Tensor:
@@ -52,21 +61,18 @@ def picture_signals(clips: Tensor) -> Tensor:
     pictures = clips.permute(0, 1, 4, 2, 3).flatten(0, 1)
     size = (height // PICTURE_ROWS, width // columns)
     small = functional.avg_pool2d(pictures, size, size)[:, :, :PICTURE_ROWS, :columns] if min(size) else pictures
-    values = small.flatten(1).unflatten(0, (batch, frames))
-    return torch.cat([values, change(values)], -1).transpose(1, 2)
+    return with_change(small.flatten(1).unflatten(0, (batch, frames)))
 
 
 def spectral_signals(clips: Tensor) -> Tensor:
     """Loudness of bands and its change, of clips `(batch, bands, frames)`."""
     bands = max(clips.shape[1] // BANDS, 1)
-    values = functional.avg_pool1d(clips.transpose(1, 2), bands)
-    return torch.cat([values, change(values)], -1).transpose(1, 2)
+    return with_change(functional.avg_pool1d(clips.transpose(1, 2), bands))
 
 
 def flat_signals(clips: Tensor) -> Tensor:
     """All values of a moment and their change, of clips `(batch, moments, …)`."""
-    values = clips.flatten(2).float()
-    return torch.cat([values, change(values)], -1).transpose(1, 2)
+    return with_change(clips.flatten(2).float())
 
 
 SIGNALS = {
