@@ -66,11 +66,12 @@ def test_segments_beyond_the_end_are_named(clock_video: Path, tmp_path: Path) ->
 
 def test_the_command_writes_files_and_tells_by_its_exit_code(kitchen_root: Path, tmp_path: Path) -> None:
     assert check_manifest(load_kitchen(kitchen_root), workers=1).errors == 0
-    table = tmp_path / "clips.csv"
-    table.write_text("path,action\nbad.mp4,x\n")
-    (tmp_path / "bad.mp4").write_bytes(b"nothing")
-    done = run_cli("check", tmp_path, "--workers", 1, "--json", tmp_path / "out.json", "--csv", tmp_path / "out.csv")
-    assert done.returncode == 3 and "bad.mp4" in done.stdout
+    root = tmp_path / ("a folder with a name so long that no table could hold a path within it" * 2)
+    root.mkdir()
+    (root / "clips.csv").write_text("path,action\nbad.mp4,x\n")
+    (root / "bad.mp4").write_bytes(b"nothing")
+    done = run_cli("check", root, "--workers", 1, "--json", tmp_path / "out.json", "--csv", tmp_path / "out.csv")
+    assert done.returncode == 3 and f"error: {root / 'bad.mp4'}: " in done.stdout
     content = json.loads((tmp_path / "out.json").read_text())
     assert content["errors"] == 1 and content["files"][0]["path"].endswith("bad.mp4")
     assert (tmp_path / "out.csv").read_text().count("\n") == 2

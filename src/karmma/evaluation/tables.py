@@ -114,22 +114,27 @@ SHOWN = 40  # rows of a table on the terminal; files hold all
 
 
 def print_check(check: Any) -> None:
-    """Files with errors first, then with warnings, then segments; the sound ones are only counted."""
-    console = Console(width=None if Console().is_terminal else 160)
-    table = Table(title=f"{len(check.files)} files: {check.errors} errors, {check.warnings} files with warnings")
-    for column in ("file", "what", "found"):
-        table.add_column(column, overflow="fold")
-    rows = [(str(report.path), "error", words) for report in check.files for words in report.errors]
-    rows += [(path, f"error in {name}", words) for name, path, words in check.segments]
-    rows += [(str(report.path), "warning", words) for report in check.files for words in report.warnings]
-    for row in rows[:SHOWN]:
-        table.add_row(*row)
-    if rows:
+    """Files with errors first, then with warnings, then segments; the sound ones are only counted.
+
+    Into a pipe goes a line per finding, never folded: paths stay whole, so that they can be searched for.
+    """
+    console = Console()
+    rows = [("error", str(report.path), words) for report in check.files for words in report.errors]
+    rows += [(f"error in {name}", path, words) for name, path, words in check.segments]
+    rows += [("warning", str(report.path), words) for report in check.files for words in report.warnings]
+    if console.is_terminal and rows:
+        table = Table(title=f"{len(check.files)} files: {check.errors} errors, {check.warnings} files with warnings")
+        for column in ("what", "file", "found"):
+            table.add_column(column, overflow="fold")
+        for row in rows[:SHOWN]:
+            table.add_row(*row)
         console.print(table)
+    elif rows:
+        print("\n".join(": ".join(row) for row in rows[:SHOWN]))
     if len(rows) > SHOWN:
         console.print(f"… and {len(rows) - SHOWN} more; --json and --csv name all")
     counts = ", ".join(f"{key} {value}" for key, value in check.counts.items())
-    console.print(f"{len(check.files)} files, {check.errors} errors, {check.warnings} with warnings; {counts}")
+    console.print(f"{len(check.files)} files, {check.errors} errors, {check.warnings} with warnings; {counts}", soft_wrap=True)
 
 
 def print_rates(rates: Mapping[str, float], seconds: Mapping[str, float]) -> None:
