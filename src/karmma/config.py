@@ -63,9 +63,12 @@ class RecognizerConfig:
     dropout: float = 0.1  # not from the paper
     absent: Literal["tokens", "skip", "zeros"] = "tokens"  # absent: learned tokens (paper), nothing, or zeros as input
     average: Literal["present", "all"] = "present"  # whose modality means vote beside CLS; not from the paper
+    own_votes: bool = False  # linear heads on each modality's own tokens vote beside the fused ones; not from the paper
     kernels: KernelsConfig | None = None  # random kernels that vote, too, once the recognizer is trained
 
     def __post_init__(self) -> None:
+        if self.own_votes and self.absent == "zeros":
+            raise ValueError("own_votes: a modality votes where it is present, which absent: zeros does not know")
         if self.kernels is not None and self.absent == "zeros":
             raise ValueError("kernels: random kernels vote for what is present, which absent: zeros does not know")
 
@@ -125,6 +128,7 @@ class MethodConfig:
     extractors_from: str | None = None  # extractors start from the single-sensor models of such a method
     epochs: int | None = None  # in place of student.training.epochs, e.g. for specialists that only teach
     kernels: bool = True  # with the student's random kernels, where the recipe has some and absent is not zeros
+    own_weight: Annotated[float, Field(ge=0)] = 0.0  # of the loss of each modality's own vote, where own_votes are on
     mixup: Annotated[float, Field(ge=0)] = 0.0  # Beta parameter; blends of two samples with the same sensors; 0 is none
 
     def __post_init__(self) -> None:

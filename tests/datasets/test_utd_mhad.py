@@ -138,13 +138,13 @@ def tiny_recipe(root: Path) -> dict[str, Any]:
         "data": {"dataset": "utd_mhad", "root": str(root), "settings": {"fold": 3}, "workers": 1},
         "modalities": SETTINGS,
         "teacher": {"recognizer": recognizer, "pretraining": training, "training": training, "pretraining_split": "train"},
-        "student": {"recognizer": {**recognizer, "kernels": {"count": 8, "passes": 1}}, "training": training},
+        "student": {"recognizer": {**recognizer, "own_votes": True, "kernels": {"count": 8, "passes": 1}}, "training": training},
         "methods": {
             "specialists": {"specialists": True, "absent": "skip", "epochs": 1, "kernels": False},
             "late_fusion": {"late_fusion_of": "specialists"},
             "early_fusion": {"absent": "zeros", "average": "all"},
             "karmma": {
-                "subsets": "uniform", "extractors_from": "specialists",
+                "subsets": "uniform", "extractors_from": "specialists", "own_weight": 1.0,
                 "distillation": {"alpha": 0.5, "teachers": ["specialists", "teacher"]},
             },
         },
@@ -168,8 +168,9 @@ def test_every_kind_of_arm_runs_end_to_end(root: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "report.html").exists()
     checkpoint = json.loads((tmp_path / "out" / "seed0" / "specialists" / "imu+depth" / "config.json").read_text())
     assert list(checkpoint["specs"]) == ["imu", "depth"]
-    voting = {name: bool(load_checkpoint(tmp_path / "out" / "seed0" / name)[0].kernels) for name in ("early_fusion", "karmma")}
-    assert voting == {"early_fusion": False, "karmma": True}
+    arms = {name: load_checkpoint(tmp_path / "out" / "seed0" / name)[0] for name in ("early_fusion", "karmma")}
+    assert {name: bool(model.kernels) for name, model in arms.items()} == {"early_fusion": False, "karmma": True}
+    assert {name: bool(model.own_heads) for name, model in arms.items()} == {"early_fusion": False, "karmma": True}
     student, _ = load_checkpoint(tmp_path / "out" / "seed0" / "karmma")
     fitted = load_file(tmp_path / "out" / "seed0" / "kernels" / "imu.safetensors")
     assert torch.equal(student.state_dict()["kernels.imu.weight"], fitted["weight"]) and fitted["weight"].any()

@@ -23,6 +23,6 @@ def test_a_methods_own_length_replaces_that_of_the_students_training(tmp_path: P
 def test_random_kernels_vote_where_the_recipe_has_some_and_absence_is_known(tmp_path: Path) -> None:
     context = Context(load_recipe(RECIPES / "utd_mhad.yaml"), tmp_path)
     voting = [name for name, method in context.recipe.methods.items() if votes_with_kernels(context, method)]
-    assert voting == ["specialists", "late_fusion", "baseline", "baseline_dropout", "uniform", "karmma"]
+    assert voting == ["specialists", "late_fusion", "baseline", "baseline_dropout", "uniform", "own_votes", "karmma"]
     plain = Context(load_recipe(RECIPES / "utd_mhad.yaml", ["student.recognizer.kernels=null"]), tmp_path)
     assert not any(votes_with_kernels(plain, method) for method in plain.recipe.methods.values())

@@ -1,4 +1,4 @@
-"""Random kernels: what they measure, and how their votes join a recognizer's, whole, in parts, and as graphs."""
+"""Random kernels: what they measure, and how their votes and those of own heads join a recognizer's, whole, in parts, as graphs."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ def filled(kernels: RandomKernels, seed: int = 0) -> RandomKernels:
     return kernels
 
 
-def make_voting(absent: str = "tokens") -> RecognizerModel:
+def make_voting(absent: str = "tokens", own_votes: bool = False) -> RecognizerModel:
     torch.manual_seed(0)
     config = replace(TINY_RECOGNIZER, encoders={name: TINY_RECOGNIZER.encoders[name] for name in SPECS}, kernels=CONFIG)
-    model = RecognizerModel(replace(config, absent=absent), SPECS, SIZES).eval()  # type: ignore[arg-type]
+    config = replace(config, absent=absent, own_votes=own_votes)  # type: ignore[arg-type]
+    model = RecognizerModel(config, SPECS, SIZES).eval()
     for number, kernels in enumerate(model.kernels.values()):
         assert isinstance(kernels, RandomKernels)
         filled(kernels, number)
@@ -100,6 +101,26 @@ def test_votes_add_their_mean_over_what_is_present() -> None:
             torch.testing.assert_close(voting[head][row] - silent[head][row], part, atol=1e-4, rtol=1e-4)
 
 
+def test_what_modalities_say_alone_counts_as_much_as_what_is_fused() -> None:
+    model, clips = make_voting(own_votes=True), clips_of(7)
+    subsets = subsets_of(tuple(SPECS))
+    voting, alone = model.answer(clips, flags_of(subsets))
+    own = {name: model.own_heads[name](model.encoder(name)(clips[name])) for name in SPECS}
+    kernels = {name: model.by_head(model.kernels[name](clips[name])) for name in SPECS}
+    model.own_heads.clear()
+    _, theirs = model.answer(clips, flags_of(subsets))
+    model.kernels.clear()
+    silent, nothing = model.answer(clips, flags_of(subsets))
+    assert not nothing
+    for head in SIZES:
+        for row, subset in enumerate(subsets):
+            said = torch.stack([own[name][head][row] + kernels[name][head][row] for name in subset]).mean(0)
+            torch.testing.assert_close(voting[head][row], (silent[head][row] + said) / 2, atol=1e-4, rtol=1e-4)
+        rows = flags_of(subsets)["imu"].nonzero().flatten()
+        torch.testing.assert_close(alone["imu"][head], (own["imu"][head] + kernels["imu"][head])[rows], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(theirs["imu"][head], kernels["imu"][head][rows], atol=1e-4, rtol=1e-4)
+
+
 def test_kernels_are_counted_in_what_a_student_costs() -> None:
     config = replace(TINY_RECOGNIZER, kernels=KernelsConfig(count=100))
     with_kernels, without = (
@@ -122,14 +143,15 @@ def test_votes_of_more_classes_than_a_token_is_wide_fill_several_rows() -> None:
     for name, values in features.items():
         encoder = model.encoder(name)
         assert values.shape[1:] == (encoder.tokens + -(-12 // encoder.width), encoder.width)
-    tokens, votes = model.without_votes(features)
+    tokens, votes = model.split_votes(features)
     torch.testing.assert_close(votes["imu"], model.kernels["imu"](clips["imu"]))
     torch.testing.assert_close(tokens["imu"], model.encoder("imu")(clips["imu"]))
 
 
+@pytest.mark.parametrize("own_votes", [False, True])
 @pytest.mark.parametrize("absent", ["tokens", "skip"])
-def test_graphs_vote_as_the_recognizer_does(absent: str) -> None:
-    model, clips = make_voting(absent), clips_of(7)
+def test_graphs_vote_as_the_recognizer_does(absent: str, own_votes: bool) -> None:
+    model, clips = make_voting(absent, own_votes), clips_of(7)
     subsets = subsets_of(tuple(SPECS))
     flags = flags_of(subsets)
     expected = model(clips, flags)
@@ -168,8 +190,10 @@ def test_unknown_layouts_and_clips_too_short_are_refused() -> None:
         RandomKernels(ModalitySpec("lidar", (9, 9), "points xyz"), CONFIG, 3)
     with pytest.raises(KarmmaError, match="need clips of 3 steps or more; rgb has 2"):
         RandomKernels(ModalitySpec("rgb", (2, 16, 16, 3), "frames height width channels"), CONFIG, 3)
-    with pytest.raises(ValueError, match="absent: zeros"):
+    with pytest.raises(ValueError, match="kernels: .* absent: zeros"):
         replace(TINY_RECOGNIZER, kernels=CONFIG, absent="zeros")
+    with pytest.raises(ValueError, match="own_votes: .* absent: zeros"):
+        replace(TINY_RECOGNIZER, own_votes=True, absent="zeros")
 
 
 def test_styles_are_exchanged_while_training_only_and_what_happens_in_time_stays() -> None:

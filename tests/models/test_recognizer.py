@@ -15,7 +15,8 @@ from karmma.types import KarmmaError, subsets_of
 
 from ..conftest import LABEL_SIZES, SPECS, make_batch, make_recognizer
 
-SWITCHES = [("tokens", "present"), ("tokens", "all"), ("skip", "present")]
+SWITCHES = [("tokens", "present", False), ("tokens", "all", False), ("skip", "present", False), ("tokens", "present", True)]
+SWITCHED = pytest.mark.parametrize(("absent", "average", "own_votes"), SWITCHES)
 presence_masks = st.lists(st.lists(st.booleans(), min_size=4, max_size=4).filter(any), min_size=3, max_size=3)
 
 
@@ -23,11 +24,11 @@ def flags(rows: list[list[bool]]) -> dict[str, torch.Tensor]:
     return {name: torch.tensor([row[i] for row in rows]) for i, name in enumerate(SPECS)}
 
 
-@pytest.mark.parametrize(("absent", "average"), SWITCHES)
+@SWITCHED
 @given(rows=presence_masks)
 @settings(max_examples=15, deadline=None)
-def test_content_of_absent_slots_changes_no_logit(absent: str, average: str, rows: list[list[bool]]) -> None:
-    model, batch, present = make_recognizer(absent=absent, average=average), make_batch(3), flags(rows)
+def test_content_of_absent_slots_changes_no_logit(absent: str, average: str, own_votes: bool, rows: list[list[bool]]) -> None:
+    model, batch, present = make_recognizer(absent=absent, average=average, own_votes=own_votes), make_batch(3), flags(rows)
     clean = model(batch.data, present)
     spoiled = {name: values.clone() for name, values in batch.data.items()}
     for name, flag in present.items():
@@ -37,11 +38,11 @@ def test_content_of_absent_slots_changes_no_logit(absent: str, average: str, row
         assert values.isfinite().all()
 
 
-@pytest.mark.parametrize(("absent", "average"), SWITCHES)
+@SWITCHED
 @given(rows=presence_masks)
 @settings(max_examples=15, deadline=None)
-def test_logits_do_not_depend_on_batch_mates(absent: str, average: str, rows: list[list[bool]]) -> None:
-    model, batch, present = make_recognizer(absent=absent, average=average), make_batch(3), flags(rows)
+def test_logits_do_not_depend_on_batch_mates(absent: str, average: str, own_votes: bool, rows: list[list[bool]]) -> None:
+    model, batch, present = make_recognizer(absent=absent, average=average, own_votes=own_votes), make_batch(3), flags(rows)
     together = model(batch.data, present)
     for row in range(3):
         alone = model(
@@ -71,9 +72,9 @@ def test_an_absent_modality_costs_no_extractor_compute() -> None:
     assert seen == {"rgb": 2, "imu": 4, "detections": 4}
 
 
-@pytest.mark.parametrize(("absent", "average"), SWITCHES)
-def test_every_non_empty_subset_runs_and_absent_data_need_not_exist(absent: str, average: str) -> None:
-    model, batch = make_recognizer(absent=absent, average=average), make_batch(2)
+@SWITCHED
+def test_every_non_empty_subset_runs_and_absent_data_need_not_exist(absent: str, average: str, own_votes: bool) -> None:
+    model, batch = make_recognizer(absent=absent, average=average, own_votes=own_votes), make_batch(2)
     for subset in subsets_of(tuple(SPECS)):
         logits = model({name: batch.data[name] for name in subset}, {name: batch.present[name] for name in subset})
         assert {head: tuple(values.shape) for head, values in logits.items()} == {"verb": (2, 5), "noun": (2, 7)}

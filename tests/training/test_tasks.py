@@ -15,6 +15,7 @@ from karmma.data.loading import TrainingBatch
 from karmma.data.missing import Complete, IndependentDropout, Subset
 from karmma.models.recognizer import Logits
 from karmma.progress import Progress
+from karmma.training import losses
 from karmma.training.fit import fit, resolve_precision
 from karmma.training.tasks import DistillationTask, SupervisedTask, TeacherTask
 from karmma.training.teachers import CachedTeacher, EnsembleTeacher, LiveTeacher, SpecialistTeacher, token_logits
@@ -71,8 +72,8 @@ def test_golden_losses_of_the_three_arms() -> None:
             teacher=CachedTeacher(make_recognizer(seed=9)), distillation=DistillationConfig(0.7, 2.0),
         ),
     }  # fmt: skip
-    losses = {name: float(step(task).detach()) for name, task in arms.items()}
-    assert losses == pytest.approx(GOLDEN, rel=2e-4)
+    found = {name: float(step(task).detach()) for name, task in arms.items()}
+    assert found == pytest.approx(GOLDEN, rel=2e-4)
 
 
 GOLDEN = {"baseline": 1.764510, "baseline_dropout": 1.826609, "karmma": 0.636845}
@@ -146,6 +147,26 @@ def test_the_teacher_sees_what_the_switch_says(sees: str) -> None:
     step(DistillationTask(make_recognizer().train(), CONFIG, Subset(("imu",)), make_loader, teacher=spy,
                           distillation=distillation))  # fmt: skip
     assert bool(spy.seen[0]["rgb"].any()) is (sees == "all") and bool(spy.seen[0]["imu"].all())
+
+
+def test_each_modalitys_own_vote_is_taught_by_a_teacher_that_sees_it_alone() -> None:
+    """The own losses are the mean over present modalities of what a plain task would lose on that vote."""
+    spy, distillation = SpyTeacher(), DistillationConfig(0.7, 2.0)
+    student = make_recognizer(own_votes=True, dropout=0.0).train()
+    task = DistillationTask(student, CONFIG, Subset(("imu", "audio")), make_loader, teacher=spy,
+                            distillation=distillation, own_weight=2.0)  # fmt: skip
+    logged: dict[str, torch.Tensor] = {}
+    task.log_dict = lambda values, **options: logged.update(values)  # type: ignore[method-assign]
+    batch = next(iter(make_loader(0)))
+    task.training_step(batch, 0)
+    seen = [sorted(name for name, flags in asked.items() if flags.all()) for asked in spy.seen]
+    assert seen == [["audio", "imu"], ["audio"], ["imu"]]
+    assert all(flags.any() == flags.all() for asked in spy.seen for flags in asked.values())
+    present = {name: flags & (name in ("imu", "audio")) for name, flags in batch.batch.present.items()}
+    _, votes = student.answer(batch.batch.data, present)
+    expected = [losses.cross_entropy(vote, batch.batch.labels) for vote in votes.values()]
+    assert float(logged["own_supervised_loss"]) == pytest.approx(2.0 * 0.3 * float(sum(expected)) / 2, rel=1e-5)
+    assert float(logged["loss"]) == pytest.approx(sum(float(v) for k, v in logged.items() if k != "loss"), rel=1e-6)
 
 
 def test_a_live_teacher_sees_the_students_own_clip() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -44,6 +44,11 @@ class TrainingBatch:
     seed: int
     whole: dict[str, Tensor]
     rows: slice
+
+    def select(self, rows: Tensor) -> TrainingBatch:
+        """The samples `rows` `(count,)`; what is said of the whole batch stays."""
+        tokens = {name: values[rows] for name, values in self.tokens.items()}
+        return replace(self, batch=self.batch.select(rows), tokens=tokens)
 
     @staticmethod
     def alone(batch: Batch, tokens: dict[str, Tensor], seed: int) -> TrainingBatch:

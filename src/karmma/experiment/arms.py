@@ -50,7 +50,8 @@ def new_student(context: Context, method: MethodConfig, names: tuple[str, ...], 
     """The student of an arm, its extractors at their starting weights."""
     student = context.recipe.student
     kernels = student.recognizer.kernels if votes_with_kernels(context, method) else None
-    config = replace(student.recognizer, absent=method.absent, average=method.average, kernels=kernels)
+    own_votes = student.recognizer.own_votes and method.absent != "zeros"
+    config = replace(student.recognizer, absent=method.absent, average=method.average, kernels=kernels, own_votes=own_votes)
     model = context.new_model(config, names, seed)
     if method.extractors_from is not None:
         for name in names:
@@ -77,13 +78,15 @@ def train_student(context: Context, name: str, seed: int, store: ClipStore, toke
         scenario = training_scenario(method.subsets, method.dropout)
         task: Task
         if method.distillation is None:
-            task = SupervisedTask(model, training, scenario, context.loader(store, training, seed), method.mixup)
+            loader = context.loader(store, training, seed)
+            task = SupervisedTask(model, training, scenario, loader, method.mixup, own_weight=method.own_weight)
         else:
             cached = tokens if method.distillation.teacher_input == "cached" else None
             loader = context.loader(store, training, seed, tokens=cached)
             teacher = make_teacher(context, method.distillation, seed)
             task = DistillationTask(
-                model, training, scenario, loader, method.mixup, teacher=teacher, distillation=method.distillation
+                model, training, scenario, loader, method.mixup, teacher=teacher, distillation=method.distillation,
+                own_weight=method.own_weight,
             )  # fmt: skip
         context.train(task, context.seed_directory(seed, name), progress, stage=name, seed=seed)
 
@@ -97,7 +100,7 @@ def train_specialist(context: Context, name: str, subset: tuple[str, ...], seed:
     def work(progress: Progress) -> None:
         model = new_student(context, method, subset, seed)
         loader = context.loader(store, training, stage_seed(seed, SPECIALISTS), names=subset)
-        task = SupervisedTask(model, training, Complete(), loader, method.mixup)
+        task = SupervisedTask(model, training, Complete(), loader, method.mixup, own_weight=method.own_weight)
         directory = specialist_directory(context, name, subset, seed)
         context.train(task, directory, progress, stage=f"{name} {subset_name(subset)}", seed=seed)
 

@@ -24,7 +24,7 @@ class SubsetGraph(nn.Module):
 
     def fuse(self, features: dict[str, Tensor], batch: int) -> Logits:
         model, config = self.model, self.model.config
-        features, kernel_votes = model.without_votes(features)
+        features, own_votes = model.split_votes(features)
         if config.absent == "zeros":
             blanks = {name: torch.zeros(1, *model.specs[name].input_shape) for name in model.modalities if name not in features}
             tokens = {name: model.encoder(name)(blank).expand(batch, -1, -1) for name, blank in blanks.items()}
@@ -37,9 +37,9 @@ class SubsetGraph(nn.Module):
         voting = [name for name in shown if everyone or name in features]
         logits = model.heads(torch.stack([fused[:, 0], *(means[name].mean(1) for name in voting)], 1))
         means_by_head = {head: values.mean(1) for head, values in logits.items()}
-        if not kernel_votes:
+        if not own_votes:
             return means_by_head
-        return model.with_votes(means_by_head, torch.stack(list(kernel_votes.values()), 1).mean(1))
+        return model.with_votes(means_by_head, torch.stack(list(own_votes.values()), 1).mean(1))
 
 
 class EncoderGraph(nn.Module):
@@ -66,7 +66,7 @@ class FusionGraph(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """`inputs`: extracted `(batch, rows, width)` in the order of modalities, then presence `(batch, modalities)`, 1 or 0."""
         model, config, (*extracted, presence) = self.model, self.model.config, inputs
-        features, kernel_votes = model.without_votes(dict(zip(model.modalities, extracted, strict=True)))
+        features, own_votes = model.split_votes(dict(zip(model.modalities, extracted, strict=True)))
         pieces, visible = [], []
         for index, (name, tokens) in enumerate(features.items()):
             there, embedding = presence[:, index] > 0.5, model.embedding(name)
@@ -84,9 +84,9 @@ class FusionGraph(nn.Module):
         weights = torch.cat([torch.ones_like(votes[:, :1]), votes], 1)
         weights = weights / weights.sum(1, keepdim=True)
         logits = {head: (values * weights[:, :, None]).sum(1) for head, values in logits.items()}
-        if kernel_votes:
+        if own_votes:
             there = presence[:, :, None] > 0.5
-            total = torch.where(there, torch.stack(list(kernel_votes.values()), 1), torch.zeros(())).sum(1)
+            total = torch.where(there, torch.stack(list(own_votes.values()), 1), torch.zeros(())).sum(1)
             logits = model.with_votes(logits, total / there.sum(1))
         return in_order(model, logits)
 

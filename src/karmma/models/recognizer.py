@@ -14,7 +14,7 @@ from ..types import KarmmaError, ModalitySpec
 from .embedding import ModalityEmbedding
 from .encoders import Encoder, completed, make_encoder
 from .fusion import FusionBlock
-from .heads import MultiHeadMlp
+from .heads import MultiHeadMlp, PooledHeads
 from .random_kernels import RandomKernels
 
 Logits = dict[str, Tensor]
@@ -43,6 +43,9 @@ class RecognizerModel(nn.Module):
         for room in (self.embeddings, self.fusion, self.heads):
             room.apply(keep_variance)
         self.label_sizes = dict(label_sizes)
+        self.own_heads = nn.ModuleDict(
+            {name: PooledHeads(self.encoder(name).width, self.label_sizes) for name in specs} if config.own_votes else {}
+        )
         self.kernels = nn.ModuleDict(
             {name: RandomKernels(spec, config.kernels, sum(label_sizes.values())) for name, spec in specs.items()}
             if config.kernels is not None
@@ -72,28 +75,41 @@ class RecognizerModel(nn.Module):
         votes = functional.pad(votes, (0, rows * tokens.shape[2] - votes.shape[1]))
         return torch.cat([tokens, votes.unflatten(1, (rows, tokens.shape[2]))], 1)
 
-    def without_votes(self, features: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Tokens `(samples, tokens, width)`, and votes of random kernels `(samples, classes)` where `extract` put some."""
+    def split_votes(self, features: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Of what `extract` gave: tokens `(samples, tokens, width)`, and what each modality votes by itself
+        `(samples, classes)`, all label sets in a row: random kernels, where `extract` put votes of theirs, and own heads."""
         tokens = {name: values[:, : self.encoder(name).tokens] for name, values in features.items()}
         rows = {name: values[:, tokens[name].shape[1] :].flatten(1) for name, values in features.items()}
         classes = sum(self.label_sizes.values())
-        return tokens, {name: values[:, :classes] for name, values in rows.items() if values.shape[1]}
+        votes = {name: values[:, :classes] for name, values in rows.items() if values.shape[1]}
+        for name in tokens if self.own_heads else ():
+            own = torch.cat(list(self.own_heads[name](tokens[name]).values()), 1)
+            votes[name] = own + votes[name] if name in votes else own
+        return tokens, votes
+
+    def by_head(self, votes: Tensor) -> Logits:
+        """Votes of all label sets in a row `(batch, classes)` as logits per label set."""
+        return dict(zip(self.label_sizes, votes.split(list(self.label_sizes.values()), 1), strict=True))
 
     def with_votes(self, logits: Logits, votes: Tensor) -> Logits:
-        """Logits with votes of random kernels `(batch, classes)` added, which are those of all label sets in a row."""
-        parts = votes.split(list(self.label_sizes.values()), 1)
-        return {head: logits[head] + part.to(logits[head]) for head, part in zip(self.label_sizes, parts, strict=True)}
+        """Logits with votes `(batch, classes)` of all label sets in a row: those of own heads count as much as all that is
+        fused, so that each has to be right by itself; those of random kernels alone are added."""
+        share = 0.5 if self.own_heads else 1.0
+        return {head: share * (logits[head] + part.to(logits[head])) for head, part in self.by_head(votes).items()}
 
     def forward(self, data: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Logits:
         """Logits `(batch, classes)` per label set from clips `data[modality]` `(batch, …)`.
 
         Raises ValueError if a sample has no modality at all.
         """
+        return self.answer(data, present)[0]
+
+    def answer(self, data: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> tuple[Logits, dict[str, Logits]]:
+        """What `forward` gives, and of each modality what it votes by itself, for the samples that have it, in batch order."""
         present = self.checked(present)
         if self.config.absent == "zeros":
-            return self.fuse_all(
-                {name: self.encoder(name)(self.filled(name, data, present[name])) for name in self.modalities}
-            )
+            clips = {name: self.filled(name, data, present[name]) for name in self.modalities}
+            return self.fuse_all({name: self.encoder(name)(values) for name, values in clips.items()}), {}
         features = {}
         for name in self.modalities:
             rows = present[name].nonzero().flatten()
@@ -101,7 +117,8 @@ class RecognizerModel(nn.Module):
                 features[name] = self.extract(name, data[name])
             elif len(rows):
                 features[name] = self.extract(name, data[name].index_select(0, rows))
-        return self.fuse(features, present)
+        tokens, votes = self.split_votes(features)
+        return self.fuse_tokens(tokens, votes, present), {name: self.by_head(values) for name, values in votes.items()}
 
     def checked(self, present: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Presence of exactly this recognizer's modalities; a modality nobody mentions is absent."""
@@ -119,9 +136,14 @@ class RecognizerModel(nn.Module):
 
     def fuse(self, features: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Logits:
         """Logits from what `extract` gave: `features[modality]` `(present samples, rows, width)`, in batch order."""
-        features, votes = self.without_votes(features)
+        return self.fuse_tokens(*self.split_votes(features), present)
+
+    def fuse_tokens(
+        self, tokens: Mapping[str, Tensor], votes: Mapping[str, Tensor], present: Mapping[str, Tensor]
+    ) -> Logits:
+        """Logits from the tokens of each modality and what it votes by itself, both of the samples that have it."""
         if self.config.absent == "zeros":
-            return self.fuse_all({name: self.with_blanks(name, features, present[name]) for name in self.modalities})
+            return self.fuse_all({name: self.with_blanks(name, tokens, present[name]) for name in self.modalities})
         batch = len(next(iter(present.values())))
         skip, pieces, visible, names = self.config.absent == "skip", [], [], []
         for name in self.modalities:
@@ -130,7 +152,7 @@ class RecognizerModel(nn.Module):
                 continue
             rows = None if flag.all() else flag.nonzero().flatten()
             embedding = self.embeddings[name]
-            pieces.append(embedding(features.get(name), rows, batch))
+            pieces.append(embedding(tokens.get(name), rows, batch))
             visible.append(flag[:, None].expand(-1, pieces[-1].shape[1]))
             names.append(name)
         mask = torch.cat(visible, 1)

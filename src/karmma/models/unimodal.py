@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from .encoders import Encoder
+from .heads import PooledHeads
 from .weights import load_weights, save_weights
 
 
@@ -19,14 +19,12 @@ class UnimodalClassifier(nn.Module):
         super().__init__()
         self.modalities = (modality,)
         self.encoder = encoder
-        self.norm = nn.LayerNorm(2 * encoder.width)
-        self.heads = nn.ModuleDict({head: nn.Linear(2 * encoder.width, size) for head, size in label_sizes.items()})
+        self.heads = PooledHeads(encoder.width, dict(label_sizes))
 
     def forward(self, data: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Logits `(batch, classes)` per label set; every sample must have the modality."""
-        tokens = self.encoder(data[self.modalities[0]])
-        pooled = self.norm(torch.cat([tokens.mean(1), tokens.amax(1)], -1))
-        return {head: linear(pooled) for head, linear in self.heads.items()}
+        logits: dict[str, Tensor] = self.heads(self.encoder(data[self.modalities[0]]))
+        return logits
 
 
 def save_extractor(path: Path, encoder: Encoder) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..config import DistillationConfig, TrainingConfig
 from ..data.loading import EpochLoader, TrainingBatch
 from ..data.missing import Scenario, split_presence, stack_presence
 from ..models.encoders import Encoder
-from ..models.recognizer import RecognizerModel
+from ..models.recognizer import Logits, RecognizerModel
 from ..models.unimodal import UnimodalClassifier
 from . import losses
 from .mixing import mix
@@ -64,7 +64,8 @@ class Task(lightning.LightningModule):
                 fully_shard(block, mesh=mesh)
         fully_shard(self.recognizer, mesh=mesh)
         if isinstance(self.recognizer, RecognizerModel):
-            register_fsdp_forward_method(self.recognizer, "fuse")
+            for method in ("answer", "fuse"):
+                register_fsdp_forward_method(self.recognizer, method)
 
     def train_dataloader(self) -> EpochLoader:
         """The epoch follows from the steps done, which a resumed run restores exactly."""
@@ -105,12 +106,7 @@ class Task(lightning.LightningModule):
     def with_some_modality(self, batch: TrainingBatch) -> TrainingBatch:
         """Without the samples that have none of this recognizer's modalities."""
         having = stack_presence(batch.batch.present, self.recognizer.modalities).any(1)
-        if having.all():
-            return batch
-        rows = having.nonzero().flatten()
-        return replace(
-            batch, batch=batch.batch.select(rows), tokens={name: values[rows] for name, values in batch.tokens.items()}
-        )
+        return batch if having.all() else batch.select(having.nonzero().flatten())
 
     def transfer_batch_to_device(self, batch: TrainingBatch, device: torch.device, dataloader_idx: int) -> TrainingBatch:
         tokens = {name: values.to(device) for name, values in batch.tokens.items()}
@@ -141,11 +137,39 @@ class Task(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-class SupervisedTask(Task):
-    """Cross-entropy under modality dropout: Baseline, Baseline w/ δ, and unimodal pre-training."""
+class StudentTask(Task):
+    """A student of some or all subsets. `own_weight`: of the mean loss of what each present modality votes by itself."""
+
+    def __init__(self, *arguments: Any, own_weight: float = 0.0) -> None:
+        super().__init__(*arguments)
+        self.own_weight = own_weight
+
+    def loss_of(self, logits: Logits, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Losses:
+        """Of one answer for a batch; a teacher sees the modalities `seen`."""
+        raise NotImplementedError
 
     def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
-        logits = self.recognizer(batch.batch.data, present)
+        if not self.own_weight:
+            return self.loss_of(self.recognizer(batch.batch.data, present), batch, self.seen(present, available))
+        logits, votes = self.recognizer.answer(batch.batch.data, present)
+        parts = self.loss_of(logits, batch, self.seen(present, available))
+        for name, vote in votes.items():
+            having = batch.select(present[name].nonzero().flatten())
+            alone = {other: torch.full_like(flags[present[name]], other == name) for other, flags in present.items()}
+            for key, value in self.loss_of(vote, having, alone).items():
+                weighted = self.own_weight / len(votes) * value
+                parts[f"own_{key}"] = parts.get(f"own_{key}", torch.zeros_like(value)) + weighted
+        return parts
+
+    def seen(self, present: dict[str, Tensor], available: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What a teacher sees when the student sees `present`."""
+        return present
+
+
+class SupervisedTask(StudentTask):
+    """Cross-entropy under modality dropout: Baseline, Baseline w/ δ, and unimodal pre-training."""
+
+    def loss_of(self, logits: Logits, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Losses:
         return {"supervised_loss": losses.cross_entropy(logits, batch.batch.labels, self.config.label_smoothing)}
 
 
@@ -168,20 +192,21 @@ class TeacherTask(Task):
         return parts
 
 
-class DistillationTask(Task):
+class DistillationTask(StudentTask):
     """KARMMA's student: cross-entropy and KL to a frozen teacher."""
 
-    def __init__(self, *arguments: Any, teacher: Teacher, distillation: DistillationConfig) -> None:
-        super().__init__(*arguments)
+    def __init__(self, *arguments: Any, teacher: Teacher, distillation: DistillationConfig, own_weight: float = 0.0) -> None:
+        super().__init__(*arguments, own_weight=own_weight)
         self.distillation = distillation
         self.teacher = teacher  # no module: neither trained, nor saved, nor put into train mode
 
-    def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
+    def seen(self, present: dict[str, Tensor], available: dict[str, Tensor]) -> dict[str, Tensor]:
+        return present if self.distillation.teacher_sees == "same" else available
+
+    def loss_of(self, logits: Logits, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Losses:
         alpha, temperature = self.distillation.alpha, self.distillation.temperature
         with torch.no_grad():
-            seen = present if self.distillation.teacher_sees == "same" else available
             target = self.teacher.to(self.device).logits(batch, seen)
-        logits = self.recognizer(batch.batch.data, present)
         supervised = losses.cross_entropy(logits, batch.batch.labels, self.config.label_smoothing)
         distilled = losses.distillation(logits, target, temperature)
         return {"supervised_loss": (1 - alpha) * supervised, "distillation_loss": alpha * distilled}
