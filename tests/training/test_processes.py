@@ -26,10 +26,10 @@ RECIPE = {
     },
     "student": {
         "recognizer": {"encoders": {"detections": {"kind": "layout", "width": 16}, "imu": {"kind": "tests.training.linear:make"}},
-                       "dim": 16, "head_dim": 16, "dropout": 0.0, "kernels": {"count": 20, "passes": 1}},
+                       "dim": 16, "head_dim": 16, "dropout": 0.0, "own_votes": True, "kernels": {"count": 20, "passes": 1}},
         "training": {"epochs": 3, "batch_size": 4, "checkpoint_activations": True},
     },
-    "methods": {"karmma": {"dropout": 0.3, "distillation": {"alpha": 0.5}}},
+    "methods": {"karmma": {"dropout": 0.3, "own_weight": 0.5, "distillation": {"alpha": 0.5}}},
     "evaluation": {"sweep": [], "examples": 0},
 }  # fmt: skip
 

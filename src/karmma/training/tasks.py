@@ -138,7 +138,10 @@ class Task(lightning.LightningModule):
 
 
 class StudentTask(Task):
-    """A student of some or all subsets. `own_weight`: of the mean loss of what each present modality votes by itself."""
+    """A student of some or all subsets. `own_weight`: of the loss of what each present modality votes by itself.
+
+    Those losses are summed over a sample's modalities and averaged over samples, so that processes may share a batch.
+    """
 
     def __init__(self, *arguments: Any, own_weight: float = 0.0) -> None:
         super().__init__(*arguments)
@@ -157,7 +160,7 @@ class StudentTask(Task):
             having = batch.select(present[name].nonzero().flatten())
             alone = {other: torch.full_like(flags[present[name]], other == name) for other, flags in present.items()}
             for key, value in self.loss_of(vote, having, alone).items():
-                weighted = self.own_weight / len(votes) * value
+                weighted = self.own_weight * len(having.batch) / len(batch.batch) * value
                 parts[f"own_{key}"] = parts.get(f"own_{key}", torch.zeros_like(value)) + weighted
         return parts
 
