@@ -28,7 +28,7 @@ from karmma.experiment.run import run
 from karmma.experiment.testing import FIXED_LOGITS, LOGITS
 from karmma.models.checkpoint import load_checkpoint
 
-REFERENCE = "baseline_dropout"
+REFERENCES = ("baseline_dropout", "own_votes")  # arms that the others are compared with, where they were run
 NETWORK, KERNELS = "logits-network.safetensors", "logits-kernels.safetensors"  # of a model's two parts alone
 
 
@@ -54,7 +54,7 @@ def test_parts(recipe: Recipe, directory: Path, where: Path) -> None:
         if file == NETWORK:
             model.kernels.clear()
         else:
-            for parameter in model.heads.heads.parameters():
+            for parameter in (*model.heads.heads.parameters(), *model.own_heads.parameters()):
                 nn.init.zeros_(parameter)
         see, untold = partial(subset_logits, model, store), lambda done, total: None
         several_views(see, recipe.evaluation.views, untold)[1].save(where / file)
@@ -66,7 +66,7 @@ def summaries(values: dict[str, Correct]) -> dict[str, dict[str, float]]:
 
 def draw(top1: dict[str, dict[str, float]], networks: dict[str, dict[str, float]], path: Path) -> None:
     """One row per subset, one dot per arm: the student with and without random kernels, and whom it is compared with."""
-    shown = {name: top1[name] for name in ("karmma", REFERENCE, "specialists") if name in top1}
+    shown = {name: top1[name] for name in ("karmma", *REFERENCES, "specialists") if name in top1}
     if "karmma" in networks:
         shown["KARMMA, no random kernels"] = networks["karmma"]
     methods = {
@@ -79,7 +79,7 @@ def draw(top1: dict[str, dict[str, float]], networks: dict[str, dict[str, float]
 def main() -> None:
     parser = fold_arguments(__doc__)
     parser.add_argument("--seeds", default="0")
-    parser.add_argument("--only", default="karmma,baseline_dropout")
+    parser.add_argument("--only", default="karmma,own_votes,baseline_dropout")
     parser.add_argument("--name", default="folds_utd", help="of the file in results/")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_intermixed_args()
@@ -108,13 +108,12 @@ def main() -> None:
         "top1_by_seed": {str(seed): summaries(found(LOGITS, of=[seed])) for seed in seeds},
         "kernels_add": {name: compare(values[name], rows) for name, rows in network.items()},
     }  # fmt: skip
-    if REFERENCE in values:
-        result["against_baseline_dropout"] = {
-            name: compare(rows, values[REFERENCE]) for name, rows in values.items() if name != REFERENCE
-        }
-        result["networks_against_baseline_dropout"] = {
-            name: compare(rows, network[REFERENCE]) for name, rows in network.items() if name != REFERENCE
-        }
+    for reference in REFERENCES:
+        for title, rows in (("", values), ("networks_", network)):
+            if reference in rows:
+                result[f"{title}against_{reference}"] = {
+                    name: compare(some, rows[reference]) for name, some in rows.items() if name != reference
+                }
     draw(result["top1"], result["top1_of_networks_alone"], RESULTS / f"{options.name}.png")
     write_result(options.name, result)
 
