@@ -88,10 +88,12 @@ def test_extractors_and_fusion_apart_give_the_same_logits(two_path: Path, export
                 assert [entry.name for entry in prediction.ranked[head]] == [entry.name for entry in ranked]
 
 
+@pytest.mark.parametrize("own_votes", [False, True])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_random_kernels_vote_in_every_graph(tmp_path: Path, engine: str) -> None:
+def test_random_kernels_vote_in_every_graph(tmp_path: Path, engine: str, own_votes: bool) -> None:
     settings = {"audio": SETTINGS["audio"], "imu": SETTINGS["imu"]}
-    path = save_student(tmp_path / "voting", settings, kernels=KernelsConfig(count=120))  # so many are not folded away
+    # so many kernels are not folded away
+    path = save_student(tmp_path / "voting", settings, kernels=KernelsConfig(count=120), own_votes=own_votes)
     voting, _ = load_checkpoint(path)
     generator = torch.Generator().manual_seed(0)
     for kernels in voting.kernels.values():
