@@ -66,6 +66,9 @@ def plot_sweep(results: Mapping[str, Any], metric: str) -> Figure:
     return figure
 
 
+LEGEND_LETTERS = 60  # that fit beside each other above a plot
+
+
 def plot_subsets(results: Mapping[str, Any], metric: str) -> Figure:
     """One row per subset of modalities, one dot per method, a thin line for the deviation over seeds."""
     methods = results["methods"]
@@ -85,7 +88,8 @@ def plot_subsets(results: Mapping[str, Any], metric: str) -> Figure:
     axes.set_yticks(np.arange(len(names)), [name.replace("+", " + ") for name in names], fontsize=7.5)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlabel(f"{metric.replace('_', ' ')}, %")
-    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=8)
+    letters = sum(len(title_of(name)) for name in methods)
+    figure.legend(loc="outside upper center", ncols=4 if letters <= LEGEND_LETTERS else 3, frameon=False, fontsize=8)
     tidy(axes)
     axes.grid(axis="x", color="#e5e7eb", linewidth=0.8)
     return figure
