@@ -54,6 +54,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "absent modalities vote": {"average": "all"},
     "extractors from pre-training": {"extractors_from": None},
     "smaller specialists teach, too": {"distillation.smaller_specialists": True},
+    "own votes learn by the joint loss alone": {"own_weight": 0.0},
 }
 # What changes more than a method, compared with arms of the same names in the unchanged recipe: changes, arms, and the
 # stages that stay as they are.
