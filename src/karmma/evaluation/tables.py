@@ -18,6 +18,12 @@ TITLES = {
 }  # fmt: skip
 
 
+def console_for(columns: int) -> Console:
+    """The terminal as wide as it is; a file or pipe, which has no width of its own, as wide as a table wants."""
+    console = Console()
+    return console if console.is_terminal else Console(width=columns)
+
+
 def title_of(method: str) -> str:
     return TITLES.get(method, method)
 
@@ -59,7 +65,7 @@ def print_costs(costs: Mapping[str, Mapping[str, Cost]]) -> None:
             cells = [COST_COLUMNS[name][2].format(getattr(cost, name) * COST_COLUMNS[name][1]) for name in columns]
             table.add_row(recognizer, subset, *cells)
         table.add_section()
-    Console().print(table)
+    console_for(140).print(table)
 
 
 def subsets_of_results(results: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -89,7 +95,7 @@ def print_results(results: Mapping[str, Any], directory: Path) -> None:
     table.add_row("retention", *[as_share(method["retention"][metric]) for method in methods.values()])
     table.add_row("parameters", *[f"{method['parameters'] / 1e6:.2f} M" for method in methods.values()])
     table.add_row("GFLOPs", *[f"{method['gflops']:.2f}" for method in methods.values()])
-    console = Console(width=None if Console().is_terminal else 120)
+    console = console_for(120)
     console.print(table)
     console.print(f"report: {directory / 'report.html'}   figures: {directory / 'results.json'}", soft_wrap=True)
 
@@ -108,7 +114,7 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
             table.add_column(metric.replace("_", " "), justify="right")
         for row, values in result[protocol].items():
             table.add_row(row, *["–" if values[metric] is None else f"{values[metric]:.1f}" for metric in metrics])
-        Console(width=None if Console().is_terminal else 120).print(table)
+        console_for(120).print(table)
 
 
 SHOWN = 40  # rows of a table on the terminal; files hold all
@@ -146,7 +152,7 @@ def print_rates(rates: Mapping[str, float], seconds: Mapping[str, float]) -> Non
     table.add_column("seconds", justify="right")
     for stage in sorted(rates, key=lambda name: name.startswith("floor")):
         table.add_row(stage, f"{rates[stage]:.1f}", f"{seconds[stage]:.2f}")
-    Console(width=None if Console().is_terminal else 100).print(table)
+    console_for(100).print(table)
 
 
 def print_export(measured: Mapping[str, Any]) -> None:
@@ -161,4 +167,4 @@ def print_export(measured: Mapping[str, Any]) -> None:
             differences = [f"{row['max_abs_logit_difference']:.2g}", f"{row['of_whole_graph']:.2g}"]
             times = [f"{row['milliseconds']:.2f}", f"{row['torch_milliseconds']:.2f}"]
             table.add_row(subset, *differences, *times, f"{100 * agreement[subset]:.0f} %" if agreement else "")
-        Console(width=None if Console().is_terminal else 100).print(table)
+        console_for(100).print(table)
