@@ -36,7 +36,8 @@ def run_fold(job: tuple[Path, Path, int, list[int], list[str], list[str]]) -> di
     """Train and test one fold; returns seconds per stage."""
     torch.set_num_threads(1)
     root, directory, fold, seeds, names, overrides = job
-    recipe = load_recipe(RECIPE, [*fold_overrides(root, fold), f"seeds={seeds}", *overrides]).only(names)
+    recipe = load_recipe(RECIPE, [*fold_overrides(root, fold), f"seeds={seeds}", "methods.tutors.tested=true", *overrides])
+    recipe = recipe.only(names)
     results = run(recipe, directory)
     for where in (directory / f"seed{seed}" / name for seed in seeds for name in names):
         if (where / "config.json").exists():

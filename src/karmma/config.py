@@ -129,6 +129,7 @@ class MethodConfig:
     epochs: int | None = None  # in place of student.training.epochs, e.g. for specialists that only teach
     kernels: bool = True  # with the student's random kernels, where the recipe has some and absent is not zeros
     own_weight: Annotated[float, Field(ge=0)] = 0.0  # of the loss of each modality's own vote, where own_votes are on
+    tested: bool = True  # false: it only teaches, and is tested only where nothing else of the recipe is
     mixup: Annotated[float, Field(ge=0)] = 0.0  # Beta parameter; blends of two samples with the same sensors; 0 is none
 
     def __post_init__(self) -> None:
@@ -222,6 +223,8 @@ class Recipe:
                     raise ValueError(
                         f"methods.{name}.{key}: {other!r} is not {what} above it; there is: {', '.join(models[key]) or 'none'}"
                     )
+                if key == "late_fusion_of" and not self.methods[other].tested:
+                    raise ValueError(f"methods.{name}.late_fusion_of: {other!r} is not tested (methods.{other}.tested: false)")
             for key, known in models.items():
                 if method.specialists or (key == "distillation.teachers" and method.late_fusion_of is None):
                     known.append(name)

@@ -191,6 +191,10 @@ def test_only_runs_a_method_and_what_it_builds_on(root: Path, tmp_path: Path) ->
     tree["methods"] = {"late": {"late_fusion_of": "nobody"}}
     with pytest.raises(KarmmaError, match=r"methods.late.late_fusion_of: 'nobody' is not a method with specialists above it"):
         build(Recipe, tree, "tiny")
+    tree = tiny_recipe(root)
+    tree["methods"]["specialists"]["tested"] = False
+    with pytest.raises(KarmmaError, match=r"methods.late_fusion.late_fusion_of: 'specialists' is not tested"):
+        build(Recipe, tree, "tiny")
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="UTD-MHAD does not lie beside this checkout")

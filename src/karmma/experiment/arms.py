@@ -142,17 +142,22 @@ def make_teacher(context: Context, distillation: DistillationConfig, seed: int) 
     return teachers[0] if len(teachers) == 1 else EnsembleTeacher(teachers)
 
 
+def training_part(method: MethodConfig) -> dict[str, Any]:
+    """What of a method changes its models: all but whether they are tested."""
+    return {key: value for key, value in plain(method).items() if key != "tested"}
+
+
 def arm_settings(context: Context, name: str) -> dict[str, Any]:
     """What an arm depends on, with everything it builds on."""
     recipe = context.recipe
     method = recipe.methods[name]
     settings = {
         "student": plain(recipe.student),
-        "method": plain(method),
+        "method": training_part(method),
         **context.data_settings(),
         "modalities": plain(recipe)["modalities"],
     }
     if method.distillation is not None and TEACHER in method.distillation.teachers:
         settings["teacher"] = plain(recipe.teacher)
     builds_on = [other for other in recipe.only([name]).methods if other != name]
-    return settings | ({"builds_on": {other: plain(recipe.methods[other]) for other in builds_on}} if builds_on else {})
+    return settings | ({"builds_on": {other: training_part(recipe.methods[other]) for other in builds_on}} if builds_on else {})

@@ -80,8 +80,9 @@ class Context:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """Everything that is evaluated: the teacher, where it is trained, and the methods."""
-        return ((TEACHER,) if self.recipe.train_teacher else ()) + tuple(self.recipe.methods)
+        """Everything that is evaluated: the teacher, where it is trained, and the methods that are to be tested."""
+        tested = tuple(name for name, method in self.recipe.methods.items() if method.tested)
+        return ((TEACHER,) if self.recipe.train_teacher else ()) + (tested or tuple(self.recipe.methods))
 
     @property
     def splits(self) -> list[str]:
