@@ -217,6 +217,8 @@ class Recipe:
         for name, method in self.methods.items():
             if "teacher" in taught_by(method) and not self.train_teacher:
                 raise ValueError(f"methods.{name} is taught by the teacher, but train_teacher is false")
+            if method.own_weight and (not self.student.recognizer.own_votes or method.absent == "zeros"):
+                raise ValueError(f"methods.{name}.own_weight needs student.recognizer.own_votes: true, and absent other than zeros")
             for key, other in method_references(method):
                 if other not in models[key]:
                     what = "a method with models" if key == "distillation.teachers" else "a method with specialists"
