@@ -10,6 +10,7 @@ from .. import processes
 from ..config import Recipe, plain
 from ..evaluation.report import write_report
 from ..files import write_json
+from ..memory import keep_freed_memory
 from .arms import train_method, train_teacher
 from .context import Context
 from .kernels import prepare_kernels
@@ -24,6 +25,7 @@ def run(recipe: Recipe, directory: Path) -> dict[str, Any]:
     Under `torchrun` the processes train together, and the first does everything else; `directory` must be one that all
     of them see.
     """
+    keep_freed_memory()
     with processes.joined():
         return run_stages(recipe, directory)
 
