@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 from .types import KarmmaError
 
 STRICT = ConfigDict(extra="forbid")
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -32,7 +33,7 @@ class EncoderConfig:
     grid: int = 2  # spatial tokens per side (frames) or along frequency (spectrogram)
     stack: int = 2  # successive frames that are looked at as one picture of so many channels (views)
     dropout: float = 0.0
-    mix_styles: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of steps in which clips exchange styles (skeleton)
+    mix_styles: Probability = 0.0  # share of steps in which clips exchange styles (skeleton)
     variant: str = ""  # size of a published network, e.g. video_swin's tiny, small, base
     ffn_dim: int = 0  # hidden width of a transformer extractor's feed-forward networks; 0 is four times its width
     tokens: int = 0  # tokens of such a network after pooling; 0 keeps all
@@ -130,6 +131,7 @@ class MethodConfig:
     kernels: bool = True  # with the student's random kernels, where the recipe has some and absent is not zeros
     own_weight: Annotated[float, Field(ge=0)] = 0.0  # of the loss of each modality's own vote, where own_votes are on
     tested: bool = True  # false: it only teaches, and is tested only where nothing else of the recipe is
+    pairing: Probability = 0.0  # with which a modality of a sample comes from another segment of the same labels
     mixup: Annotated[float, Field(ge=0)] = 0.0  # Beta parameter; blends of two samples with the same sensors; 0 is none
 
     def __post_init__(self) -> None:
@@ -160,6 +162,7 @@ class TeacherConfig:
     dropout: float = 0.3  # δ while the teacher trains; not from the paper
     subsets: Literal["independent", "uniform"] = "independent"
     token_views: int = 4  # augmented views whose tokens are cached; not from the paper
+    pairing: Probability = 0.0  # as of a method; not from the paper
     contrastive_weight: float = 0.0  # InfoNCE between pooled modality tokens (paper v1 only)
 
 

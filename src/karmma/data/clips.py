@@ -22,6 +22,7 @@ from ..types import Augmentation, Batch, KarmmaError
 from ..workers import count_workers, worker_pool
 from .manifest import Segment
 from .missing import KeepSome
+from .pairing import Taken
 from .reading import read_segment
 
 READ, FAILED = 1, 2
@@ -134,13 +135,21 @@ class ClipStore:
         return rows
 
     def batch(
-        self, indices: Sequence[int] | NDArray[np.int64], augmentation: Augmentation | None, names: Sequence[str] | None = None
+        self,
+        indices: Sequence[int] | NDArray[np.int64],
+        augmentation: Augmentation | None,
+        names: Sequence[str] | None = None,
+        taken: Taken | None = None,
     ) -> Batch:
-        """Model inputs of the given segments, of all modalities or the named ones; presence is what is available."""
+        """Model inputs of the given segments, of all modalities or the named ones; presence is what is available.
+
+        `taken` tells of which segments the modalities are, where that is not the segments' own.
+        """
         index = np.asarray(indices)
-        bare = self.bare_batch(index)
+        taken = taken or dict.fromkeys(self.names, index)
+        bare = self.bare_batch(index, taken)
         data = {
-            name: transform(self.modalities[name], name, torch.from_numpy(array[index]), augmentation)
+            name: transform(self.modalities[name], name, torch.from_numpy(array[taken[name]]), augmentation)
             for name, array in self.arrays.items()
             if names is None or name in names
         }
@@ -155,9 +164,10 @@ class ClipStore:
                 result[name] = places, torch.from_numpy(self.arrays[name][rows[places]])
         return result
 
-    def bare_batch(self, indices: NDArray[np.int64]) -> Batch:
+    def bare_batch(self, indices: NDArray[np.int64], taken: Taken | None = None) -> Batch:
         """Presence and labels alone, for training on cached tokens."""
-        present = {name: self.available[indices, column] for column, name in enumerate(self.names)}
+        taken = taken or dict.fromkeys(self.names, indices)
+        present = {name: self.available[taken[name], column] for column, name in enumerate(self.names)}
         return Batch({}, present, {head: values[indices] for head, values in self.labels.items()})
 
 

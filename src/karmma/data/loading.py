@@ -14,6 +14,8 @@ from torch import Tensor
 from .. import processes
 from ..types import Augmentation, Batch, KarmmaError
 from .clips import ClipStore
+from .missing import split_presence, stack_presence
+from .pairing import Pairing, Taken
 from .streaming import in_order
 from .tokens import TokenStore
 
@@ -58,7 +60,8 @@ class TrainingBatch:
 
 class EpochLoader:
     """Iterates one epoch of a store. Clips are skipped with `clips=False` (training on cached tokens), or made of
-    the modalities `names` alone. With several processes each makes its part of every batch, unless `shared` is false."""
+    the modalities `names` alone. With several processes each makes its part of every batch, unless `shared` is false.
+    `pairing` is the probability with which a modality comes from another segment of the class."""
 
     def __init__(
         self,
@@ -74,10 +77,11 @@ class EpochLoader:
         names: Sequence[str] | None = None,
         workers: int = 0,
         shared: bool = True,
+        pairing: float = 0.0,
     ) -> None:
         self.store, self.batch_size, self.seed, self.epoch = store, batch_size, seed, epoch
         self.augment, self.mirror, self.clips, self.tokens, self.workers = augment, mirror, clips, tokens, workers
-        self.names, self.shared = names, shared
+        self.names, self.shared, self.pairing = names, shared, pairing
 
     def __len__(self) -> int:
         return max(len(self.usable) // self.batch_size, 1)
@@ -100,30 +104,46 @@ class EpochLoader:
         return None if self.clips else self.tokens
 
     @cached_property
+    def available(self) -> dict[str, Tensor]:
+        """Who has what, `(segments,)` by modality; for training on tokens it must have been readable when they were made."""
+        available = self.store.available
+        if self.tokens_alone is not None:
+            available = available & torch.from_numpy(self.tokens_alone.present)
+        return split_presence(available, self.store.names)
+
+    @cached_property
     def usable(self) -> NDArray[np.int64]:
-        """Segments with at least one modality, which for training on tokens must have been readable when they were made."""
-        if self.tokens_alone is None:
-            return self.store.usable
-        return self.store.usable[self.tokens_alone.present[self.store.usable].any(1)]
+        """Segments with at least one modality."""
+        return np.flatnonzero(stack_presence(self.available, self.store.names).any(1).numpy())
+
+    @cached_property
+    def partners(self) -> Pairing | None:
+        """Who stands in for whom, if anybody does."""
+        return Pairing(self.store.labels, self.available, self.pairing) if self.pairing else None
 
     def make(self, number: int) -> TrainingBatch:
         """One batch of the epoch."""
         indices = np.sort(self.order[number * self.batch_size : (number + 1) * self.batch_size])
         rows = share_of(len(indices)) if self.shared else slice(0, len(indices))
         seed = mix_seed(self.seed, self.epoch, number)
-        augmentation = Augmentation.draw(len(indices), seed, self.mirror, rows) if self.augment else None
-        own = indices[rows]
-        batch = self.store.batch(own, augmentation, self.names) if self.clips else self.store.bare_batch(own)
-        tokens = self.tokens.draw(indices, seed, rows) if self.tokens is not None else {}
-        whole = self.store.bare_batch(indices).present
+        taken = self.partners.draw(indices, seed) if self.partners else dict.fromkeys(self.store.names, indices)
+        tokens = self.tokens.draw(taken, seed, rows) if self.tokens is not None else {}
+        whole = {name: flags[taken[name]] for name, flags in self.available.items()}
+        batch = self.clips_of(indices, taken, seed, rows)
         if self.tokens_alone is not None:
-            cached = torch.from_numpy(self.tokens_alone.present[indices])
-            whole = {name: flags & cached[:, column] for column, (name, flags) in enumerate(whole.items())}
             batch = Batch({}, {name: flags[rows] for name, flags in whole.items()}, batch.labels)
         if self.store.streams and self.clips:  # a clip may have turned out to be unreadable
             for name, present in batch.present.items():
                 whole[name][rows] = present
         return TrainingBatch(batch, tokens, seed, whole, rows)
+
+    def clips_of(self, indices: NDArray[np.int64], taken: Taken, seed: int, rows: slice) -> Batch:
+        """This process's rows of a batch, augmented; labels and presence alone on cached tokens."""
+        own = {name: some[rows] for name, some in taken.items()}
+        if not self.clips:
+            return self.store.bare_batch(indices[rows], own)
+        augmentation = Augmentation.draw(len(indices), seed, self.mirror, rows) if self.augment else None
+        return self.store.batch(indices[rows], augmentation, self.names, own)
 
 
 def share_of(batch_size: int) -> slice:

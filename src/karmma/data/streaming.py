@@ -23,6 +23,7 @@ from ..types import Augmentation, Batch
 from ..workers import use_one_thread
 from .clips import ClipStore, note_failures, transform
 from .manifest import Segment
+from .pairing import Taken
 from .reading import SegmentReading, read_segment
 
 STUCK_SECONDS = 120  # longer than that on one segment, and it is given up and named
@@ -81,22 +82,35 @@ class StreamStore(ClipStore):
         return np.array(flags, np.uint8).reshape(len(self.segments), len(self.names) + 1)
 
     def batch(
-        self, indices: Sequence[int] | NDArray[np.int64], augmentation: Augmentation | None, names: Sequence[str] | None = None
+        self,
+        indices: Sequence[int] | NDArray[np.int64],
+        augmentation: Augmentation | None,
+        names: Sequence[str] | None = None,
+        taken: Taken | None = None,
     ) -> Batch:
         """Decode the given segments now, all modalities or the named ones. What cannot be read is noted and absent."""
         index = np.asarray(indices)
+        taken = taken or dict.fromkeys(self.names, index)
         wanted = {name: modality for name, modality in self.modalities.items() if names is None or name in names}
-        readings = [self.reading(int(i), wanted) for i in index]
-        bare = self.bare_batch(index)
+        readings = self.readings(taken, wanted)
+        bare = self.bare_batch(index, taken)
         data, present = {}, dict(bare.present)
         for name, modality in wanted.items():
-            having = [name in reading.arrays for reading in readings]
-            present[name] = torch.tensor(having) & bare.present[name]
-            if any(having):
-                example = next(reading.arrays[name] for reading in readings if name in reading.arrays)
-                stored = np.stack([reading.arrays.get(name, np.zeros_like(example)) for reading in readings])
+            arrays = [readings[row].arrays.get(name) for row in taken[name].tolist()]
+            present[name] = torch.tensor([array is not None for array in arrays]) & bare.present[name]
+            example = next((array for array in arrays if array is not None), None)
+            if example is not None:
+                stored = np.stack([np.zeros_like(example) if array is None else array for array in arrays])
                 data[name] = transform(modality, name, torch.from_numpy(stored), augmentation)
         return Batch(data, present, bare.labels)
+
+    def readings(self, taken: Taken, modalities: Mapping[str, Modality]) -> dict[int, SegmentReading]:
+        """Every segment that something is taken of, decoded once, with what is taken of it."""
+        wanted: dict[int, dict[str, Modality]] = {}
+        for name, modality in modalities.items():
+            for row in taken[name].tolist():
+                wanted.setdefault(row, {})[name] = modality
+        return {row: self.reading(row, some) for row, some in wanted.items()}
 
     def reading(self, index: int, modalities: Mapping[str, Modality]) -> SegmentReading:
         reading = read_in_time(self.segments[index], modalities)

@@ -28,7 +28,7 @@ def train_teacher(context: Context, seed: int, store: ClipStore, tokens: TokenSt
     def work(progress: Progress) -> None:
         teacher = context.recipe.teacher
         model = with_extractors(context, TEACHER, context.new_model(teacher.recognizer, context.names, seed))
-        loader = context.loader(store, teacher.training, seed, clips=False, tokens=tokens)
+        loader = context.loader(store, teacher.training, seed, clips=False, tokens=tokens, pairing=teacher.pairing)
         scenario = training_scenario(teacher.subsets, teacher.dropout)
         task = TeacherTask(model, teacher.training, scenario, loader, contrastive_weight=teacher.contrastive_weight)
         context.train(task, context.seed_directory(seed, TEACHER), progress, stage="teacher", seed=seed)
@@ -78,11 +78,11 @@ def train_student(context: Context, name: str, seed: int, store: ClipStore, toke
         scenario = training_scenario(method.subsets, method.dropout)
         task: Task
         if method.distillation is None:
-            loader = context.loader(store, training, seed)
+            loader = context.loader(store, training, seed, pairing=method.pairing)
             task = SupervisedTask(model, training, scenario, loader, method.mixup, own_weight=method.own_weight)
         else:
             cached = tokens if method.distillation.teacher_input == "cached" else None
-            loader = context.loader(store, training, seed, tokens=cached)
+            loader = context.loader(store, training, seed, tokens=cached, pairing=method.pairing)
             teacher = make_teacher(context, method.distillation, seed)
             task = DistillationTask(
                 model, training, scenario, loader, method.mixup, teacher=teacher, distillation=method.distillation,
@@ -99,7 +99,7 @@ def train_specialist(context: Context, name: str, subset: tuple[str, ...], seed:
 
     def work(progress: Progress) -> None:
         model = new_student(context, method, subset, seed)
-        loader = context.loader(store, training, stage_seed(seed, SPECIALISTS), names=subset)
+        loader = context.loader(store, training, stage_seed(seed, SPECIALISTS), names=subset, pairing=method.pairing)
         task = SupervisedTask(model, training, Complete(), loader, method.mixup, own_weight=method.own_weight)
         directory = specialist_directory(context, name, subset, seed)
         context.train(task, directory, progress, stage=f"{name} {subset_name(subset)}", seed=seed)
