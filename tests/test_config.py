@@ -38,7 +38,7 @@ def test_shipped_recipes_are_valid_short_and_open_with_their_command(path: Path)
         ("teacher.recognizer.kernels={}", "only students vote with random kernels"),
         ("student.recognizer.kernels={count: 0}", "student.recognizer.kernels.count"),
         ("methods.karmma.subsets=all", "methods.karmma.subsets"),
-        ("methods.karmma.own_weight=0.5", "methods.karmma.own_weight needs student.recognizer.own_votes: true"),
+        ("student.recognizer.own_votes=false", "methods.karmma.own_weight needs student.recognizer.own_votes: true"),
     ],
 )
 def test_mistakes_are_named_in_one_line(override: str, words: str) -> None:
