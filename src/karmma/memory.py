@@ -11,8 +11,8 @@ KEPT_BYTES = 1 << 30
 def keep_freed_memory() -> bool:
     """Let glibc keep what a training step frees, up to a GiB, for the next one; returns whether this C library can.
 
-    By default large blocks go back to the system at once, and every step pays for fresh, zeroed pages: a tenth of the
-    time of training on CPUs, half of fitting random kernels. The peak of memory stays as it is.
+    By default large blocks go back to the system at once, and every step pays for fresh, zeroed pages, which takes time
+    from training on CPUs and more of it from fitting random kernels.
     """
     try:
         library = ctypes.CDLL("libc.so.6")
