@@ -18,8 +18,16 @@ from karmma.progress import Progress
 from karmma.training import losses
 from karmma.training.fit import fit, resolve_precision
 from karmma.training.tasks import DistillationTask, SupervisedTask, TeacherTask
-from karmma.training.teachers import CachedTeacher, EnsembleTeacher, LiveTeacher, SpecialistTeacher, token_logits
-from karmma.types import subsets_of
+from karmma.training.teachers import (
+    Answers,
+    CachedTeacher,
+    EnsembleTeacher,
+    LiveTeacher,
+    SpecialistTeacher,
+    Teacher,
+    token_logits,
+)
+from karmma.types import Batch, subsets_of
 
 from ..conftest import SPECS, make_batch, make_recognizer
 
@@ -136,9 +144,14 @@ class SpyTeacher:
     def to(self, device: torch.device) -> SpyTeacher:
         return self
 
-    def logits(self, batch: TrainingBatch, present: Mapping[str, torch.Tensor]) -> Logits:
-        self.seen.append(present)
-        return self.inner.logits(batch, present)
+    def answers(self, batch: TrainingBatch, seen: Mapping[str, torch.Tensor]) -> Answers:
+        answers = self.inner.answers(batch, seen)
+
+        def noted(rows: torch.Tensor, present: Mapping[str, torch.Tensor]) -> Logits:
+            self.seen.append(present)
+            return answers(rows, present)
+
+        return noted
 
 
 @pytest.mark.parametrize("sees", ["same", "all"])
@@ -169,9 +182,31 @@ def test_each_modalitys_own_vote_is_taught_by_a_teacher_that_sees_it_alone() -> 
     assert float(logged["loss"]) == pytest.approx(sum(float(v) for k, v in logged.items() if k != "loss"), rel=1e-6)
 
 
+def taught_by(teacher: Teacher, batch: Batch, present: Mapping[str, torch.Tensor]) -> Logits:
+    """Soft targets of a whole batch."""
+    with torch.no_grad():
+        return teacher.answers(TrainingBatch.alone(batch, {}, 0), present)(torch.arange(len(batch)), present)
+
+
+def test_a_live_teacher_extracts_once_and_answers_for_any_part_of_what_it_saw() -> None:
+    model, batch = make_recognizer(9), make_batch(3)
+    asked: list[str] = []
+    extract = model.extract
+    model.extract = lambda name, clips: asked.append(name) or extract(name, clips)  # type: ignore[assignment, func-returns-value]
+    seen = {name: torch.tensor([True, name != "rgb", name == "audio"]) for name in SPECS}
+    with torch.no_grad():
+        answers = LiveTeacher(model).answers(TrainingBatch.alone(batch, {}, 0), seen)
+        rows = torch.tensor([1, 2])
+        alone = {name: torch.full((2,), name == "audio") for name in SPECS}
+        everything, part = answers(torch.arange(3), seen), answers(rows, alone)
+        assert sorted(asked) == sorted(SPECS)
+        torch.testing.assert_close(everything, model(batch.data, seen))
+        torch.testing.assert_close(part, model(batch.select(rows).data, alone))
+
+
 def test_a_live_teacher_sees_the_students_own_clip() -> None:
     model, batch = make_recognizer(9), make_batch(3)
-    taught = LiveTeacher(model).logits(TrainingBatch.alone(batch, {}, 0), batch.present)
+    taught = taught_by(LiveTeacher(model), batch, batch.present)
     with torch.no_grad():
         torch.testing.assert_close(taught, model(batch.data, batch.present))
 
@@ -181,7 +216,7 @@ def test_every_sample_is_taught_by_the_specialist_of_what_it_has() -> None:
     models = {subset: make_recognizer(seed) for seed, subset in enumerate(subsets_of(names))}
     batch = make_batch(3)
     present = {name: torch.tensor([True, name == "imu", name in ("rgb", "audio")]) for name in names}
-    logits = SpecialistTeacher(models, names).logits(TrainingBatch.alone(batch, {}, 0), present)
+    logits = taught_by(SpecialistTeacher(models, names), batch, present)
     for row, subset in enumerate((names, ("imu",), ("rgb", "audio"))):
         alone = batch.select(torch.tensor([row]))
         expected = models[subset](alone.data, {name: torch.tensor([True]) for name in subset})
@@ -193,7 +228,7 @@ def test_specialists_of_the_parts_teach_together() -> None:
     models = {subset: make_recognizer(seed) for seed, subset in enumerate(subsets_of(names))}
     batch = make_batch(2)
     present = {name: torch.tensor([name in ("rgb", "audio"), name == "audio"]) for name in names}
-    logits = SpecialistTeacher(models, names, smaller=True).logits(TrainingBatch.alone(batch, {}, 0), present)
+    logits = taught_by(SpecialistTeacher(models, names, smaller=True), batch, present)
     alone = batch.select(torch.tensor([0]))
     parts = [
         models[subset](alone.data, {name: torch.tensor([True]) for name in subset})["noun"][0]
@@ -218,9 +253,8 @@ def test_averaged_weights_lie_between_the_steps_and_survive_a_resume(tmp_path: P
 
 def test_an_ensemble_teaches_the_mean() -> None:
     one, other, batch = make_recognizer(1), make_recognizer(2), make_batch(2)
-    training_batch = TrainingBatch.alone(batch, {}, 0)
-    both = EnsembleTeacher([LiveTeacher(one), LiveTeacher(other)]).logits(training_batch, batch.present)["noun"]
-    parts = [LiveTeacher(model).logits(training_batch, batch.present)["noun"] for model in (one, other)]
+    both = taught_by(EnsembleTeacher([LiveTeacher(one), LiveTeacher(other)]), batch, batch.present)["noun"]
+    parts = [taught_by(LiveTeacher(model), batch, batch.present)["noun"] for model in (one, other)]
     torch.testing.assert_close(both, (parts[0] + parts[1]) / 2)
 
 

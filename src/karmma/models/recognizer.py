@@ -110,6 +110,11 @@ class RecognizerModel(nn.Module):
         if self.config.absent == "zeros":
             clips = {name: self.filled(name, data, present[name]) for name in self.modalities}
             return self.fuse_all({name: self.encoder(name)(values) for name, values in clips.items()}), {}
+        tokens, votes = self.split_votes(self.extract_present(data, present))
+        return self.fuse_tokens(tokens, votes, present), {name: self.by_head(values) for name, values in votes.items()}
+
+    def extract_present(self, data: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What `fuse` takes: of each modality that any sample has, `extract` of the samples that have it, in batch order."""
         features = {}
         for name in self.modalities:
             rows = present[name].nonzero().flatten()
@@ -117,8 +122,7 @@ class RecognizerModel(nn.Module):
                 features[name] = self.extract(name, data[name])
             elif len(rows):
                 features[name] = self.extract(name, data[name].index_select(0, rows))
-        tokens, votes = self.split_votes(features)
-        return self.fuse_tokens(tokens, votes, present), {name: self.by_head(values) for name, values in votes.items()}
+        return features
 
     def checked(self, present: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Presence of exactly this recognizer's modalities; a modality nobody mentions is absent."""

@@ -21,7 +21,7 @@ from ..models.recognizer import Logits, RecognizerModel
 from ..models.unimodal import UnimodalClassifier
 from . import losses
 from .mixing import mix
-from .teachers import Teacher, token_logits
+from .teachers import Answers, Teacher, token_logits
 
 Losses = dict[str, Tensor]
 
@@ -147,22 +147,31 @@ class StudentTask(Task):
         super().__init__(*arguments)
         self.own_weight = own_weight
 
-    def loss_of(self, logits: Logits, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Losses:
-        """Of one answer for a batch; a teacher sees the modalities `seen`."""
-        raise NotImplementedError
-
     def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
-        if not self.own_weight:
-            return self.loss_of(self.recognizer(batch.batch.data, present), batch, self.seen(present, available))
-        logits, votes = self.recognizer.answer(batch.batch.data, present)
-        parts = self.loss_of(logits, batch, self.seen(present, available))
+        votes: dict[str, Logits] = {}
+        if self.own_weight:
+            logits, votes = self.recognizer.answer(batch.batch.data, present)
+        else:
+            logits = self.recognizer(batch.batch.data, present)
+        seen, labels = self.seen(present, available), batch.batch.labels
+        ask = self.teaching(batch, seen)
+        parts = self.loss_of(logits, labels, ask(torch.arange(len(batch.batch), device=self.device), seen))
         for name, vote in votes.items():
-            having = batch.select(present[name].nonzero().flatten())
-            alone = {other: torch.full_like(flags[present[name]], other == name) for other, flags in present.items()}
-            for key, value in self.loss_of(vote, having, alone).items():
-                weighted = self.own_weight * len(having.batch) / len(batch.batch) * value
+            rows = present[name].nonzero().flatten()
+            alone = {other: torch.full_like(flags[rows], other == name) for other, flags in present.items()}
+            own = self.loss_of(vote, {head: values[rows] for head, values in labels.items()}, ask(rows, alone))
+            for key, value in own.items():
+                weighted = self.own_weight * len(rows) / len(batch.batch) * value
                 parts[f"own_{key}"] = parts.get(f"own_{key}", torch.zeros_like(value)) + weighted
         return parts
+
+    def loss_of(self, logits: Logits, labels: Mapping[str, Tensor], target: Logits) -> Losses:
+        """Of one answer, whose soft targets are empty where nobody teaches."""
+        raise NotImplementedError
+
+    def teaching(self, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Answers:
+        """Whom to ask for soft targets."""
+        return lambda rows, present: {}
 
     def seen(self, present: dict[str, Tensor], available: dict[str, Tensor]) -> dict[str, Tensor]:
         """What a teacher sees when the student sees `present`."""
@@ -172,8 +181,8 @@ class StudentTask(Task):
 class SupervisedTask(StudentTask):
     """Cross-entropy under modality dropout: Baseline, Baseline w/ δ, and unimodal pre-training."""
 
-    def loss_of(self, logits: Logits, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Losses:
-        return {"supervised_loss": losses.cross_entropy(logits, batch.batch.labels, self.config.label_smoothing)}
+    def loss_of(self, logits: Logits, labels: Mapping[str, Tensor], target: Logits) -> Losses:
+        return {"supervised_loss": losses.cross_entropy(logits, labels, self.config.label_smoothing)}
 
 
 class TeacherTask(Task):
@@ -206,10 +215,18 @@ class DistillationTask(StudentTask):
     def seen(self, present: dict[str, Tensor], available: dict[str, Tensor]) -> dict[str, Tensor]:
         return present if self.distillation.teacher_sees == "same" else available
 
-    def loss_of(self, logits: Logits, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Losses:
-        alpha, temperature = self.distillation.alpha, self.distillation.temperature
+    def teaching(self, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Answers:
         with torch.no_grad():
-            target = self.teacher.to(self.device).logits(batch, seen)
-        supervised = losses.cross_entropy(logits, batch.batch.labels, self.config.label_smoothing)
+            answers = self.teacher.to(self.device).answers(batch, seen)
+
+        def ask(rows: Tensor, present: Mapping[str, Tensor]) -> Logits:
+            with torch.no_grad():
+                return answers(rows, present)
+
+        return ask
+
+    def loss_of(self, logits: Logits, labels: Mapping[str, Tensor], target: Logits) -> Losses:
+        alpha, temperature = self.distillation.alpha, self.distillation.temperature
+        supervised = losses.cross_entropy(logits, labels, self.config.label_smoothing)
         distilled = losses.distillation(logits, target, temperature)
         return {"supervised_loss": (1 - alpha) * supervised, "distillation_loss": alpha * distilled}

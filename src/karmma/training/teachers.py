@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -13,13 +14,16 @@ from ..data.missing import stack_presence
 from ..models.recognizer import Logits, RecognizerModel
 from ..types import subsets_of
 
+Answers = Callable[[Tensor, Mapping[str, Tensor]], Logits]  # (rows of a batch, their presence) → soft targets of these rows
+
 
 class Teacher(Protocol):
-    """Soft targets for the samples of a batch under a presence; runs without gradients and is never trained."""
+    """Soft targets for samples of a batch; runs without gradients and is never trained."""
 
     def to(self, device: torch.device) -> Teacher: ...
 
-    def logits(self, batch: TrainingBatch, present: Mapping[str, Tensor]) -> Logits: ...
+    def answers(self, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Answers:
+        """Whom to ask about this batch, any number of times, of what is `seen` of it and of parts of that."""
 
 
 def frozen(model: RecognizerModel) -> RecognizerModel:
@@ -34,6 +38,13 @@ def token_logits(recognizer: RecognizerModel, tokens: Mapping[str, Tensor], pres
     return recognizer.fuse(features, present)
 
 
+def answer_from_tokens(
+    recognizer: RecognizerModel, tokens: Mapping[str, Tensor], rows: Tensor, present: Mapping[str, Tensor]
+) -> Logits:
+    """Logits of some rows of a batch whose tokens are there."""
+    return token_logits(recognizer, {name: values[rows] for name, values in tokens.items()}, present)
+
+
 class LiveTeacher:
     """One recognizer that looks at the very clips the student gets: same crop, same instants, same noise."""
 
@@ -44,8 +55,13 @@ class LiveTeacher:
         self.model.to(device)
         return self
 
-    def logits(self, batch: TrainingBatch, present: Mapping[str, Tensor]) -> Logits:
-        return self.model(batch.batch.data, present)
+    def answers(self, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Answers:
+        """Extractors, which cost most, run once for all that is asked."""
+        tokens = {}
+        for name, features in self.model.extract_present(batch.batch.data, self.model.checked(seen)).items():
+            tokens[name] = features.new_zeros(len(seen[name]), *features.shape[1:])
+            tokens[name][seen[name]] = features
+        return partial(answer_from_tokens, self.model, tokens)
 
 
 class CachedTeacher:
@@ -58,8 +74,8 @@ class CachedTeacher:
         self.model.to(device)
         return self
 
-    def logits(self, batch: TrainingBatch, present: Mapping[str, Tensor]) -> Logits:
-        return token_logits(self.model, batch.tokens, present)
+    def answers(self, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Answers:
+        return partial(answer_from_tokens, self.model, batch.tokens)
 
 
 class SpecialistTeacher:
@@ -80,13 +96,17 @@ class SpecialistTeacher:
             model.to(device)
         return self
 
-    def logits(self, batch: TrainingBatch, present: Mapping[str, Tensor]) -> Logits:
+    def answers(self, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Answers:
+        return partial(self.logits, batch)
+
+    def logits(self, batch: TrainingBatch, of: Tensor, present: Mapping[str, Tensor]) -> Logits:
+        """Of the samples `of` of a batch."""
         presence = stack_presence(present, self.modalities)
         result: Logits = {}
         for pattern in presence.unique(dim=0):
             rows = (presence == pattern).all(1).nonzero().flatten()
             names = [name for name, flag in zip(self.modalities, pattern.tolist(), strict=True) if flag]
-            part = batch.batch.select(rows)
+            part = batch.batch.select(of[rows])
             known = frozenset(names) in self.models
             subsets = [tuple(names)] if known and not self.smaller else subsets_of(names)
             answers = [self.answer(subset, part.data, len(rows)) for subset in subsets if frozenset(subset) in self.models]
@@ -112,6 +132,11 @@ class EnsembleTeacher:
             teacher.to(device)
         return self
 
-    def logits(self, batch: TrainingBatch, present: Mapping[str, Tensor]) -> Logits:
-        all_logits = [teacher.logits(batch, present) for teacher in self.teachers]
-        return {head: torch.stack([logits[head].float() for logits in all_logits]).mean(0) for head in all_logits[0]}
+    def answers(self, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Answers:
+        asked = [teacher.answers(batch, seen) for teacher in self.teachers]
+
+        def mean(rows: Tensor, present: Mapping[str, Tensor]) -> Logits:
+            logits = [answers(rows, present) for answers in asked]
+            return {head: torch.stack([one[head].float() for one in logits]).mean(0) for head in logits[0]}
+
+        return mean
