@@ -188,8 +188,9 @@ def taught_by(teacher: Teacher, batch: Batch, present: Mapping[str, torch.Tensor
         return teacher.answers(TrainingBatch.alone(batch, {}, 0), present)(torch.arange(len(batch)), present)
 
 
-def test_a_live_teacher_extracts_once_and_answers_for_any_part_of_what_it_saw() -> None:
-    model, batch = make_recognizer(9), make_batch(3)
+@pytest.mark.parametrize(("absent", "own_votes"), [("tokens", False), ("skip", True), ("zeros", False)])
+def test_a_live_teacher_extracts_once_and_answers_for_any_part_of_what_it_saw(absent: Any, own_votes: bool) -> None:
+    model, batch = make_recognizer(9, absent=absent, own_votes=own_votes).eval(), make_batch(3)
     asked: list[str] = []
     extract = model.extract
     model.extract = lambda name, clips: asked.append(name) or extract(name, clips)  # type: ignore[assignment, func-returns-value]

@@ -217,13 +217,7 @@ class DistillationTask(StudentTask):
 
     def teaching(self, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Answers:
         with torch.no_grad():
-            answers = self.teacher.to(self.device).answers(batch, seen)
-
-        def ask(rows: Tensor, present: Mapping[str, Tensor]) -> Logits:
-            with torch.no_grad():
-                return answers(rows, present)
-
-        return ask
+            return torch.no_grad()(self.teacher.to(self.device).answers(batch, seen))
 
     def loss_of(self, logits: Logits, labels: Mapping[str, Tensor], target: Logits) -> Losses:
         alpha, temperature = self.distillation.alpha, self.distillation.temperature
