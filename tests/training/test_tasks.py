@@ -224,6 +224,30 @@ def test_every_sample_is_taught_by_the_specialist_of_what_it_has() -> None:
         torch.testing.assert_close(logits["verb"][row], expected["verb"][0].detach())
 
 
+def test_no_specialist_looks_at_a_sample_twice() -> None:
+    names = tuple(SPECS)
+    models = {subset: make_recognizer(seed) for seed, subset in enumerate(subsets_of(names))}
+    looks: list[tuple[tuple[str, ...], list[float]]] = []
+    for subset, model in models.items():
+
+        def note(_: Any, given: Any, subset: tuple[str, ...] = subset) -> None:
+            looks.append((subset, given[0][subset[0]].flatten(1).sum(1).tolist()))
+
+        model.register_forward_pre_hook(note)
+    batch = make_batch(4)
+    present = {name: torch.tensor([True, name == "imu", name == "imu", name == "rgb"]) for name in names}
+    ask = SpecialistTeacher(models, names).answers(TrainingBatch.alone(batch, {}, 0), present)
+    with torch.no_grad():
+        fused = ask(torch.arange(4), present)
+        for name in ("imu", "rgb"):  # what own votes are taught
+            rows = present[name].nonzero().flatten()
+            alone = ask(rows, {other: torch.full((len(rows),), other == name) for other in names})
+            places = [row for row in range(1, 4) if present[name][row]]
+            torch.testing.assert_close(alone["verb"][-len(places):], fused["verb"][places])
+    seen = [(subset, value) for subset, values in looks for value in values]
+    assert len(seen) == len(set(seen)) == 6  # four for the fused answers, and the first sample's imu and rgb alone
+
+
 def test_specialists_of_the_parts_teach_together() -> None:
     names = tuple(SPECS)
     models = {subset: make_recognizer(seed) for seed, subset in enumerate(subsets_of(names))}

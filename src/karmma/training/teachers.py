@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from ..data.loading import TrainingBatch
 from ..data.missing import stack_presence
 from ..models.recognizer import Logits, RecognizerModel
-from ..types import subsets_of
+from ..types import Batch, subsets_of
 
 Answers = Callable[[Tensor, Mapping[str, Tensor]], Logits]  # (rows of a batch, their presence) → soft targets of these rows
 
@@ -97,28 +97,54 @@ class SpecialistTeacher:
         return self
 
     def answers(self, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Answers:
-        return partial(self.logits, batch)
+        """No specialist looks at a sample twice."""
+        asked = {subset: AskedSpecialist(model, subset, batch.batch) for subset, model in self.models.items()}
+        return partial(self.logits, asked)
 
-    def logits(self, batch: TrainingBatch, of: Tensor, present: Mapping[str, Tensor]) -> Logits:
-        """Of the samples `of` of a batch."""
+    def logits(
+        self, asked: Mapping[frozenset[str], AskedSpecialist], rows: Tensor, present: Mapping[str, Tensor]
+    ) -> Logits:
+        """Of some rows of a batch, each by those who know what is present there."""
         presence = stack_presence(present, self.modalities)
         result: Logits = {}
         for pattern in presence.unique(dim=0):
-            rows = (presence == pattern).all(1).nonzero().flatten()
+            places = (presence == pattern).all(1).nonzero().flatten()
             names = [name for name, flag in zip(self.modalities, pattern.tolist(), strict=True) if flag]
-            part = batch.batch.select(of[rows])
-            known = frozenset(names) in self.models
-            subsets = [tuple(names)] if known and not self.smaller else subsets_of(names)
-            answers = [self.answer(subset, part.data, len(rows)) for subset in subsets if frozenset(subset) in self.models]
+            answers = [asked[subset].logits(rows[places]) for subset in self.who_knows(names)]
             for head in answers[0]:
-                values = torch.stack([answer[head].float() for answer in answers]).mean(0)
-                result.setdefault(head, values.new_zeros(len(presence), values.shape[1]))[rows] = values
+                values = torch.stack([answer[head] for answer in answers]).mean(0)
+                result.setdefault(head, values.new_zeros(len(presence), values.shape[1]))[places] = values
         return result
 
-    def answer(self, subset: Sequence[str], data: Mapping[str, Tensor], count: int) -> Logits:
-        """Logits of the specialist of a subset for `count` clips that have it."""
-        flags = {name: torch.ones(count, dtype=torch.bool, device=data[name].device) for name in subset}
-        return self.models[frozenset(subset)]({name: data[name] for name in subset}, flags)
+    def who_knows(self, names: Sequence[str]) -> list[frozenset[str]]:
+        """Subsets whose specialists teach samples that have these modalities."""
+        if frozenset(names) in self.models and not self.smaller:
+            return [frozenset(names)]
+        return [frozenset(subset) for subset in subsets_of(names) if frozenset(subset) in self.models]
+
+
+class AskedSpecialist:
+    """A specialist before one batch, that remembers what it has said of whom."""
+
+    def __init__(self, model: RecognizerModel, subset: Collection[str], batch: Batch) -> None:
+        self.model, self.subset, self.batch = model, subset, batch
+        self.known = [False] * len(batch)
+        self.said: Logits = {}
+
+    def logits(self, rows: Tensor) -> Logits:
+        """Logits `(rows, classes)`, float32."""
+        new = [row for row in rows.tolist() if not self.known[row]]
+        if new:
+            for head, values in self.look(torch.tensor(new, device=rows.device)).items():
+                self.said.setdefault(head, values.new_zeros(len(self.batch), values.shape[1]))[new] = values
+            for row in new:
+                self.known[row] = True
+        return {head: values[rows] for head, values in self.said.items()}
+
+    def look(self, rows: Tensor) -> Logits:
+        data = {name: self.batch.data[name][rows] for name in self.subset}
+        flags = {name: torch.ones(len(rows), dtype=torch.bool, device=rows.device) for name in data}
+        return {head: values.float() for head, values in self.model(data, flags).items()}
 
 
 class EnsembleTeacher:
