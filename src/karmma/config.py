@@ -204,6 +204,7 @@ class Recipe:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seeds: tuple[int, ...] = (0,)
     default_methods: tuple[str, ...] = ()  # what runs unless --only says otherwise; empty: everything
+    trainings_at_once: int = 0  # of students that do not need each other, on a CPU; 0: one per thread
     train_teacher: bool = True  # false where no method is taught by it and it need not be compared with
 
     def __post_init__(self) -> None:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
+from threading import Thread
 from types import TracebackType
 
 from rich.console import Console
@@ -12,24 +17,71 @@ from rich.progress import Progress as Bar
 
 from . import processes
 
+Reports = SimpleQueue[tuple[str, int, int, str] | None]  # (title, done, total, note) of stages in worker processes; None ends
+REPORT_SECONDS = 0.2  # a worker reports no more often
+_reports: Reports | None = None
+
+
+def make_bar() -> Bar:
+    return Bar(
+        TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"), console=Console(stderr=True),
+    )  # fmt: skip
+
+
+@contextmanager
+def bars_of_workers() -> Iterator[Reports | None]:
+    """Draws a bar for every stage that worker processes report of; None where nobody watches.
+
+    What is yielded goes to `report_to` in each of them.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    reports: Reports = get_context("spawn").SimpleQueue()
+    with make_bar() as bar:
+        thread = Thread(target=draw, args=(reports, bar), daemon=True)
+        thread.start()
+        try:
+            yield reports
+        finally:
+            reports.put(None)
+            thread.join()
+
+
+def draw(reports: Reports, bar: Bar) -> None:
+    """Keep a bar per title up to date, until told to end."""
+    tasks = {}
+    while (report := reports.get()) is not None:
+        title, done, total, note = report
+        if title not in tasks:
+            tasks[title] = bar.add_task(title, total=total, note="")
+        bar.update(tasks[title], completed=done, total=total, note=note)
+
+
+def report_to(reports: Reports | None) -> None:
+    """Let the parent of this process draw its stages' bars."""
+    global _reports
+    _reports = reports
+
 
 class Progress:
     """A stage's progress: `update(done, total, note)`. On a terminal a bar, elsewhere a line at the end of the stage."""
 
     def __init__(self, title: str) -> None:
-        self.title, self.started, self.note = title, time.perf_counter(), ""
-        self.console = Console(stderr=True)
-        self.bar = Bar(
-            TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"), console=self.console,
-        )  # fmt: skip
+        self.title, self.started, self.note, self.reported = title, time.perf_counter(), "", 0.0
+        self.bar = make_bar()
         self.task = self.bar.add_task(title, total=None, note="")
-        self.live = sys.stderr.isatty() and processes.is_first()
+        self.watched = sys.stderr.isatty() and processes.is_first()
+        self.live = self.watched and _reports is None
 
     def update(self, done: int, total: int, note: str = "") -> None:
         self.note = note
         if self.live:
             self.bar.update(self.task, completed=done, total=total, note=note)
+        elif _reports is not None and (done == total or time.perf_counter() > self.reported + REPORT_SECONDS):
+            _reports.put((self.title, done, total, note))
+            self.reported = time.perf_counter()
 
     def __enter__(self) -> Progress:
         if self.live:
@@ -39,6 +91,6 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.live:
             self.bar.stop()
-        elif kind is None and processes.is_first():
+        elif kind is None and not self.watched and processes.is_first():
             seconds = time.perf_counter() - self.started
             print(f"{self.title:<28} {seconds:7.1f} s  {self.note}", file=sys.stderr, flush=True)

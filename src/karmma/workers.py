@@ -19,8 +19,13 @@ def worker_pool(workers: int) -> ProcessPoolExecutor:
 
 def use_one_thread() -> None:
     """Keep this process to one thread: two on busy cores are many times slower than one."""
+    use_threads(1)
+
+
+def use_threads(count: int) -> None:
+    """Keep this process to some threads."""
     import cv2
     import torch
 
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    cv2.setNumThreads(count)
+    torch.set_num_threads(count)

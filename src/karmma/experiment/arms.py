@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,35 @@ def train_teacher(context: Context, seed: int, store: ClipStore, tokens: TokenSt
     context.book.run(f"seed{seed}.teacher", teacher_settings(context), work, together=True)
 
 
-def train_method(context: Context, name: str, seed: int, store: ClipStore, tokens: TokenStore | None) -> None:
+@dataclass(frozen=True)
+class Training:
+    """One model that a method needs: its student, or its specialist for a subset."""
+
+    method: str
+    seed: int
+    subset: tuple[str, ...] | None = None
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage that trains it."""
+        parts = [f"seed{self.seed}", self.method] + ([] if self.subset is None else [subset_name(self.subset)])
+        return ".".join(parts)
+
+
+def trainings_of(context: Context, name: str, seed: int) -> list[Training]:
     """Whatever has to be trained for a method of the recipe."""
     method = context.recipe.methods[name]
     if method.specialists:
-        for subset in specialist_subsets(context, name):
-            train_specialist(context, name, subset, seed, store)
-    elif method.late_fusion_of is None:
-        train_student(context, name, seed, store, tokens)
+        return [Training(name, seed, subset) for subset in specialist_subsets(context, name)]
+    return [Training(name, seed)] if method.late_fusion_of is None else []
+
+
+def train(context: Context, training: Training, store: ClipStore, tokens: TokenStore | None) -> None:
+    """Train a model, unless it is there."""
+    if training.subset is None:
+        train_student(context, training, store, tokens)
+    else:
+        train_specialist(context, training, training.subset, store)
 
 
 def new_student(context: Context, method: MethodConfig, names: tuple[str, ...], seed: int) -> RecognizerModel:
@@ -69,8 +90,9 @@ def training_of(context: Context, name: str) -> TrainingConfig:
     return training if method.epochs is None else replace(training, epochs=method.epochs)
 
 
-def train_student(context: Context, name: str, seed: int, store: ClipStore, tokens: TokenStore | None) -> None:
+def train_student(context: Context, which: Training, store: ClipStore, tokens: TokenStore | None) -> None:
     """One checkpoint for all subsets: Baseline, Baseline w/ δ, KARMMA and its variants."""
+    name, seed = which.method, which.seed
     method, training = context.recipe.methods[name], training_of(context, name)
 
     def work(progress: Progress) -> None:
@@ -90,11 +112,12 @@ def train_student(context: Context, name: str, seed: int, store: ClipStore, toke
             )  # fmt: skip
         context.train(task, context.seed_directory(seed, name), progress, stage=name, seed=seed)
 
-    context.book.run(f"seed{seed}.{name}", arm_settings(context, name), work, together=True)
+    context.book.run(which.stage, arm_settings(context, name), work, together=True)
 
 
-def train_specialist(context: Context, name: str, subset: tuple[str, ...], seed: int, store: ClipStore) -> None:
+def train_specialist(context: Context, which: Training, subset: tuple[str, ...], store: ClipStore) -> None:
     """A model of some modalities, trained on complete clips of just these."""
+    name, seed = which.method, which.seed
     method, training = context.recipe.methods[name], training_of(context, name)
 
     def work(progress: Progress) -> None:
@@ -104,7 +127,7 @@ def train_specialist(context: Context, name: str, subset: tuple[str, ...], seed:
         directory = specialist_directory(context, name, subset, seed)
         context.train(task, directory, progress, stage=f"{name} {subset_name(subset)}", seed=seed)
 
-    context.book.run(f"seed{seed}.{name}.{subset_name(subset)}", arm_settings(context, name), work, together=True)
+    context.book.run(which.stage, arm_settings(context, name), work, together=True)
 
 
 def specialist_directory(context: Context, name: str, subset: tuple[str, ...], seed: int) -> Path:

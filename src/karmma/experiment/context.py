@@ -122,11 +122,15 @@ class Context:
                 if name in self.modalities:
                     check_preprocessing(encoder, plain(self.modalities[name]), f"modalities.{name}")
 
+    def clips_of(self, split: str) -> ClipStore:
+        """A split's clips, as they are stored by now."""
+        kind = StreamStore if self.recipe.data.stream and split != self.recipe.evaluation.split else ClipStore
+        segments, kept = self.manifest.split(split), self.kept_modalities(split)
+        return kind(self.directory / "clips" / split, segments, self.modalities, kept)
+
     def read_clips(self, split: str) -> ClipStore:
         """Decode a split once into arrays. Files that could not be read are counted and named in `failed-*.csv`."""
-        segments = self.manifest.split(split)
-        kind = StreamStore if self.recipe.data.stream and split != self.recipe.evaluation.split else ClipStore
-        store = kind(self.directory / "clips" / split, segments, self.modalities, self.kept_modalities(split))
+        store = self.clips_of(split)
         settings = {
             **self.data_settings(reading=True),
             "modalities": {n: plain(value) for n, value in self.modalities.items()},

@@ -113,9 +113,13 @@ def teacher_settings(context: Context) -> dict[str, Any]:
     }
 
 
+def token_directory(context: Context) -> Path:
+    return context.directory / "tokens" / "train"
+
+
 def cache_tokens(context: Context, store: ClipStore) -> TokenStore:
     """Stage 2: tokens of the frozen extractors for several augmented views of every training clip."""
-    directory, views = context.directory / "tokens" / "train", context.recipe.teacher.token_views
+    directory, views = token_directory(context), context.recipe.teacher.token_views
     device, mirror = training_device(), context.recipe.teacher.training.mirror
 
     def encoder_of(name: str) -> Callable[[Tensor], Tensor]:

@@ -11,11 +11,12 @@ from ..config import Recipe, plain
 from ..evaluation.report import write_report
 from ..files import write_json
 from ..memory import keep_freed_memory
-from .arms import train_method, train_teacher
+from .arms import train_teacher
 from .context import Context
 from .kernels import prepare_kernels
 from .pretraining import cache_tokens, prepare_extractors
 from .results import collect_results
+from .side_by_side import train_methods
 from .testing import evaluate_method, measure_unimodal
 
 
@@ -44,8 +45,7 @@ def run_stages(recipe: Recipe, directory: Path) -> dict[str, Any]:
         if tokens is not None:
             train_teacher(context, seed, stores["train"], tokens)
         prepare_kernels(context, seed, stores["train"])
-        for name in recipe.methods:
-            train_method(context, name, seed, stores["train"], tokens)
+        train_methods(context, seed, stores["train"], tokens)
     if tokens is not None:
         measure_unimodal(context, stores, tokens)
     tested = stores[recipe.evaluation.split]
