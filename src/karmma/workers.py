@@ -1,20 +1,17 @@
-"""Worker processes: one thread each, started fresh so that no library's threads are inherited."""
+"""Worker processes: one thread each, unless told otherwise, started fresh so that no library's threads are inherited."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from typing import Any
 
 
 def count_workers(workers: int, jobs: int) -> int:
     """`workers`, or one per core for 0; never more than there are jobs."""
     return max(min(workers or os.cpu_count() or 1, jobs), 1)
-
-
-def worker_pool(workers: int) -> ProcessPoolExecutor:
-    """A pool of spawned processes."""
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=use_one_thread)
 
 
 def use_one_thread() -> None:
@@ -29,3 +26,8 @@ def use_threads(count: int) -> None:
 
     cv2.setNumThreads(count)
     torch.set_num_threads(count)
+
+
+def worker_pool(workers: int, begin: Callable[..., None] = use_one_thread, *given: Any) -> ProcessPoolExecutor:
+    """A pool of spawned processes, each of which does `begin(*given)` first."""
+    return ProcessPoolExecutor(workers, get_context("spawn"), begin, given)

@@ -85,9 +85,7 @@ def test_side_by_side_the_same_weights_come_out_as_one_after_another(kitchen_roo
         assert (tmp_path / "alone" / path).read_bytes() == (tmp_path / "together" / path).read_bytes(), path
 
 
-def test_a_killed_training_is_named_and_the_others_end_with_it(
-    kitchen_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_training_is_named_and_the_others_end_with_it(kitchen_root: Path, tmp_path: Path) -> None:
     context = Context(recipe_of(kitchen_root), tmp_path)
     trainings = [Training("baseline", seed) for seed in range(2)]
     before = set(multiprocessing.active_children())
@@ -95,7 +93,8 @@ def test_a_killed_training_is_named_and_the_others_end_with_it(
     def kill() -> None:
         while not (children := set(multiprocessing.active_children()) - before):
             time.sleep(0.05)
-        os.kill(children.pop().pid or 0, signal.SIGKILL)
+        first = min(child.pid for child in children if child.pid)  # a pool may see the end of a later one only with its next result
+        os.kill(first, signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -113,9 +112,10 @@ def test_a_training_that_fails_says_why(kitchen_root: Path, tmp_path: Path) -> N
 
 ORPHAN = """
 import os, signal, time
-from karmma.experiment.side_by_side import pool_of_trainers
+from karmma.experiment.side_by_side import begin_trainer
+from karmma.workers import worker_pool
 if __name__ == "__main__":
-    with pool_of_trainers(1, 1, None) as pool:
+    with worker_pool(1, begin_trainer, 1, None) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
         pool.submit(time.sleep, 600)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, parent_process
 from pathlib import Path
 from threading import Thread
 
@@ -19,7 +19,7 @@ from ..data.tokens import TokenStore
 from ..memory import keep_freed_memory
 from ..progress import Reports, bars_of_workers, report_to
 from ..types import KarmmaError
-from ..workers import count_workers, use_threads
+from ..workers import count_workers, use_threads, worker_pool
 from .arms import Training, arm_settings, train, trainings_of
 from .context import Context
 from .pretraining import token_directory
@@ -69,9 +69,9 @@ def train_side_by_side(context: Context, trainings: Sequence[Training], count: i
     Raises KarmmaError for a process that was killed, as a system out of memory does.
     """
     threads = max(torch.get_num_threads() // count, 1)
-    with bars_of_workers() as reports, pool_of_trainers(count, threads, reports) as pool:
-        jobs = [pool.submit(train_alone, context.recipe, context.directory, training) for training in trainings]
+    with bars_of_workers() as reports, worker_pool(count, begin_trainer, threads, reports) as pool:
         try:
+            jobs = [pool.submit(train_alone, context.recipe, context.directory, training) for training in trainings]
             for job in as_completed(jobs):
                 job.result()
         except BaseException as error:
@@ -83,10 +83,6 @@ def train_side_by_side(context: Context, trainings: Sequence[Training], count: i
                     "The same command goes on where it was; with trainings_at_once=1 it needs less memory"
                 ) from error
             raise
-
-
-def pool_of_trainers(count: int, threads: int, reports: Reports | None) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(count, get_context("spawn"), begin_trainer, (threads, reports))
 
 
 def begin_trainer(threads: int, reports: Reports | None) -> None:
