@@ -2,7 +2,8 @@
 
 python benchmarks/differences.py RUN [--against baseline_dropout,own_votes]
 
-RUN is a directory of `karmma run`. Clips are resampled, the run's seeds are averaged; every seed's own difference stands beside it.
+RUN is a directory of `karmma run`. Clips are resampled, the run's seeds are averaged; every seed's own difference stands beside it,
+and so does that over the subsets of one sensor, of two and so on.
 """
 
 from __future__ import annotations
@@ -12,20 +13,33 @@ import json
 from pathlib import Path
 from typing import Any
 
-from paired import compare, correctness, summarise
+from paired import Correct, compare, correctness, summarise
 from recording import write_result
 
 from karmma.experiment.testing import LOGITS
 
 
+def by_sensors(values: Correct, reference: Correct) -> dict[str, dict[str, float]]:
+    """The difference over the subsets of as many sensors as the key says."""
+    sizes = {subset: subset.count("+") + 1 for subset in reference}
+    return {
+        str(size): compare(values, {subset: reference[subset] for subset, sensors in sizes.items() if sensors == size})
+        for size in sorted(set(sizes.values()))
+    }
+
+
 def differences(run: Path, arms: list[str], seeds: list[int], reference: str) -> dict[str, Any]:
     """Every arm but the reference, by name."""
 
-    def difference(name: str, some: list[int]) -> dict[str, float]:
-        return compare(correctness(run, some, name, LOGITS), correctness(run, some, reference, LOGITS))
+    def pair(name: str, some: list[int]) -> tuple[Correct, Correct]:
+        return correctness(run, some, name, LOGITS), correctness(run, some, reference, LOGITS)
 
     return {
-        name: {**difference(name, seeds), "by_seed": [difference(name, [seed])["difference"] for seed in seeds]}
+        name: {
+            **compare(*pair(name, seeds)),
+            "by_seed": [compare(*pair(name, [seed]))["difference"] for seed in seeds],
+            "by_sensors": by_sensors(*pair(name, seeds)),
+        }
         for name in arms
         if name != reference
     }
