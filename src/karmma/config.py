@@ -98,7 +98,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class DistillationConfig:
-    """L = (1 − alpha) · CE + alpha · temperature² · KL(teacher ‖ student). Values not from the paper.
+    """L = (1 − alpha) · CE + alpha · temperature² · KL(teacher ‖ student). Values and `alpha_scale` not from the paper.
 
     `teachers` names the recipe's `teacher` (paper) and/or methods above; several teach the mean of their logits. Where
     specialists have no model for what a sample has, those of its parts teach together.
@@ -110,6 +110,7 @@ class DistillationConfig:
     teachers: tuple[str, ...] = ("teacher",)
     teacher_input: Literal["live", "cached"] = "live"  # the student's own clip, or tokens of a random cached view
     smaller_specialists: bool = False  # specialists of all parts of a subset teach it together, by their mean logits
+    alpha_scale: Literal["constant", "absence"] = "constant"  # absence: alpha where one sensor is left, 0 with all of them
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -177,9 +177,27 @@ def test_each_modalitys_own_vote_is_taught_by_a_teacher_that_sees_it_alone() -> 
     assert all(flags.any() == flags.all() for asked in spy.seen for flags in asked.values())
     present = {name: flags & (name in ("imu", "audio")) for name, flags in batch.batch.present.items()}
     _, votes = student.answer(batch.batch.data, present)
-    expected = [losses.cross_entropy(vote, batch.batch.labels) for vote in votes.values()]
+    expected = [losses.cross_entropy(vote, batch.batch.labels).mean() for vote in votes.values()]
     assert float(logged["own_supervised_loss"]) == pytest.approx(2.0 * 0.3 * float(sum(expected)), rel=1e-5)
     assert float(logged["loss"]) == pytest.approx(sum(float(v) for k, v in logged.items() if k != "loss"), rel=1e-6)
+
+
+@pytest.mark.parametrize("names", [("rgb", "audio", "imu", "detections"), ("rgb", "imu"), ("audio",)])
+def test_alpha_by_absence_believes_the_teacher_where_sensors_are_missing(names: tuple[str, ...]) -> None:
+    """Of the fused answer in proportion to what is absent, of a sensor's own vote always in full."""
+    logged: dict[str, dict[str, torch.Tensor]] = {"constant": {}, "absence": {}}
+    for scale, values in logged.items():
+        distillation = DistillationConfig(0.6, 2.0, alpha_scale=scale)  # type: ignore[arg-type]
+        task = DistillationTask(make_recognizer(own_votes=True, dropout=0.0).train(), CONFIG, Subset(names), make_loader,
+                                teacher=SpyTeacher(), distillation=distillation, own_weight=2.0)  # fmt: skip
+        task.log_dict = lambda parts, into=values, **options: into.update(parts)  # type: ignore[method-assign]
+        task.training_step(next(iter(make_loader(0))), 0)
+    share = (len(SPECS) - len(names)) / (len(SPECS) - 1)
+    constant, absence = ({key: float(value) for key, value in values.items()} for values in logged.values())
+    assert absence["distillation_loss"] == pytest.approx(share * constant["distillation_loss"], rel=1e-5)
+    assert absence["supervised_loss"] == pytest.approx((1 - 0.6 * share) / 0.4 * constant["supervised_loss"], rel=1e-5)
+    for key in ("own_distillation_loss", "own_supervised_loss"):
+        assert absence[key] == pytest.approx(constant[key], rel=1e-5) and constant[key] > 0
 
 
 def taught_by(teacher: Teacher, batch: Batch, present: Mapping[str, torch.Tensor]) -> Logits:

@@ -12,23 +12,23 @@ Logits = Mapping[str, Tensor]
 
 
 def cross_entropy(logits: Logits, labels: Logits, label_smoothing: float = 0.0) -> Tensor:
-    """Mean over label sets of the mean cross-entropy; logits `(batch, classes)`, labels `(batch,)` or as probabilities
+    """Of each sample `(batch,)`, mean over label sets; logits `(batch, classes)`, labels `(batch,)` or as probabilities
     `(batch, classes)`."""
     losses = [
-        functional.cross_entropy(values.float(), labels[head], label_smoothing=label_smoothing)
+        functional.cross_entropy(values.float(), labels[head], label_smoothing=label_smoothing, reduction="none")
         for head, values in logits.items()
     ]
-    return torch.stack(losses).mean()
+    return torch.stack(losses).mean(0)
 
 
 def distillation(student: Logits, teacher: Logits, temperature: float) -> Tensor:
-    """temperature² · KL(teacher ‖ student) of tempered softmaxes, mean over the batch and over label sets."""
+    """temperature² · KL(teacher ‖ student) of tempered softmaxes of each sample `(batch,)`, mean over label sets."""
     losses = []
     for head, values in student.items():
         target = functional.log_softmax(teacher[head].float() / temperature, -1)
         guess = functional.log_softmax(values.float() / temperature, -1)
-        losses.append(functional.kl_div(guess, target, reduction="batchmean", log_target=True) * temperature**2)
-    return torch.stack(losses).mean()
+        losses.append(functional.kl_div(guess, target, reduction="none", log_target=True).sum(-1) * temperature**2)
+    return torch.stack(losses).mean(0)
 
 
 def info_nce(pooled: Mapping[str, Tensor], present: Mapping[str, Tensor], temperature: float = 0.1) -> Tensor:

@@ -155,18 +155,20 @@ class StudentTask(Task):
             logits = self.recognizer(batch.batch.data, present)
         seen, labels = self.seen(present, available), batch.batch.labels
         ask = self.teaching(batch, seen)
-        parts = self.loss_of(logits, labels, ask(torch.arange(len(batch.batch), device=self.device), seen))
+        everyone = torch.arange(len(batch.batch), device=self.device)
+        parts = self.loss_of(logits, labels, ask(everyone, seen), torch.stack(list(present.values())).sum(0))
         for name, vote in votes.items():
             rows = present[name].nonzero().flatten()
             alone = {other: torch.full_like(flags[rows], other == name) for other, flags in present.items()}
-            own = self.loss_of(vote, {head: values[rows] for head, values in labels.items()}, ask(rows, alone))
+            own_labels = {head: values[rows] for head, values in labels.items()}
+            own = self.loss_of(vote, own_labels, ask(rows, alone), torch.ones_like(rows))
             for key, value in own.items():
                 weighted = self.own_weight * len(rows) / len(batch.batch) * value
                 parts[f"own_{key}"] = parts.get(f"own_{key}", torch.zeros_like(value)) + weighted
         return parts
 
-    def loss_of(self, logits: Logits, labels: Mapping[str, Tensor], target: Logits) -> Losses:
-        """Of one answer, whose soft targets are empty where nobody teaches."""
+    def loss_of(self, logits: Logits, labels: Mapping[str, Tensor], target: Logits, sensors: Tensor) -> Losses:
+        """Of one answer, whose soft targets are empty where nobody teaches; from how many `sensors` `(samples,)` it comes."""
         raise NotImplementedError
 
     def teaching(self, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Answers:
@@ -181,8 +183,8 @@ class StudentTask(Task):
 class SupervisedTask(StudentTask):
     """Cross-entropy under modality dropout: Baseline, Baseline w/ δ, and unimodal pre-training."""
 
-    def loss_of(self, logits: Logits, labels: Mapping[str, Tensor], target: Logits) -> Losses:
-        return {"supervised_loss": losses.cross_entropy(logits, labels, self.config.label_smoothing)}
+    def loss_of(self, logits: Logits, labels: Mapping[str, Tensor], target: Logits, sensors: Tensor) -> Losses:
+        return {"supervised_loss": losses.cross_entropy(logits, labels, self.config.label_smoothing).mean()}
 
 
 class TeacherTask(Task):
@@ -195,7 +197,7 @@ class TeacherTask(Task):
 
     def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
         logits = token_logits(self.recognizer, batch.tokens, present)
-        parts = {"supervised_loss": losses.cross_entropy(logits, batch.batch.labels, self.config.label_smoothing)}
+        parts = {"supervised_loss": losses.cross_entropy(logits, batch.batch.labels, self.config.label_smoothing).mean()}
         if self.contrastive_weight:
             pooled = {
                 name: self.recognizer.embeddings[name].project(values).mean(1) for name, values in batch.tokens.items()
@@ -219,8 +221,16 @@ class DistillationTask(StudentTask):
         with torch.no_grad():
             return torch.no_grad()(self.teacher.to(self.device).answers(batch, seen))
 
-    def loss_of(self, logits: Logits, labels: Mapping[str, Tensor], target: Logits) -> Losses:
-        alpha, temperature = self.distillation.alpha, self.distillation.temperature
+    def loss_of(self, logits: Logits, labels: Mapping[str, Tensor], target: Logits, sensors: Tensor) -> Losses:
+        alpha = self.alpha(sensors)
         supervised = losses.cross_entropy(logits, labels, self.config.label_smoothing)
-        distilled = losses.distillation(logits, target, temperature)
-        return {"supervised_loss": (1 - alpha) * supervised, "distillation_loss": alpha * distilled}
+        distilled = losses.distillation(logits, target, self.distillation.temperature)
+        return {"supervised_loss": ((1 - alpha) * supervised).mean(), "distillation_loss": (alpha * distilled).mean()}
+
+    def alpha(self, sensors: Tensor) -> Tensor:
+        """How much the teacher is believed about answers from so many sensors; shape of `sensors`."""
+        alpha = torch.full_like(sensors, self.distillation.alpha, dtype=torch.float32)
+        others = len(self.recognizer.modalities) - 1
+        if self.distillation.alpha_scale == "constant" or not others:
+            return alpha
+        return alpha * (1 + others - sensors) / others
