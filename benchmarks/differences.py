@@ -34,15 +34,12 @@ def differences(run: Path, arms: list[str], seeds: list[int], reference: str) ->
     def pair(name: str, some: list[int]) -> tuple[Correct, Correct]:
         return correctness(run, some, name, LOGITS), correctness(run, some, reference, LOGITS)
 
-    return {
-        name: {
-            **compare(*pair(name, seeds)),
-            "by_seed": [compare(*pair(name, [seed]))["difference"] for seed in seeds],
-            "by_sensors": by_sensors(*pair(name, seeds)),
-        }
-        for name in arms
-        if name != reference
-    }
+    def row(name: str) -> dict[str, Any]:
+        both = pair(name, seeds)
+        by_seed = [compare(*pair(name, [seed]))["difference"] for seed in seeds]
+        return {**compare(*both), "by_seed": by_seed, "by_sensors": by_sensors(*both)}
+
+    return {name: row(name) for name in arms if name != reference}
 
 
 def main() -> None:
