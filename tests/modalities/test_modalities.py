@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from karmma.modalities import MODALITIES, make_modalities
 from karmma.modalities.audio import Audio, log_mel, mel_filters
-from karmma.modalities.base import pick_frames, sample_seconds, window
+from karmma.modalities.base import mirror_pictures, pick_frames, sample_seconds, window
+from karmma.modalities.depth import stretched_rows
 from karmma.modalities.detections import Detections
 from karmma.modalities.flow import Flow
 from karmma.modalities.imu import Imu
@@ -176,6 +177,22 @@ def test_picked_frames_are_one_of_each_pair() -> None:
     assert pick_frames(stored, 4, None).tolist() == [[0, 2, 4, 6]] * 5
     picked = pick_frames(stored, 4, Augmentation.draw(5, 0))
     assert torch.equal(picked // 2, torch.arange(4).repeat(5, 1)) and len({tuple(row) for row in picked.tolist()}) > 1
+
+
+def test_stretched_rows_are_those_of_bilinear_sampling() -> None:
+    stretch, pictures = torch.tensor([0.9, 1.0, 1.13]), torch.rand(3, 2, 8, 5)
+    place = torch.eye(2, 3).repeat(3, 1, 1)
+    place[:, 1, 1] = stretch
+    grid = torch.nn.functional.affine_grid(place, [3, 1, 8, 5], align_corners=False)
+    expected = torch.nn.functional.grid_sample(pictures, grid, align_corners=False)
+    torch.testing.assert_close(torch.matmul(stretched_rows(8, stretch)[:, None], pictures), expected, atol=1e-5, rtol=0)
+
+
+def test_only_marked_clips_are_mirrored_along_the_asked_axis() -> None:
+    pictures = torch.arange(2 * 3 * 4.0).view(2, 1, 3, 4, 1)
+    flipped = mirror_pictures(pictures, torch.tensor([False, True]), axis=2)
+    assert torch.equal(flipped[0], pictures[0]) and torch.equal(flipped[1], pictures[1].flip(1))
+    assert torch.equal(mirror_pictures(pictures, torch.tensor([False, False])), pictures)
 
 
 def test_unknown_modalities_and_settings_name_the_nearest() -> None:

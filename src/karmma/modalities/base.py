@@ -83,7 +83,13 @@ def pick_frames(stored: Tensor, frames: int, augmentation: Augmentation | None) 
     if augmentation is not None:
         second = augmentation.integers((batch, frames), 2)
     index = torch.arange(frames) * 2 + second
-    return stored[torch.arange(batch)[:, None], index]
+    return pick_instants(stored, index)
+
+
+def pick_instants(stored: Tensor, index: Tensor) -> Tensor:
+    """Of each clip `(batch, time, …)` the instants `index` `(batch, count)`; whole pictures are copied, not single values."""
+    clips = torch.arange(len(stored))[:, None]
+    return stored.flatten(0, 1).index_select(0, (clips * stored.shape[1] + index).flatten()).unflatten(0, index.shape)
 
 
 def crop(pictures: Tensor, height: int, width: int, augmentation: Augmentation | None) -> Tensor:
@@ -97,9 +103,11 @@ def crop(pictures: Tensor, height: int, width: int, augmentation: Augmentation |
     return torch.stack([clip[:, y : y + height, x : x + width] for clip, y, x in zip(pictures, ys, xs, strict=True)])
 
 
-def mirror_pictures(pictures: Tensor, mirrored: Tensor) -> Tensor:
-    """Flip the marked clips `(batch, T, H, W, C)` left–right."""
-    return torch.where(mirrored.view(-1, 1, 1, 1, 1), pictures.flip(3), pictures)
+def mirror_pictures(pictures: Tensor, mirrored: Tensor, axis: int = 3) -> Tensor:
+    """Flip the marked clips `(batch, T, H, W, C)` left–right, or along another axis."""
+    if not mirrored.any():
+        return pictures
+    return torch.where(mirrored.view(-1, 1, 1, 1, 1), pictures.flip(axis), pictures)
 
 
 def warped_positions(

@@ -15,7 +15,7 @@ from ..media.body import draw_views, find_body
 from ..media.containers import MediaError
 from ..media.series import read_series
 from ..types import Augmentation, ModalitySpec
-from .base import crop, mirror_pictures, sample_seconds, warped_positions
+from .base import crop, mirror_pictures, pick_instants, sample_seconds, warped_positions
 
 if TYPE_CHECKING:
     import torch
@@ -90,20 +90,19 @@ class Depth:
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         batch = len(stored)
         positions = warped_positions(batch, stored.shape[1], self.frames, augmentation, self.trim, self.bend)
-        chosen = stored[torch.arange(batch)[:, None], positions.round().long()].unsqueeze(-1)
+        chosen = pick_instants(stored, positions.round().long()).unsqueeze(-1)
         if self.content == "person":
             views = chosen.split([self.stored_size, self.stored_size // 2, self.stored_size // 2], 3)
             panels = self.shifted(views, augmentation)
             if augmentation is not None:
-                mirrored = augmentation.mirrored
-                panels[0] = mirror_pictures(panels[0], mirrored)
-                panels[2] = torch.where(mirrored.view(-1, 1, 1, 1, 1), panels[2].flip(2), panels[2])
+                panels[0] = mirror_pictures(panels[0], augmentation.mirrored)
+                panels[2] = mirror_pictures(panels[2], augmentation.mirrored, axis=2)
             pictures = torch.cat(panels, 3)
         else:
             pictures = crop(chosen, self.size, self.width, augmentation)
             if augmentation is not None:
                 pictures = mirror_pictures(pictures, augmentation.mirrored)
-        return self.spoiled(pictures.float() * (2 / 255), augmentation)
+        return self.brightened(pictures.float(), augmentation)
 
     def shifted(self, views: tuple[Tensor, ...], augmentation: Augmentation | None) -> list[Tensor]:
         """Cut each view to size; the shifts along x, y and z are the same in all views that show the axis."""
@@ -121,16 +120,23 @@ class Depth:
             cut(views[2], x, z, self.size, half),
         ]
 
-    def spoiled(self, pictures: Tensor, augmentation: Augmentation | None) -> Tensor:
-        """Gain and vertical stretch, while training."""
+    def brightened(self, pictures: Tensor, augmentation: Augmentation | None) -> Tensor:
+        """Levels 0–255 to values 0–2; while training with gain and vertical stretch, as one product of matrices."""
         if augmentation is None:
-            return pictures
+            return pictures * (2 / 255)
         batch = len(pictures)
-        pictures = pictures * augmentation.uniform((batch, 1, 1, 1, 1), 1 - self.gain, 1 + self.gain)
-        place = torch.eye(2, 3).repeat(batch, 1, 1)
-        place[:, 1, 1] = 1 + augmentation.uniform((batch,), -self.stretch, self.stretch)
-        grid = torch.nn.functional.affine_grid(place, [batch, 1, self.size, self.width], align_corners=False)
-        return torch.nn.functional.grid_sample(pictures[..., 0], grid, align_corners=False).unsqueeze(-1)
+        gain = augmentation.uniform((batch, 1, 1), 1 - self.gain, 1 + self.gain)
+        stretch = 1 + augmentation.uniform((batch,), -self.stretch, self.stretch)
+        rows = stretched_rows(self.size, stretch) * gain * (2 / 255)
+        return torch.matmul(rows[:, None], pictures[..., 0]).unsqueeze(-1)
+
+
+def stretched_rows(height: int, stretch: Tensor) -> Tensor:
+    """Weights `(batch, height, height)` of a picture's rows in those of one that shows `stretch` times as much of it."""
+    places = torch.arange(height)
+    middle = (height - 1) / 2
+    sources = (places - middle) * stretch[:, None] + middle
+    return (1 - (sources[:, :, None] - places).abs()).clamp(min=0)
 
 
 def cut(pictures: Tensor, tops: Tensor, lefts: Tensor, height: int, width: int) -> Tensor:
