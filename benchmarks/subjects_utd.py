@@ -1,6 +1,6 @@
 """How accuracy on a person nobody has seen grows with the number of people trained on, and what one more would give.
 
-python benchmarks/subjects_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--people 1,2,3] [--seeds 2] [--arm own_votes]
+python benchmarks/subjects_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--people 1,2,3] [--seeds 0] [--arm own_votes] [KEY=VALUE …]
 
 Each training subject of UTD-MHAD is left out in turn; recipes/utd_mhad.yaml is trained on every choice of one, two and three
 of the others. The official split trains on all four, one more than any fold can, so that folds underestimate it: a power
@@ -30,6 +30,7 @@ from karmma.experiment.testing import LOGITS
 
 SUBJECTS = UtdMhadConfig().train_subjects
 MEAN = "mean"
+Job = tuple[Path, Path, int, list[int], list[str], list[str]]
 
 
 def trained_on(fold: int, people: int) -> list[tuple[int, ...]]:
@@ -82,8 +83,9 @@ def interval(value: float, drawn: NDArray[np.float64]) -> dict[str, float]:
 def draw(top1: Mapping[int, Mapping[str, float]], predicted: Mapping[str, Mapping[str, float]], subsets: Sequence[str]) -> Figure:
     """One small panel per subset: error by number of people on logarithmic axes, where the power law is a straight line."""
     people = sorted(top1)
-    figure = new_figure(11.0, 5.2)
-    panels = figure.subplots(2, 4, sharex=True, sharey=True).ravel()
+    rows = (len(subsets) + 1) // 4
+    figure = new_figure(11.0, 0.4 + 2.4 * rows)
+    panels = figure.subplots(rows, 4, sharex=True, sharey=True).ravel()
     for axes, subset in zip(panels, (*subsets, MEAN), strict=True):
         end = predicted[subset]
         axes.plot(people, [100 - top1[count][subset] for count in people], "o-", color="#1d4ed8", label="measured")
@@ -102,11 +104,14 @@ def draw(top1: Mapping[int, Mapping[str, float]], predicted: Mapping[str, Mappin
     return figure
 
 
-def train_all(root: Path, work: Path, folds: Sequence[int], people: Sequence[int], seeds: list[int], arm: str) -> None:
-    jobs = [
-        (root, place(work, fold, subjects), fold, seeds, [arm], [f"data.settings.train_subjects={sorted((*subjects, fold))}"])
-        for count in sorted(people, reverse=True) for fold in folds for subjects in trained_on(fold, count)
-    ]  # fmt: skip
+def train_all(
+    root: Path, work: Path, folds: Sequence[int], people: Sequence[int], seeds: list[int], arm: str, overrides: list[str]
+) -> None:
+    def job(fold: int, subjects: tuple[int, ...]) -> Job:
+        chosen = f"data.settings.train_subjects={sorted((*subjects, fold))}"
+        return root, place(work, fold, subjects), fold, seeds, [arm], [chosen, *overrides]
+
+    jobs = [job(fold, some) for count in reversed(people) for fold in folds for some in trained_on(fold, count)]
     with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
         for number, future in enumerate(as_completed([pool.submit(run_fold, job) for job in jobs]), 1):
             future.result()
@@ -116,22 +121,24 @@ def train_all(root: Path, work: Path, folds: Sequence[int], people: Sequence[int
 def main() -> None:
     parser = fold_arguments(__doc__)
     parser.add_argument("--people", default="1,2,3")
-    parser.add_argument("--seeds", default="2")
+    parser.add_argument("--seeds", default="0")
     parser.add_argument("--arm", default="own_votes")
-    options = parser.parse_args()
+    parser.add_argument("--name", default="subjects_utd", help="of the file in results/")
+    parser.add_argument("overrides", nargs="*")
+    options = parser.parse_intermixed_args()
     folds, people, seeds = numbers(options.folds), sorted(numbers(options.people)), numbers(options.seeds)
     work = options.work.resolve()
-    train_all(options.root.resolve(), work, folds, people, seeds, options.arm)
+    train_all(options.root.resolve(), work, folds, people, seeds, options.arm, options.overrides)
     found = {count: over_people(work, folds, count, seeds, options.arm) for count in people}
-    result: dict[str, Any] = {"folds": folds, "seeds": seeds, "arm": options.arm}
+    result: dict[str, Any] = {"folds": folds, "seeds": seeds, "arm": options.arm, "overrides": options.overrides}
     result["top1_by_people"] = {count: summarise(rows) for count, rows in found.items()}
     result["by_power_law_one_more"] = predict(found, people[-1] + 1)
     if len(people) > 2:
         fewer = {count: found[count] for count in people[:-1]}
         result["by_power_law_of_fewer_what_was_measured"] = predict(fewer, people[-1])
     figure = draw(result["top1_by_people"], result["by_power_law_one_more"], list(found[people[0]]))
-    save_png(figure, RESULTS / "subjects_utd.png")
-    write_result("subjects_utd", result)
+    save_png(figure, RESULTS / f"{options.name}.png")
+    write_result(options.name, result)
 
 
 if __name__ == "__main__":

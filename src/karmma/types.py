@@ -96,13 +96,13 @@ class Augmentation:
     """Randomness of one training batch. `mirrored` `(batch,)` flips left–right, in all modalities alike; all else each
     modality draws from a generator of its own (`of`).
 
-    Every draw has the samples first. A process that holds rows of a batch of `whole` samples, from `first_row` on,
-    draws for all of them and keeps its own, so that each sample looks the same however many processes there are.
+    Every draw has the samples first. Whoever makes only some `rows` of a batch of `whole` samples draws for all of them
+    and keeps these, so that each sample looks the same whichever others are made, and in whichever process.
     """
 
     generator: torch.Generator
     mirrored: Tensor
-    first_row: int = 0
+    rows: slice | Tensor | None = None  # of the whole batch, by number; None: all
     whole: int | None = None  # as many as there are in `mirrored`
 
     @staticmethod
@@ -110,7 +110,7 @@ class Augmentation:
         """Fresh randomness for `rows` of a batch; `mirror` is the probability of a flip."""
         generator, rows = torch.Generator().manual_seed(seed), rows or slice(0, batch_size)
         mirrored = torch.rand(batch_size, generator=generator) < mirror
-        return Augmentation(generator, mirrored[rows], rows.start, batch_size)
+        return Augmentation(generator, mirrored[rows], rows, batch_size)
 
     def of(self, modality: str) -> Augmentation:
         """This batch's randomness for one modality, whichever other ones are read; `mirrored` stays shared."""
@@ -120,22 +120,26 @@ class Augmentation:
     def whole_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         return (self.whole or len(self.mirrored), *shape[1:])
 
-    @property
-    def rows(self) -> slice:
-        """Which samples of the whole batch these are."""
-        return slice(self.first_row, self.first_row + len(self.mirrored))
+    def select(self, places: Tensor) -> Augmentation:
+        """The same randomness for some of these samples, given by their places."""
+        whole = self.whole or len(self.mirrored)
+        return replace(self, mirrored=self.mirrored[places], rows=self.own(torch.arange(whole))[places], whole=whole)
+
+    def own(self, drawn: Tensor) -> Tensor:
+        """Of draws for the whole batch those of these samples."""
+        return drawn if self.rows is None else drawn[self.rows]
 
     def uniform(self, shape: Sequence[int], low: float, high: float) -> Tensor:
         """Floats `shape` in low…high."""
-        return torch.rand(self.whole_shape(shape), generator=self.generator)[self.rows] * (high - low) + low
+        return self.own(torch.rand(self.whole_shape(shape), generator=self.generator)) * (high - low) + low
 
     def normal(self, shape: Sequence[int], deviation: float) -> Tensor:
         """Normal floats `shape` around zero."""
-        return torch.randn(self.whole_shape(shape), generator=self.generator)[self.rows] * deviation
+        return self.own(torch.randn(self.whole_shape(shape), generator=self.generator)) * deviation
 
     def integers(self, shape: Sequence[int], below: int) -> Tensor:
         """Whole numbers `shape` from 0 to `below` − 1."""
-        return torch.randint(below, self.whole_shape(shape), generator=self.generator)[self.rows]
+        return self.own(torch.randint(below, self.whole_shape(shape), generator=self.generator))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,12 @@ from numpy.lib.format import open_memmap
 from karmma.data.clips import ClipStore
 from karmma.data.loading import EpochLoader, mix_seed
 from karmma.data.manifest import Manifest, Segment
-from karmma.data.reading import read_source
+from karmma.data.missing import IndependentDropout
+from karmma.data.reading import SegmentReading, read_source
 from karmma.data.streaming import StreamStore, read_in_time
 from karmma.data.tokens import TokenStore
 from karmma.datasets.kitchen.manifest import load_kitchen
-from karmma.modalities import make_modalities
+from karmma.modalities import Modality, make_modalities
 from karmma.types import Augmentation, Clip, KarmmaError, LabelSpace, collate
 
 MODALITIES = make_modalities(
@@ -147,6 +150,43 @@ def test_streamed_batches_equal_stored_ones_and_come_in_the_same_order(store: Cl
     rows = np.array([0, 2])
     decoded, kept = stream.stored_batch(rows)["rgb"], store.stored_batch(rows)["rgb"]
     assert decoded[0].tolist() == kept[0].tolist() and torch.equal(decoded[1], kept[1])
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_what_dropout_takes_is_neither_decoded_nor_augmented(streams: bool, store: ClipStore, tmp_path: Path) -> None:
+    """What is left looks exactly as it would in a complete batch."""
+    looked: Counter[str] = Counter()
+
+    class SpyStore(StreamStore):
+        def reading(self, index: int, modalities: Mapping[str, Modality]) -> SegmentReading:
+            looked.update(list(modalities))
+            return super().reading(index, modalities)
+
+    seen = SpyStore(tmp_path, store.segments, store.modalities) if streams else store
+    seen.write()
+    drop: dict[str, Any] = {"scenario": IndependentDropout(0.5), "augment": True}
+    complete, dropped = list(EpochLoader(store, 3, 5, 1, augment=True)), list(EpochLoader(seen, 3, 5, 1, **drop))
+    kept: Counter[str] = Counter()
+    for whole, part in zip(complete, dropped, strict=True):
+        for name, flags in part.present.items():
+            kept[name] += int(flags.sum())
+            assert torch.equal(part.batch.present[name], flags) and not (flags & ~whole.present[name]).any()
+            if flags.any():
+                assert torch.equal(part.batch.data[name][flags], whole.batch.data[name][flags])
+                assert not part.batch.data[name][~flags].any()
+    assert 0 < sum(kept.values()) < sum(int(flags.sum()) for item in complete for flags in item.present.values())
+    assert looked == (kept if streams else Counter())
+
+
+def test_whoever_sees_all_gets_all_and_is_told_what_was_dropped(store: ClipStore) -> None:
+    options: dict[str, Any] = {"augment": True, "scenario": IndependentDropout(0.5)}
+    dropped = list(EpochLoader(store, 3, 5, 1, **options))
+    told = list(EpochLoader(store, 3, 5, 1, sees_all=True, **options))
+    complete = list(EpochLoader(store, 3, 5, 1, augment=True))
+    for few, many, whole in zip(dropped, told, complete, strict=True):
+        for name, flags in whole.present.items():
+            assert torch.equal(many.present[name], few.present[name]) and torch.equal(many.batch.present[name], flags)
+            assert torch.equal(many.batch.data[name][flags], whole.batch.data[name][flags])
 
 
 def test_a_modality_is_the_same_whichever_others_are_asked_for(store: ClipStore, tmp_path: Path) -> None:

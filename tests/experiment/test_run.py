@@ -255,7 +255,7 @@ def test_what_starts_or_teaches_a_student_draws_clips_of_its_own(
         def __iter__(self) -> Iterator[TrainingBatch]:
             for batch in super().__iter__():
                 if self.clips:
-                    drawn["student" if self.names is None else "single"].add(batch.seed)
+                    drawn["student" if self.names == self.store.names else "single"].add(batch.seed)
                 yield batch
 
     monkeypatch.setattr("karmma.experiment.context.EpochLoader", SpyLoader)

@@ -48,7 +48,7 @@ def loader_of(clips: torch.Tensor, labels: torch.Tensor, having: torch.Tensor) -
     """One pass in batches of sixteen; what is absent holds NaN."""
     clips = torch.where(having[:, None, None], clips, torch.nan)
     pieces = zip(clips.split(16), having.split(16), labels.split(16), strict=True)
-    batches = [TrainingBatch.alone(Batch({"imu": c}, {"imu": h}, {"action": y}), {}, 0) for c, h, y in pieces]
+    batches = [TrainingBatch(Batch({"imu": c}, {"imu": h}, {"action": y}), {}, 0, {"imu": h}) for c, h, y in pieces]
     return lambda epoch: batches
 
 

@@ -9,7 +9,6 @@ import torch
 
 from karmma.config import DistillationConfig, MethodConfig
 from karmma.data.loading import TrainingBatch
-from karmma.data.missing import Complete
 from karmma.training.losses import cross_entropy
 from karmma.training.mixing import draw_partners, mix
 from karmma.training.tasks import DistillationTask, SupervisedTask
@@ -21,7 +20,8 @@ from .test_tasks import CONFIG, make_loader, step
 
 
 def training_batch(size: int) -> TrainingBatch:
-    return TrainingBatch.alone(make_batch(size), {}, seed=0)
+    batch = make_batch(size)
+    return TrainingBatch(batch, {}, 0, batch.present)
 
 
 def test_partners_have_the_same_sensors_and_each_is_chosen_once() -> None:
@@ -62,7 +62,7 @@ def test_what_an_absent_slot_holds_is_still_never_looked_at() -> None:
     batch = make_batch(4)
     present = {name: torch.ones(4, dtype=torch.bool) for name in batch.data} | {"rgb": torch.tensor([True, True, False, False])}
     batch.data["rgb"][2:] = torch.nan
-    mixed = mix(TrainingBatch.alone(batch, {}, 0), torch.stack(list(present.values()), 1), LABEL_SIZES, 1.0)
+    mixed = mix(TrainingBatch(batch, {}, 0, batch.present), torch.stack(list(present.values()), 1), LABEL_SIZES, 1.0)
     assert torch.isfinite(mixed.batch.data["rgb"][:2]).all()
     logits = make_recognizer()(mixed.batch.data, present)
     assert torch.isfinite(cross_entropy(logits, mixed.batch.labels, 0.1)).all()
@@ -82,11 +82,11 @@ def test_inputs_of_whole_numbers_are_refused() -> None:
 
 
 def test_both_ways_of_training_students_take_it() -> None:
-    plain = step(SupervisedTask(make_recognizer().train(), CONFIG, Complete(), make_loader))
-    mixed = step(SupervisedTask(make_recognizer().train(), CONFIG, Complete(), make_loader, 0.4))
+    plain = step(SupervisedTask(make_recognizer().train(), CONFIG, make_loader))
+    mixed = step(SupervisedTask(make_recognizer().train(), CONFIG, make_loader, 0.4))
     assert torch.isfinite(mixed) and not torch.equal(plain, mixed)
     taught = DistillationTask(
-        make_recognizer().train(), CONFIG, Complete(), make_loader, 0.4, teacher=LiveTeacher(make_recognizer(9)),
+        make_recognizer().train(), CONFIG, make_loader, 0.4, teacher=LiveTeacher(make_recognizer(9)),
         distillation=DistillationConfig(),
     )  # fmt: skip
     assert torch.isfinite(step(taught))

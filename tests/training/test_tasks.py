@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 import torch
 
 from karmma.config import DistillationConfig, TrainingConfig
-from karmma.data.loading import TrainingBatch
-from karmma.data.missing import Complete, IndependentDropout, Subset
+from karmma.data.loading import TrainingBatch, draw_presence
+from karmma.data.missing import Complete, IndependentDropout, Scenario, Subset
 from karmma.models.recognizer import Logits
 from karmma.progress import Progress
 from karmma.training import losses
@@ -37,8 +38,8 @@ CONFIG = TrainingConfig(epochs=2, batch_size=4, lr=0.01, warmup_epochs=0.5, prec
 class FakeLoader:
     """Three fixed batches; tokens are those of a teacher's extractors."""
 
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
+    def __init__(self, epoch: int, scenario: Scenario | None = None) -> None:
+        self.epoch, self.scenario = epoch, scenario or Complete()
 
     def __len__(self) -> int:
         return 3
@@ -49,17 +50,23 @@ class FakeLoader:
             batch = make_batch(4, seed=number)
             with torch.no_grad():
                 tokens = {name: teacher.encoder(name)(values) for name, values in batch.data.items()}
-            yield TrainingBatch.alone(batch, tokens, seed=100 * self.epoch + number)
+            seed = 100 * self.epoch + number
+            yield TrainingBatch(batch, tokens, seed, draw_presence(self.scenario, batch.present, seed))
 
 
 def make_loader(epoch: int) -> Any:
     return FakeLoader(epoch)
 
 
+def dropping(scenario: Scenario) -> Any:
+    """Loaders whose samples lose modalities."""
+    return partial(FakeLoader, scenario=scenario)
+
+
 def step(task: Any, number: int = 0) -> torch.Tensor:
     """One training step outside a trainer."""
     task.log_dict = lambda *arguments, **options: None
-    batch = list(make_loader(0))[number]
+    batch = list(task.make_loader(0))[number]
     loss: torch.Tensor = task.training_step(batch, number)
     return loss
 
@@ -73,10 +80,10 @@ def fitted(task: Any, directory: Path) -> Any:
 def test_golden_losses_of_the_three_arms() -> None:
     """Fails when anything in the model, the losses or the samplers changes; then look why before writing new numbers."""
     arms = {
-        "baseline": SupervisedTask(make_recognizer(absent="skip", dropout=0.0).train(), CONFIG, Complete(), make_loader),
-        "baseline_dropout": SupervisedTask(make_recognizer(dropout=0.0).train(), CONFIG, IndependentDropout(0.5), make_loader),
+        "baseline": SupervisedTask(make_recognizer(absent="skip", dropout=0.0).train(), CONFIG, make_loader),
+        "baseline_dropout": SupervisedTask(make_recognizer(dropout=0.0).train(), CONFIG, dropping(IndependentDropout(0.5))),
         "karmma": DistillationTask(
-            make_recognizer(dropout=0.0).train(), CONFIG, IndependentDropout(0.5), make_loader,
+            make_recognizer(dropout=0.0).train(), CONFIG, dropping(IndependentDropout(0.5)),
             teacher=CachedTeacher(make_recognizer(seed=9)), distillation=DistillationConfig(0.7, 2.0),
         ),
     }  # fmt: skip
@@ -88,7 +95,7 @@ GOLDEN = {"baseline": 1.764510, "baseline_dropout": 1.826609, "karmma": 0.636845
 
 
 def test_golden_tiny_training_run(tmp_path: Path) -> None:
-    task = fitted(SupervisedTask(make_recognizer(dropout=0.0), CONFIG, IndependentDropout(0.3), make_loader), tmp_path)
+    task = fitted(SupervisedTask(make_recognizer(dropout=0.0), CONFIG, dropping(IndependentDropout(0.3))), tmp_path)
     batch = make_batch(4, seed=0)
     logits = task.recognizer(batch.data, batch.present)
     assert float(logits["verb"].abs().mean()) == pytest.approx(GOLDEN_RUN, rel=5e-3)
@@ -101,7 +108,7 @@ GOLDEN_RUN = 0.341766
 
 def test_gradients_are_clipped_in_bf16(tmp_path: Path) -> None:
     config = replace(CONFIG, precision="bf16-mixed", clip_norm=1e-12)
-    task = SupervisedTask(make_recognizer(dropout=0.0), config, IndependentDropout(0.3), make_loader)
+    task = SupervisedTask(make_recognizer(dropout=0.0), config, dropping(IndependentDropout(0.3)))
     fitted(task, tmp_path)
     norms = [parameter.grad.norm() for parameter in task.recognizer.parameters() if parameter.grad is not None]
     assert norms and float(torch.stack(norms).norm()) <= 1.01e-12
@@ -109,7 +116,7 @@ def test_gradients_are_clipped_in_bf16(tmp_path: Path) -> None:
 
 def test_teacher_training_moves_fusion_but_not_extractors() -> None:
     teacher = make_recognizer()
-    task = TeacherTask(teacher.train(), CONFIG, IndependentDropout(0.3), make_loader, contrastive_weight=0.1)
+    task = TeacherTask(teacher.train(), CONFIG, dropping(IndependentDropout(0.3)), contrastive_weight=0.1)
     assert not any(name.startswith("encoders") for name, _ in task.trainable())
     step(task).backward()
     assert teacher.fusion.cls.grad is not None
@@ -121,7 +128,6 @@ def test_distillation_trains_the_student_only_and_saves_no_teacher() -> None:
     task = DistillationTask(
         make_recognizer().train(),
         CONFIG,
-        Complete(),
         make_loader,
         teacher=LiveTeacher(teacher),
         distillation=DistillationConfig(),
@@ -157,7 +163,7 @@ class SpyTeacher:
 @pytest.mark.parametrize("sees", ["same", "all"])
 def test_the_teacher_sees_what_the_switch_says(sees: str) -> None:
     spy, distillation = SpyTeacher(), DistillationConfig(teacher_sees=sees)  # type: ignore[arg-type]
-    step(DistillationTask(make_recognizer().train(), CONFIG, Subset(("imu",)), make_loader, teacher=spy,
+    step(DistillationTask(make_recognizer().train(), CONFIG, dropping(Subset(("imu",))), teacher=spy,
                           distillation=distillation))  # fmt: skip
     assert bool(spy.seen[0]["rgb"].any()) is (sees == "all") and bool(spy.seen[0]["imu"].all())
 
@@ -166,11 +172,11 @@ def test_each_modalitys_own_vote_is_taught_by_a_teacher_that_sees_it_alone() -> 
     """The own losses are what plain tasks would lose on those votes, of whoever has them, in the mean over all samples."""
     spy, distillation = SpyTeacher(), DistillationConfig(0.7, 2.0)
     student = make_recognizer(own_votes=True, dropout=0.0).train()
-    task = DistillationTask(student, CONFIG, Subset(("imu", "audio")), make_loader, teacher=spy,
+    task = DistillationTask(student, CONFIG, dropping(Subset(("imu", "audio"))), teacher=spy,
                             distillation=distillation, own_weight=2.0)  # fmt: skip
     logged: dict[str, torch.Tensor] = {}
     task.log_dict = lambda values, **options: logged.update(values)  # type: ignore[method-assign]
-    batch = next(iter(make_loader(0)))
+    batch = next(iter(task.make_loader(0)))
     task.training_step(batch, 0)
     seen = [sorted(name for name, flags in asked.items() if flags.all()) for asked in spy.seen]
     assert seen == [["audio", "imu"], ["audio"], ["imu"]]
@@ -188,10 +194,10 @@ def test_alpha_by_absence_believes_the_teacher_where_sensors_are_missing(names: 
     logged: dict[str, dict[str, torch.Tensor]] = {"constant": {}, "absence": {}}
     for scale, values in logged.items():
         distillation = DistillationConfig(0.6, 2.0, alpha_scale=scale)  # type: ignore[arg-type]
-        task = DistillationTask(make_recognizer(own_votes=True, dropout=0.0).train(), CONFIG, Subset(names), make_loader,
+        task = DistillationTask(make_recognizer(own_votes=True, dropout=0.0).train(), CONFIG, dropping(Subset(names)),
                                 teacher=SpyTeacher(), distillation=distillation, own_weight=2.0)  # fmt: skip
         task.log_dict = lambda parts, into=values, **options: into.update(parts)  # type: ignore[method-assign]
-        task.training_step(next(iter(make_loader(0))), 0)
+        task.training_step(next(iter(task.make_loader(0))), 0)
     share = (len(SPECS) - len(names)) / (len(SPECS) - 1)
     constant, absence = ({key: float(value) for key, value in values.items()} for values in logged.values())
     assert absence["distillation_loss"] == pytest.approx(share * constant["distillation_loss"], rel=1e-5)
@@ -203,7 +209,7 @@ def test_alpha_by_absence_believes_the_teacher_where_sensors_are_missing(names: 
 def taught_by(teacher: Teacher, batch: Batch, present: Mapping[str, torch.Tensor]) -> Logits:
     """Soft targets of a whole batch."""
     with torch.no_grad():
-        return teacher.answers(TrainingBatch.alone(batch, {}, 0), present)(torch.arange(len(batch)), present)
+        return teacher.answers(TrainingBatch(batch, {}, 0, batch.present), present)(torch.arange(len(batch)), present)
 
 
 @pytest.mark.parametrize(("absent", "own_votes"), [("tokens", False), ("skip", True), ("zeros", False)])
@@ -214,7 +220,7 @@ def test_a_live_teacher_extracts_once_and_answers_for_any_part_of_what_it_saw(ab
     model.extract = lambda name, clips: asked.append(name) or extract(name, clips)  # type: ignore[assignment, func-returns-value]
     seen = {name: torch.tensor([True, name != "rgb", name == "audio"]) for name in SPECS}
     with torch.no_grad():
-        answers = LiveTeacher(model).answers(TrainingBatch.alone(batch, {}, 0), seen)
+        answers = LiveTeacher(model).answers(TrainingBatch(batch, {}, 0, batch.present), seen)
         rows = torch.tensor([1, 2])
         alone = {name: torch.full((2,), name == "audio") for name in SPECS}
         everything, part = answers(torch.arange(3), seen), answers(rows, alone)
@@ -254,7 +260,7 @@ def test_no_specialist_looks_at_a_sample_twice() -> None:
         model.register_forward_pre_hook(note)
     batch = make_batch(4)
     present = {name: torch.tensor([True, name == "imu", name == "imu", name == "rgb"]) for name in names}
-    ask = SpecialistTeacher(models, names).answers(TrainingBatch.alone(batch, {}, 0), present)
+    ask = SpecialistTeacher(models, names).answers(TrainingBatch(batch, {}, 0, batch.present), present)
     with torch.no_grad():
         fused = ask(torch.arange(4), present)
         for name in ("imu", "rgb"):  # what own votes are taught
@@ -283,7 +289,7 @@ def test_specialists_of_the_parts_teach_together() -> None:
 def test_averaged_weights_lie_between_the_steps_and_survive_a_resume(tmp_path: Path) -> None:
     def trained(directory: Path, epochs: int, averaging: float) -> torch.Tensor:
         config = TrainingConfig(epochs=epochs, warmup_epochs=0, precision="32-true", averaging=averaging, schedule="linear")
-        task = SupervisedTask(make_recognizer(), config, Complete(), make_loader)
+        task = SupervisedTask(make_recognizer(), config, make_loader)
         with Progress("test") as progress:
             fit(task, directory, progress)
         return task.recognizer.heads.hidden.weight.detach().clone()
@@ -310,16 +316,16 @@ def test_token_logits_equal_a_full_forward_pass() -> None:
 
 
 def test_samples_without_any_known_modality_are_left_out() -> None:
-    task = SupervisedTask(make_recognizer(), CONFIG, Complete(), make_loader)
+    task = SupervisedTask(make_recognizer(), CONFIG, make_loader)
     full = next(iter(make_loader(0)))
-    full.batch.present.update({name: torch.tensor([True, False, True, False]) for name in full.batch.present})
+    full.present.update({name: torch.tensor([True, False, True, False]) for name in full.present})
     kept = task.with_some_modality(full)
-    assert len(kept.batch) == 2 and kept.tokens["imu"].shape[0] == 2
+    assert len(kept.batch) == 2 and kept.tokens["imu"].shape[0] == 2 and kept.present["imu"].tolist() == [True, True]
 
 
 def test_learning_rate_warms_up_and_decays_to_zero() -> None:
     config = TrainingConfig(epochs=10, warmup_epochs=1, lr=1.0)
-    task = SupervisedTask(make_recognizer(), config, Complete(), make_loader)
+    task = SupervisedTask(make_recognizer(), config, make_loader)
     factor = task.configure_optimizers()["lr_scheduler"]["scheduler"].lr_lambdas[0]
     values = [factor(number) for number in range(31)]
     assert values[0] == pytest.approx(1 / 3) and max(values) == pytest.approx(1.0, abs=0.01)

@@ -140,20 +140,30 @@ class ClipStore:
         augmentation: Augmentation | None,
         names: Sequence[str] | None = None,
         taken: Taken | None = None,
+        needed: Mapping[str, Tensor] | None = None,
     ) -> Batch:
         """Model inputs of the given segments, of all modalities or the named ones; presence is what is available.
 
-        `taken` tells of which segments the modalities are, where that is not the segments' own.
+        `taken` tells of which segments the modalities are, where that is not the segments' own. With `needed`
+        (`(samples,)` flags by modality) nothing else is made, and what is not made counts as absent.
         """
         index = np.asarray(indices)
         taken = taken or dict.fromkeys(self.names, index)
         bare = self.bare_batch(index, taken)
-        data = {
-            name: transform(self.modalities[name], name, torch.from_numpy(array[taken[name]]), augmentation)
-            for name, array in self.arrays.items()
-            if names is None or name in names
-        }
-        return Batch(data, bare.present, bare.labels)
+        present = dict(bare.present)
+        data = {}
+        for name, array in self.arrays.items():
+            if names is not None and name not in names:
+                continue
+            modality = self.modalities[name]
+            if needed is None:
+                data[name] = transform(modality, name, torch.from_numpy(array[taken[name]]), augmentation)
+                continue
+            present[name] = present[name] & needed[name]
+            if present[name].any():
+                stored = torch.from_numpy(array[taken[name][present[name].numpy()]])
+                data[name] = transform_some(modality, name, stored, present[name], augmentation)
+        return Batch(data, present, bare.labels)
 
     def stored_batch(self, rows: NDArray[np.int64]) -> dict[str, tuple[NDArray[np.int64], Tensor]]:
         """By modality, which of some segments have it (places within `rows`) and their stored form `(having, …)`."""
@@ -174,6 +184,19 @@ class ClipStore:
 def transform(modality: Modality, name: str, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
     """Model inputs out of stored clips; a modality's draws do not depend on what else is read."""
     return modality.transform(stored, augmentation and augmentation.of(name))
+
+
+def transform_some(
+    modality: Modality, name: str, stored: Tensor, flags: Tensor, augmentation: Augmentation | None
+) -> Tensor:
+    """Model inputs of the marked samples of a batch, whose stored clips are `(marked, …)`; zeros for the others."""
+    if flags.all():
+        return transform(modality, name, stored, augmentation)
+    places = flags.nonzero().flatten()
+    made = transform(modality, name, stored, augmentation and augmentation.select(places))
+    values = made.new_zeros(len(flags), *made.shape[1:])
+    values[places] = made
+    return values
 
 
 def store_segments(job: tuple[Path, list[tuple[int, Segment]], dict[str, Modality]]) -> int:

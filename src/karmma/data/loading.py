@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import processes
 from ..types import Augmentation, Batch, KarmmaError
 from .clips import ClipStore
-from .missing import split_presence, stack_presence
+from .missing import Complete, Scenario, split_presence, stack_presence
 from .pairing import Pairing, Taken
 from .streaming import in_order
 from .tokens import TokenStore
@@ -37,31 +37,39 @@ def stage_seed(seed: int, stage: int) -> int:
 class TrainingBatch:
     """A batch of clips and, where a frozen teacher needs them, its extractors' tokens of the same segments.
 
-    `batch.data` is empty where only tokens are needed. `tokens[modality]` is `(batch, tokens, width)`. With several
-    processes this is the part `rows` of a batch whose availability by modality `(whole,)` is `whole`.
+    `present[modality]` `(batch,)` is what modality dropout left; `batch.present` is what there is to look at, the same
+    unless somebody (a teacher) sees more. `batch.data` is empty where only tokens are needed. `tokens[modality]` is
+    `(batch, tokens, width)`. With several processes this is one process's part of a batch.
     """
 
     batch: Batch
     tokens: dict[str, Tensor]
     seed: int
-    whole: dict[str, Tensor]
-    rows: slice
+    present: dict[str, Tensor]
 
     def select(self, rows: Tensor) -> TrainingBatch:
-        """The samples `rows` `(count,)`; what is said of the whole batch stays."""
+        """The samples `rows` `(count,)`."""
         tokens = {name: values[rows] for name, values in self.tokens.items()}
-        return replace(self, batch=self.batch.select(rows), tokens=tokens)
+        present = {name: flags[rows] for name, flags in self.present.items()}
+        return replace(self, batch=self.batch.select(rows), tokens=tokens, present=present)
 
-    @staticmethod
-    def alone(batch: Batch, tokens: dict[str, Tensor], seed: int) -> TrainingBatch:
-        """A batch that no other process shares."""
-        return TrainingBatch(batch, tokens, seed, batch.present, slice(None))
+
+def draw_presence(scenario: Scenario, available: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """δ for a batch, `(samples,)` by modality. Drawn for a whole batch, so that it does not depend on who shares it."""
+    names, flags = tuple(available), torch.stack(list(available.values()), 1)
+    having = flags.any(1)
+    present = torch.zeros_like(flags)
+    present[having] = scenario.presence(flags[having], names, torch.Generator().manual_seed(seed))
+    return split_presence(present, names)
 
 
 class EpochLoader:
     """Iterates one epoch of a store. Clips are skipped with `clips=False` (training on cached tokens), or made of
     the modalities `names` alone. With several processes each makes its part of every batch, unless `shared` is false.
-    `pairing` is the probability with which a modality comes from another segment of the class."""
+    `pairing` is the probability with which a modality comes from another segment of the class.
+
+    `scenario` draws what of each sample is present (δ). The rest is neither decoded nor augmented, unless somebody `sees_all`.
+    """
 
     def __init__(
         self,
@@ -78,10 +86,13 @@ class EpochLoader:
         workers: int = 0,
         shared: bool = True,
         pairing: float = 0.0,
+        scenario: Scenario | None = None,
+        sees_all: bool = False,
     ) -> None:
         self.store, self.batch_size, self.seed, self.epoch = store, batch_size, seed, epoch
         self.augment, self.mirror, self.clips, self.tokens, self.workers = augment, mirror, clips, tokens, workers
-        self.names, self.shared, self.pairing = names, shared, pairing
+        self.names, self.shared, self.pairing = tuple(names or store.names), shared, pairing
+        self.scenario, self.sees_all = scenario or Complete(), sees_all
 
     def __len__(self) -> int:
         return max(len(self.usable) // self.batch_size, 1)
@@ -128,22 +139,22 @@ class EpochLoader:
         seed = mix_seed(self.seed, self.epoch, number)
         taken = self.partners.draw(indices, seed) if self.partners else dict.fromkeys(self.store.names, indices)
         tokens = self.tokens.draw(taken, seed, rows) if self.tokens is not None else {}
-        whole = {name: flags[taken[name]] for name, flags in self.available.items()}
-        batch = self.clips_of(indices, taken, seed, rows)
-        if self.tokens_alone is not None:
-            batch = Batch({}, {name: flags[rows] for name, flags in whole.items()}, batch.labels)
-        if self.store.streams and self.clips:  # a clip may have turned out to be unreadable
-            for name, present in batch.present.items():
-                whole[name][rows] = present
-        return TrainingBatch(batch, tokens, seed, whole, rows)
+        whole = {name: self.available[name][taken[name]] for name in self.names}
+        drawn = {name: flags[rows] for name, flags in draw_presence(self.scenario, whole, seed).items()}
+        needed = {name: flags[rows] for name, flags in whole.items()} if self.sees_all else drawn
+        batch = self.clips_of(indices, taken, needed, seed, rows)
+        present = {name: flags & batch.present[name] for name, flags in drawn.items()}
+        return TrainingBatch(batch, tokens, seed, present)
 
-    def clips_of(self, indices: NDArray[np.int64], taken: Taken, seed: int, rows: slice) -> Batch:
-        """This process's rows of a batch, augmented; labels and presence alone on cached tokens."""
+    def clips_of(
+        self, indices: NDArray[np.int64], taken: Taken, needed: Mapping[str, Tensor], seed: int, rows: slice
+    ) -> Batch:
+        """This process's rows of a batch, augmented: what is needed of them; labels and presence alone on cached tokens."""
         own = {name: some[rows] for name, some in taken.items()}
         if not self.clips:
-            return self.store.bare_batch(indices[rows], own)
+            return Batch({}, dict(needed), self.store.bare_batch(indices[rows], own).labels)
         augmentation = Augmentation.draw(len(indices), seed, self.mirror, rows) if self.augment else None
-        return self.store.batch(indices[rows], augmentation, self.names, own)
+        return self.store.batch(indices[rows], augmentation, self.names, own, needed)
 
 
 def share_of(batch_size: int) -> slice:

@@ -21,7 +21,7 @@ from ..media.pictures import PictureSequence
 from ..modalities import Modality
 from ..types import Augmentation, Batch
 from ..workers import use_one_thread
-from .clips import ClipStore, note_failures, transform
+from .clips import ClipStore, note_failures, transform_some
 from .manifest import Segment
 from .pairing import Taken
 from .reading import SegmentReading, read_segment
@@ -87,29 +87,38 @@ class StreamStore(ClipStore):
         augmentation: Augmentation | None,
         names: Sequence[str] | None = None,
         taken: Taken | None = None,
+        needed: Mapping[str, Tensor] | None = None,
     ) -> Batch:
-        """Decode the given segments now, all modalities or the named ones. What cannot be read is noted and absent."""
+        """Decode the given segments now, all modalities or the named ones. What cannot be read is noted and absent.
+
+        With `needed` nothing else is decoded, and what is not counts as absent.
+        """
         index = np.asarray(indices)
         taken = taken or dict.fromkeys(self.names, index)
-        wanted = {name: modality for name, modality in self.modalities.items() if names is None or name in names}
-        readings = self.readings(taken, wanted)
+        wanted = [name for name in self.names if names is None or name in names]
         bare = self.bare_batch(index, taken)
         data, present = {}, dict(bare.present)
-        for name, modality in wanted.items():
-            arrays = [readings[row].arrays.get(name) for row in taken[name].tolist()]
-            present[name] = torch.tensor([array is not None for array in arrays]) & bare.present[name]
-            example = next((array for array in arrays if array is not None), None)
-            if example is not None:
-                stored = np.stack([np.zeros_like(example) if array is None else array for array in arrays])
-                data[name] = transform(modality, name, torch.from_numpy(stored), augmentation)
+        if needed is not None:
+            present |= {name: present[name] & needed[name] for name in wanted}
+        readings = self.readings({name: taken[name][present[name].numpy()] for name in wanted})
+        for name in wanted:
+            arrays = [
+                readings[row].arrays.get(name) if flag else None
+                for row, flag in zip(taken[name].tolist(), present[name].tolist(), strict=True)
+            ]
+            present[name] = torch.tensor([array is not None for array in arrays])
+            there = [array for array in arrays if array is not None]
+            if there:
+                stored = torch.from_numpy(np.stack(there))
+                data[name] = transform_some(self.modalities[name], name, stored, present[name], augmentation)
         return Batch(data, present, bare.labels)
 
-    def readings(self, taken: Taken, modalities: Mapping[str, Modality]) -> dict[int, SegmentReading]:
+    def readings(self, taken: Taken) -> dict[int, SegmentReading]:
         """Every segment that something is taken of, decoded once, with what is taken of it."""
         wanted: dict[int, dict[str, Modality]] = {}
-        for name, modality in modalities.items():
-            for row in taken[name].tolist():
-                wanted.setdefault(row, {})[name] = modality
+        for name, rows in taken.items():
+            for row in rows.tolist():
+                wanted.setdefault(row, {})[name] = self.modalities[name]
         return {row: self.reading(row, some) for row, some in wanted.items()}
 
     def reading(self, index: int, modalities: Mapping[str, Modality]) -> SegmentReading:

@@ -9,7 +9,7 @@ from typing import Any
 from ..config import DistillationConfig, MethodConfig, TrainingConfig, plain
 from ..data.clips import ClipStore
 from ..data.loading import SPECIALISTS, stage_seed
-from ..data.missing import Complete, training_scenario
+from ..data.missing import training_scenario
 from ..data.tokens import TokenStore
 from ..models.checkpoint import load_checkpoint
 from ..models.recognizer import RecognizerModel
@@ -28,9 +28,11 @@ def train_teacher(context: Context, seed: int, store: ClipStore, tokens: TokenSt
     def work(progress: Progress) -> None:
         teacher = context.recipe.teacher
         model = with_extractors(context, TEACHER, context.new_model(teacher.recognizer, context.names, seed))
-        loader = context.loader(store, teacher.training, seed, clips=False, tokens=tokens, pairing=teacher.pairing)
         scenario = training_scenario(teacher.subsets, teacher.dropout)
-        task = TeacherTask(model, teacher.training, scenario, loader, contrastive_weight=teacher.contrastive_weight)
+        loader = context.loader(
+            store, teacher.training, seed, clips=False, tokens=tokens, pairing=teacher.pairing, scenario=scenario
+        )
+        task = TeacherTask(model, teacher.training, loader, contrastive_weight=teacher.contrastive_weight)
         context.train(task, context.seed_directory(seed, TEACHER), progress, stage="teacher", seed=seed)
 
     context.book.run(f"seed{seed}.teacher", teacher_settings(context), work, together=True)
@@ -97,17 +99,18 @@ def train_student(context: Context, which: Training, store: ClipStore, tokens: T
 
     def work(progress: Progress) -> None:
         model = new_student(context, method, context.names, seed)
-        scenario = training_scenario(method.subsets, method.dropout)
+        options = {"pairing": method.pairing, "scenario": training_scenario(method.subsets, method.dropout)}
         task: Task
         if method.distillation is None:
-            loader = context.loader(store, training, seed, pairing=method.pairing)
-            task = SupervisedTask(model, training, scenario, loader, method.mixup, own_weight=method.own_weight)
+            loader = context.loader(store, training, seed, **options)
+            task = SupervisedTask(model, training, loader, method.mixup, own_weight=method.own_weight)
         else:
             cached = tokens if method.distillation.teacher_input == "cached" else None
-            loader = context.loader(store, training, seed, tokens=cached, pairing=method.pairing)
+            sees_all = method.distillation.teacher_sees == "all"
+            loader = context.loader(store, training, seed, tokens=cached, sees_all=sees_all, **options)
             teacher = make_teacher(context, method.distillation, seed)
             task = DistillationTask(
-                model, training, scenario, loader, method.mixup, teacher=teacher, distillation=method.distillation,
+                model, training, loader, method.mixup, teacher=teacher, distillation=method.distillation,
                 own_weight=method.own_weight,
             )  # fmt: skip
         context.train(task, context.seed_directory(seed, name), progress, stage=name, seed=seed)
@@ -123,7 +126,7 @@ def train_specialist(context: Context, which: Training, subset: tuple[str, ...],
     def work(progress: Progress) -> None:
         model = new_student(context, method, subset, seed)
         loader = context.loader(store, training, stage_seed(seed, SPECIALISTS), names=subset, pairing=method.pairing)
-        task = SupervisedTask(model, training, Complete(), loader, method.mixup, own_weight=method.own_weight)
+        task = SupervisedTask(model, training, loader, method.mixup, own_weight=method.own_weight)
         directory = specialist_directory(context, name, subset, seed)
         context.train(task, directory, progress, stage=f"{name} {subset_name(subset)}", seed=seed)
 

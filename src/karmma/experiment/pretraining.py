@@ -14,7 +14,6 @@ from .. import processes
 from ..config import TrainingConfig, plain
 from ..data.clips import ClipStore
 from ..data.loading import PRETRAINING, stage_seed
-from ..data.missing import Complete
 from ..data.tokens import TokenStore
 from ..models.encoders import Encoder, make_encoder, start
 from ..models.recognizer import RecognizerModel
@@ -79,7 +78,7 @@ def pretraining_task(
     lightning.seed_everything(seed, verbose=False)
     model = UnimodalClassifier(name, started_extractor(context, role, name), context.manifest.labels.sizes)
     loader = context.loader(store, config, stage_seed(seed, PRETRAINING), names=(name,))
-    return SupervisedTask(model, config, Complete(), loader)
+    return SupervisedTask(model, config, loader)
 
 
 def pretrain(context: Context, role: str, name: str, config: TrainingConfig, store: ClipStore) -> None:

@@ -10,7 +10,6 @@ from functools import partial
 from .. import processes
 from ..config import plain
 from ..data.clips import ClipStore
-from ..data.missing import Complete
 from ..data.tokens import TokenStore
 from ..evaluation.evaluate import SubsetLogits, evaluate, late_fusion, several_views, specialist_logits, subset_logits
 from ..files import write_json
@@ -34,7 +33,7 @@ def measure_unimodal(context: Context, stores: Mapping[str, ClipStore], tokens: 
         model = with_extractors(context, TEACHER, context.new_model(teacher.recognizer, (name,), 0))
         loader = context.loader(stores["train"], config, 0, clips=False, tokens=tokens)
         directory = context.directory / "unimodal" / name
-        task = TeacherTask(model, config, Complete(), loader)
+        task = TeacherTask(model, config, loader)
         context.train(task, directory, progress, stage="unimodal")
         if processes.is_first():
             logits = subset_logits(task.recognizer, stores[split], device=training_device())

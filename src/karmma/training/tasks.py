@@ -15,7 +15,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 from .. import processes
 from ..config import DistillationConfig, TrainingConfig
 from ..data.loading import EpochLoader, TrainingBatch
-from ..data.missing import Scenario, split_presence, stack_presence
+from ..data.missing import stack_presence
 from ..models.encoders import Encoder
 from ..models.recognizer import Logits, RecognizerModel
 from ..models.unimodal import UnimodalClassifier
@@ -38,13 +38,12 @@ class Task(lightning.LightningModule):
         self,
         recognizer: RecognizerModel | UnimodalClassifier,
         config: TrainingConfig,
-        scenario: Scenario,
         make_loader: Callable[[int], EpochLoader],
         mixup: float = 0.0,
     ) -> None:
         super().__init__()
         self.recognizer: Any = recognizer  # a RecognizerModel, but for pre-training
-        self.config, self.scenario, self.make_loader, self.mixup = config, scenario, make_loader, mixup
+        self.config, self.make_loader, self.mixup = config, make_loader, mixup
         self.steps_per_epoch = math.ceil(len(make_loader(0)) / config.accumulate)
 
     def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
@@ -74,15 +73,15 @@ class Task(lightning.LightningModule):
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
         torch.manual_seed(batch.seed + processes.rank())
         names = self.recognizer.modalities
-        present = self.draw_presence(batch)
         batch = self.with_some_modality(batch)
         if not len(batch.batch):
             return sum((0.0 * value.sum() for _, value in self.trainable()), torch.zeros((), device=self.device))
-        available = stack_presence(batch.batch.present, names).to(self.device)
         if self.mixup:
             classes = {head: linear.out_features for head, linear in self.recognizer.heads.heads.items()}
-            batch = mix(batch, torch.cat([present, available], 1), classes, self.mixup)
-        parts = self.losses(batch, split_presence(present, names), split_presence(available, names))
+            patterns = [stack_presence(flags, names) for flags in (batch.present, batch.batch.present)]
+            batch = mix(batch, torch.cat(patterns, 1), classes, self.mixup)
+        present, available = ({name: flags[name] for name in names} for flags in (batch.present, batch.batch.present))
+        parts = self.losses(batch, present, available)
         total = torch.stack(list(parts.values())).sum()
         self.log_dict(
             {**parts, "loss": total}, on_step=False, on_epoch=True, batch_size=len(batch.batch),
@@ -90,27 +89,15 @@ class Task(lightning.LightningModule):
         )  # fmt: skip
         return total
 
-    def draw_presence(self, batch: TrainingBatch) -> Tensor:
-        """δ `(samples, modalities)` for those samples of this process that have any of this recognizer's modalities.
-
-        It is drawn for the whole batch, so that it does not depend on how many processes share it.
-        """
-        names = self.recognizer.modalities
-        available = stack_presence(batch.whole, names).cpu()
-        having = available.any(1)
-        generator = torch.Generator().manual_seed(batch.seed)
-        present = torch.zeros_like(available)
-        present[having] = self.scenario.presence(available[having], names, generator)
-        return present[batch.rows][having[batch.rows]].to(self.device)
-
     def with_some_modality(self, batch: TrainingBatch) -> TrainingBatch:
-        """Without the samples that have none of this recognizer's modalities."""
-        having = stack_presence(batch.batch.present, self.recognizer.modalities).any(1)
-        return batch if having.all() else batch.select(having.nonzero().flatten())
+        """Without the samples of which this recognizer would see nothing."""
+        seen = stack_presence(batch.present, self.recognizer.modalities).any(1)
+        return batch if seen.all() else batch.select(seen.nonzero().flatten())
 
     def transfer_batch_to_device(self, batch: TrainingBatch, device: torch.device, dataloader_idx: int) -> TrainingBatch:
         tokens = {name: values.to(device) for name, values in batch.tokens.items()}
-        return replace(batch, batch=batch.batch.to(device), tokens=tokens)
+        present = {name: flags.to(device) for name, flags in batch.present.items()}
+        return replace(batch, batch=batch.batch.to(device), tokens=tokens, present=present)
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
