@@ -332,6 +332,34 @@ def refuse_unknown(kind: Any, tree: Any, where: str, prefix: str) -> None:
         refuse_unknown(get_type_hints(kind)[name], value, where, f"{prefix}{name}.")
 
 
-def plain(config: Any) -> Any:
-    """A config as JSON-able dicts and lists."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+def plain(tree: Any) -> Any:
+    """A config, or dicts and lists with configs in them, as JSON-able values."""
+    return json.loads(json.dumps(tree, default=dataclasses.asdict))
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Leaves of nested dicts by dotted key."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return leaves
+
+
+def keys_at_default(tree: Any, prefix: str = "") -> set[str]:
+    """Dotted keys of those leaves of a tree that are fields of a config and have their default."""
+    if dataclasses.is_dataclass(tree):
+        entries = {entry.name: (getattr(tree, entry.name), default_of(entry)) for entry in dataclasses.fields(tree)}
+    else:
+        entries = {str(key): (value, dataclasses.MISSING) for key, value in tree.items()} if isinstance(tree, dict) else {}
+    found: set[str] = set()
+    for name, (value, default) in entries.items():
+        key = f"{prefix}.{name}" if prefix else name
+        found |= set(flatten(plain(value), key)) if value == default else keys_at_default(value, key)
+    return found
+
+
+def default_of(entry: dataclasses.Field[Any]) -> Any:
+    """A field's default, MISSING where it has none."""
+    return entry.default if entry.default_factory is dataclasses.MISSING else entry.default_factory()

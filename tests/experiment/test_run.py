@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 import torch
 import yaml
 
-from karmma.config import Recipe, build, load_recipe
+from karmma.config import DataConfig, DistillationConfig, MethodConfig, Recipe, build, load_recipe
 from karmma.data.loading import EpochLoader, TrainingBatch
 from karmma.evaluation.evaluate import SubsetLogits
 from karmma.experiment.run import run
@@ -168,6 +169,25 @@ def test_stage_markers_appear_only_after_success(tmp_path: Path) -> None:
     assert not book.is_done("a", {"x": 1})
     book.run("a", {"x": 1}, lambda _: None)
     assert book.is_done("a", {"x": 1}) and "a" in book.seconds()
+
+
+def test_fields_newer_than_a_marker_are_taken_to_have_had_their_default(tmp_path: Path) -> None:
+    method = MethodConfig(0.3, distillation=DistillationConfig(0.7))
+    book = StageBook(tmp_path)
+    book.run("a", {"method": method, "data": DataConfig()}, lambda _: None)
+    marker = json.loads(book.marker("a").read_text())
+    assert marker["settings"]["method"]["distillation"]["alpha"] == 0.7
+    del marker["settings"]["method"]["distillation"]["alpha_scale"], marker["settings"]["method"]["pairing"]
+    book.marker("a").write_text(json.dumps(marker))
+    assert book.is_done("a", {"method": method, "data": DataConfig()})
+    for changed, key in (
+        (replace(method, distillation=DistillationConfig(0.7, alpha_scale="absence")), "distillation.alpha_scale = None"),
+        (replace(method, pairing=0.5), "pairing = None"),
+        (replace(method, distillation=DistillationConfig()), "distillation.alpha = 0.7"),
+        (replace(method, distillation=None), "method.distillation"),
+    ):
+        with pytest.raises(KarmmaError, match=key):
+            book.is_done("a", {"method": changed, "data": DataConfig()})
 
 
 SONAR = [

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..config import DistillationConfig, MethodConfig, TrainingConfig, plain
+from ..config import DistillationConfig, MethodConfig, TrainingConfig
 from ..data.clips import ClipStore
 from ..data.loading import SPECIALISTS, stage_seed
 from ..data.missing import training_scenario
@@ -168,9 +168,9 @@ def make_teacher(context: Context, distillation: DistillationConfig, seed: int) 
     return teachers[0] if len(teachers) == 1 else EnsembleTeacher(teachers)
 
 
-def training_part(method: MethodConfig) -> dict[str, Any]:
+def training_part(method: MethodConfig) -> MethodConfig:
     """What of a method changes its models: all but whether they are tested."""
-    return {key: value for key, value in plain(method).items() if key != "tested"}
+    return replace(method, tested=True)
 
 
 def arm_settings(context: Context, name: str) -> dict[str, Any]:
@@ -178,12 +178,12 @@ def arm_settings(context: Context, name: str) -> dict[str, Any]:
     recipe = context.recipe
     method = recipe.methods[name]
     settings = {
-        "student": plain(recipe.student),
+        "student": recipe.student,
         "method": training_part(method),
         **context.data_settings(),
-        "modalities": plain(recipe)["modalities"],
+        "modalities": recipe.modalities,
     }
     if method.distillation is not None and TEACHER in method.distillation.teachers:
-        settings["teacher"] = plain(recipe.teacher)
+        settings["teacher"] = recipe.teacher
     builds_on = [other for other in recipe.only([name]).methods if other != name]
     return settings | ({"builds_on": {other: training_part(recipe.methods[other]) for other in builds_on}} if builds_on else {})

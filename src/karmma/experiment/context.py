@@ -11,7 +11,7 @@ from typing import Any
 import lightning
 
 from .. import processes
-from ..config import Recipe, RecognizerConfig, StudentConfig, TeacherConfig, TrainingConfig, plain
+from ..config import DataConfig, Recipe, RecognizerConfig, StudentConfig, TeacherConfig, TrainingConfig, plain
 from ..data.clips import ClipStore
 from ..data.loading import EpochLoader
 from ..data.manifest import Manifest
@@ -97,8 +97,8 @@ class Context:
 
     def data_settings(self, reading: bool = False) -> dict[str, Any]:
         """What stages depend on; with `reading` only what changes the stored clips."""
-        data = plain(self.recipe.data)
-        return {"data": {key: value for key, value in data.items() if key not in (NOT_READ if reading else NOT_READ[:2])}}
+        ignored, unset = NOT_READ if reading else NOT_READ[:2], DataConfig()
+        return {"data": replace(self.recipe.data, **{key: getattr(unset, key) for key in ignored})}
 
     def make_data(self) -> None:
         """Simulate where the recipe names no root; else the data set must be there."""
@@ -131,10 +131,7 @@ class Context:
     def read_clips(self, split: str) -> ClipStore:
         """Decode a split once into arrays. Files that could not be read are counted and named in `failed-*.csv`."""
         store = self.clips_of(split)
-        settings = {
-            **self.data_settings(reading=True),
-            "modalities": {n: plain(value) for n, value in self.modalities.items()},
-        }
+        settings = {**self.data_settings(reading=True), "modalities": self.modalities}
         self.book.run(f"read.{split}", settings, lambda bar: store.write(self.recipe.data.workers, bar.update))
         failures = store.failures()
         if failures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from ..config import MethodConfig, plain
+from ..config import MethodConfig
 from ..data.clips import ClipStore
 from ..data.loading import KERNELS, stage_seed
 from ..models.random_kernels import RandomKernels
@@ -49,8 +49,8 @@ def prepare_kernels(context: Context, seed: int, store: ClipStore) -> None:
 
         settings = {
             **context.data_settings(),
-            "modality": {name: plain(context.modalities[name])},
-            "kernels": plain(config),
-            "training": {key: plain(training)[key] for key in ("batch_size", "augment", "mirror")},
+            "modality": {name: context.modalities[name]},
+            "kernels": config,
+            "training": {key: getattr(training, key) for key in ("batch_size", "augment", "mirror")},
         }
         context.book.run(f"seed{seed}.kernels.{name}", settings, partial(work, name))

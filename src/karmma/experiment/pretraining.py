@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import processes
-from ..config import TrainingConfig, plain
+from ..config import TrainingConfig
 from ..data.clips import ClipStore
 from ..data.loading import PRETRAINING, stage_seed
 from ..data.tokens import TokenStore
@@ -61,7 +61,7 @@ def keep_published(context: Context, name: str) -> None:
     def work(progress: Progress) -> None:
         save_extractor(extractor_path(context, TEACHER, name), started_extractor(context, TEACHER, name))
 
-    context.book.run(f"extractor.teacher.{name}", {"encoder": plain(encoder_config)}, work)
+    context.book.run(f"extractor.teacher.{name}", {"encoder": encoder_config}, work)
 
 
 def started_extractor(context: Context, role: str, name: str) -> Encoder:
@@ -95,9 +95,9 @@ def pretrain(context: Context, role: str, name: str, config: TrainingConfig, sto
 
     settings = {
         **context.data_settings(),
-        "modality": {name: plain(context.modalities[name])},
-        "encoder": plain(part.recognizer.encoders[name]),
-        "pretraining": plain(config),
+        "modality": {name: context.modalities[name]},
+        "encoder": part.recognizer.encoders[name],
+        "pretraining": config,
         "split": part.pretraining_split,
     }
     context.book.run(f"pretrain.{role}.{name}", settings, work, together=True)
@@ -106,9 +106,9 @@ def pretrain(context: Context, role: str, name: str, config: TrainingConfig, sto
 def teacher_settings(context: Context) -> dict[str, Any]:
     """What everything that a teacher makes depends on."""
     return {
-        "teacher": plain(context.recipe.teacher),
+        "teacher": context.recipe.teacher,
         **context.data_settings(),
-        "modalities": plain(context.recipe)["modalities"],
+        "modalities": context.recipe.modalities,
     }
 
 

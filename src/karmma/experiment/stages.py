@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from .. import processes
+from ..config import flatten, keys_at_default, plain
 from ..files import write_json
 from ..progress import Progress
 from ..types import KarmmaError
 
 
 class StageBook:
-    """Markers `DIR/stages/<name>.json` of finished stages, with their settings and seconds."""
+    """Markers `DIR/stages/<name>.json` of finished stages, with their settings and seconds.
+
+    Settings are configs, or dicts of configs and plain values. A field that a marker does not have, since it is newer than
+    the marker, is taken to have had its default: a new field's default must be what was done before.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -29,8 +34,9 @@ class StageBook:
         path = self.marker(name)
         if not path.exists():
             return False
-        before, now = flatten(json.loads(path.read_text())["settings"]), flatten(json.loads(json.dumps(settings)))
-        for key in sorted(set(before) | set(now)):
+        before, now = flatten(json.loads(path.read_text())["settings"]), flatten(plain(settings))
+        newer = keys_at_default(settings) - set(before)
+        for key in sorted((set(before) | set(now)) - newer):
             if before.get(key) != now.get(key):
                 raise KarmmaError(
                     f"{self.directory}: stage {name} was run with {key} = {before.get(key)!r}, now {now.get(key)!r}; "
@@ -45,7 +51,7 @@ class StageBook:
         with Progress(name) as progress:
             yield progress
         if processes.is_first():
-            write_json(self.marker(name), {"seconds": round(time.perf_counter() - began, 2), "settings": settings})
+            write_json(self.marker(name), {"seconds": round(time.perf_counter() - began, 2), "settings": plain(settings)})
 
     def run(
         self, name: str, settings: Mapping[str, Any], work: Callable[[Progress], None], *, together: bool = False
@@ -63,12 +69,3 @@ class StageBook:
         paths = sorted((self.directory / "stages").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
         return {path.stem: json.loads(path.read_text())["seconds"] for path in paths}
 
-
-def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Leaves of nested dicts by dotted key."""
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        leaves |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
-    return leaves

@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 
 from .. import processes
-from ..config import plain
 from ..data.clips import ClipStore
 from ..data.tokens import TokenStore
 from ..evaluation.evaluate import SubsetLogits, evaluate, late_fusion, several_views, specialist_logits, subset_logits
@@ -58,7 +57,7 @@ def evaluate_method(context: Context, name: str, seed: int, store: ClipStore) ->
             measured["single_view"] = evaluate(fixed, (), 1).subsets
         write_json(directory / "evaluation.json", measured)
 
-    context.book.run(f"seed{seed}.{name}.evaluate", {"evaluation": plain(evaluation)}, work)
+    context.book.run(f"seed{seed}.{name}.evaluate", {"evaluation": evaluation}, work)
 
 
 def logits_of(
