@@ -18,7 +18,7 @@ from numpy.lib.format import open_memmap
 from karmma.data.clips import ClipStore
 from karmma.data.loading import EpochLoader, mix_seed
 from karmma.data.manifest import Manifest, Segment
-from karmma.data.missing import IndependentDropout
+from karmma.data.missing import IndependentDropout, Subset
 from karmma.data.reading import SegmentReading, read_source
 from karmma.data.streaming import StreamStore, read_in_time
 from karmma.data.tokens import TokenStore
@@ -176,6 +176,17 @@ def test_what_dropout_takes_is_neither_decoded_nor_augmented(streams: bool, stor
                 assert not part.batch.data[name][~flags].any()
     assert 0 < sum(kept.values()) < sum(int(flags.sum()) for item in complete for flags in item.present.values())
     assert looked == (kept if streams else Counter())
+
+
+def test_a_clip_that_turns_out_to_be_unreadable_is_not_present(store: ClipStore, tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage.mp4"
+    garbage.write_bytes(b"garbage" * 100)
+    broken = replace(store.segments[0], sources={**store.segments[0].sources, "rgb": garbage})
+    stream = StreamStore(tmp_path / "out", [broken, store.segments[1]], store.modalities)
+    stream.write()
+    (item,) = EpochLoader(stream, 2, 0, 0, augment=True, scenario=Subset(("rgb",)))
+    assert item.present["rgb"].tolist() == item.batch.present["rgb"].tolist() == [False, True]
+    assert not any(item.present[name].any() for name in store.names if name != "rgb")
 
 
 def test_whoever_sees_all_gets_all_and_is_told_what_was_dropped(store: ClipStore) -> None:
