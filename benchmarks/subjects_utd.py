@@ -108,8 +108,9 @@ def train_all(
     root: Path, work: Path, folds: Sequence[int], people: Sequence[int], seeds: list[int], arm: str, overrides: list[str]
 ) -> None:
     def job(fold: int, subjects: tuple[int, ...]) -> Job:
-        chosen = f"data.settings.train_subjects={sorted((*subjects, fold))}"
-        return root, place(work, fold, subjects), fold, seeds, [arm], [chosen, *overrides]
+        there = sorted((*subjects, fold))
+        chosen = [] if there == sorted(SUBJECTS) else [f"data.settings.train_subjects={there}"]
+        return root, place(work, fold, subjects), fold, seeds, [arm], [*chosen, *overrides]
 
     jobs = [job(fold, some) for count in reversed(people) for fold in folds for some in trained_on(fold, count)]
     with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
