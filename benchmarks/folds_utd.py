@@ -29,6 +29,7 @@ from karmma.experiment.testing import FIXED_LOGITS, LOGITS
 from karmma.models.checkpoint import load_checkpoint
 
 REFERENCES = ("baseline_dropout", "own_votes")  # arms that the others are compared with, where they were run
+SHOWN = ("karmma", *REFERENCES, "specialists", "baseline", "uniform", "early_fusion")  # in the picture
 NETWORK, KERNELS = "logits-network.safetensors", "logits-kernels.safetensors"  # of a model's two parts alone
 
 
@@ -67,7 +68,7 @@ def summaries(values: dict[str, Correct]) -> dict[str, dict[str, float]]:
 
 def draw(top1: dict[str, dict[str, float]], networks: dict[str, dict[str, float]], path: Path) -> None:
     """One row per subset, one dot per arm: the student with and without random kernels, and whom it is compared with."""
-    shown = {name: top1[name] for name in ("karmma", *REFERENCES, "specialists") if name in top1}
+    shown = {name: top1[name] for name in SHOWN if name in top1}
     if "karmma" in networks:
         shown["KARMMA, no random kernels"] = networks["karmma"]
     methods = {
