@@ -84,7 +84,7 @@ def draw(top1: Mapping[int, Mapping[str, float]], predicted: Mapping[str, Mappin
     """One small panel per subset: error by number of people on logarithmic axes, where the power law is a straight line."""
     people = sorted(top1)
     rows = (len(subsets) + 1) // 4
-    figure = new_figure(11.0, 0.4 + 2.4 * rows)
+    figure = new_figure(11.0, 0.4 + 2.8 * rows)
     panels = figure.subplots(rows, 4, sharex=True, sharey=True).ravel()
     for axes, subset in zip(panels, (*subsets, MEAN), strict=True):
         end = predicted[subset]
@@ -95,7 +95,7 @@ def draw(top1: Mapping[int, Mapping[str, float]], predicted: Mapping[str, Mappin
         )  # fmt: skip
         axes.set(xscale="log", yscale="log", title=subset.replace("+", " + "))
         axes.set_xticks([*people, people[-1] + 1], labels=[*people, people[-1] + 1])
-        axes.set_yticks([2, 5, 10, 20, 40], labels=["2", "5", "10", "20", "40"])
+        axes.set_yticks([0.5, 1, 2, 5, 10, 20, 40], labels=["0.5", "1", "2", "5", "10", "20", "40"])
         axes.minorticks_off()
         tidy(axes)
     panels[0].legend(frameon=False)
