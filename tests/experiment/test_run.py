@@ -188,6 +188,9 @@ def test_fields_newer_than_a_marker_are_taken_to_have_had_their_default(tmp_path
     ):
         with pytest.raises(KarmmaError, match=key):
             book.is_done("a", {"method": changed, "data": DataConfig()})
+    book.run("off", {"method": MethodConfig()}, lambda _: None)
+    with pytest.raises(KarmmaError, match="distillation"):  # all of it at its defaults, and yet not what was done
+        book.is_done("off", {"method": MethodConfig(distillation=DistillationConfig())})
 
 
 SONAR = [

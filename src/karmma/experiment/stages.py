@@ -35,7 +35,8 @@ class StageBook:
         if not path.exists():
             return False
         before, now = flatten(json.loads(path.read_text())["settings"]), flatten(plain(settings))
-        newer = keys_at_default(settings) - set(before)
+        groups = {key.rpartition(".")[0] for key in before}  # what was off before is not newer: kernels: null, now {}
+        newer = {key for key in keys_at_default(settings) - set(before) if key.rpartition(".")[0] in groups}
         for key in sorted((set(before) | set(now)) - newer):
             if before.get(key) != now.get(key):
                 raise KarmmaError(
@@ -68,4 +69,3 @@ class StageBook:
         """Seconds of every finished stage, in the order in which they ended."""
         paths = sorted((self.directory / "stages").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
         return {path.stem: json.loads(path.read_text())["seconds"] for path in paths}
-
