@@ -2,8 +2,8 @@
 
 That script ranks actions among every clip's 100 best verbs times 100 best nouns by the product of softmaxes taken over the
 whole array. Both normalisers are the same for all pairs of a clip, so that the sum of scores gives the same order and
-cannot underflow. Equal scores are ordered as by that script: an ascending sort read backwards, numpy's own for single
-classes, a stable one for pairs (its own order of equal pairs differs from machine to machine).
+cannot underflow. Equal scores are ordered as by that script, an ascending sort read backwards, but alike on every machine:
+single classes as `tie_order` says, pairs by a stable sort.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..datasets.annotations import read_actions, read_column
 from ..files import replacing
 from ..types import KarmmaError
+from .tie_order import order_ascending
 
 BEST = 100
 CHUNK = 256
@@ -64,7 +65,11 @@ def read_truth(annotations: Path, narration_ids: Sequence[str], split: str = "va
 
 def rank_of(scores: Scores, labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many classes stand before the true one `(samples,)`; scores `(samples, classes)`."""
-    return (np.argsort(scores, axis=1)[:, ::-1] == labels[:, None]).argmax(1)
+    own = np.take_along_axis(scores, labels[:, None], 1)
+    ranks = (scores > own).sum(1)
+    for row in np.flatnonzero((scores == own).sum(1) > 1):
+        ranks[row] = np.flatnonzero(order_ascending(scores[row])[::-1] == labels[row])[0]
+    return ranks
 
 
 def best_classes(scores: Scores) -> NDArray[np.int64]:
