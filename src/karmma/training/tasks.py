@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import lightning
@@ -20,10 +20,26 @@ from ..models.encoders import Encoder
 from ..models.recognizer import Logits, RecognizerModel
 from ..models.unimodal import UnimodalClassifier
 from . import losses
+from .ahead import WorkingAhead, threads_to_spare
 from .mixing import mix
-from .teachers import Answers, Teacher, token_logits
+from .teachers import Teacher, token_logits
 
 Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Soft targets for a batch's fused answers, and for each modality's own votes where it is present; empty without teacher."""
+
+    fused: Logits = field(default_factory=dict)
+    own: dict[str, Logits] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaughtBatch(TrainingBatch):
+    """A batch that the teacher has already looked at."""
+
+    targets: Targets
 
 
 def is_sharded(config: TrainingConfig) -> bool:
@@ -45,6 +61,7 @@ class Task(lightning.LightningModule):
         self.recognizer: Any = recognizer  # a RecognizerModel, but for pre-training
         self.config, self.make_loader, self.mixup = config, make_loader, mixup
         self.steps_per_epoch = math.ceil(len(make_loader(0)) / config.accumulate)
+        self.threads_ahead = 0  # of this process's threads, how many prepare the next batch
 
     def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
         raise NotImplementedError
@@ -66,8 +83,15 @@ class Task(lightning.LightningModule):
             for method in ("answer", "fuse"):
                 register_fsdp_forward_method(self.recognizer, method)
 
-    def train_dataloader(self) -> EpochLoader:
-        """The epoch follows from the steps done, which a resumed run restores exactly."""
+    def train_dataloader(self) -> EpochLoader | WorkingAhead:
+        """Batches of this epoch, which follows from the steps done, so that a resumed run restores it exactly."""
+        return self.epoch_loader()
+
+    def spare_threads(self) -> int:
+        """How many of this process's threads are best left to preparing the next batch; `fit` sets `threads_ahead` to it."""
+        return 0
+
+    def epoch_loader(self) -> EpochLoader:
         return self.make_loader(self.global_step // self.steps_per_epoch)
 
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
@@ -80,14 +104,19 @@ class Task(lightning.LightningModule):
             classes = {head: linear.out_features for head, linear in self.recognizer.heads.heads.items()}
             patterns = [stack_presence(flags, names) for flags in (batch.present, batch.batch.present)]
             batch = mix(batch, torch.cat(patterns, 1), classes, self.mixup)
-        present, available = ({name: flags[name] for name in names} for flags in (batch.present, batch.batch.present))
-        parts = self.losses(batch, present, available)
+        parts = self.losses(batch, *self.flags(batch))
         total = torch.stack(list(parts.values())).sum()
         self.log_dict(
             {**parts, "loss": total}, on_step=False, on_epoch=True, batch_size=len(batch.batch),
             sync_dist=processes.count() > 1,
         )  # fmt: skip
         return total
+
+    def flags(self, batch: TrainingBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What is present and what is available of this recognizer's modalities, each `(batch,)`."""
+        present, available = batch.present, batch.batch.present
+        names = self.recognizer.modalities
+        return {name: present[name] for name in names}, {name: available[name] for name in names}
 
     def with_some_modality(self, batch: TrainingBatch) -> TrainingBatch:
         """Without the samples of which this recognizer would see nothing."""
@@ -140,15 +169,13 @@ class StudentTask(Task):
             logits, votes = self.recognizer.answer(batch.batch.data, present)
         else:
             logits = self.recognizer(batch.batch.data, present)
-        seen, labels = self.seen(present, available), batch.batch.labels
-        ask = self.teaching(batch, seen)
-        everyone = torch.arange(len(batch.batch), device=self.device)
-        parts = self.loss_of(logits, labels, ask(everyone, seen), torch.stack(list(present.values())).sum(0))
+        targets = batch.targets if isinstance(batch, TaughtBatch) else self.targets(batch, present, available)
+        labels = batch.batch.labels
+        parts = self.loss_of(logits, labels, targets.fused, torch.stack(list(present.values())).sum(0))
         for name, vote in votes.items():
             rows = present[name].nonzero().flatten()
-            alone = {other: torch.full_like(flags[rows], other == name) for other, flags in present.items()}
             own_labels = {head: values[rows] for head, values in labels.items()}
-            own = self.loss_of(vote, own_labels, ask(rows, alone), torch.ones_like(rows))
+            own = self.loss_of(vote, own_labels, targets.own.get(name, {}), torch.ones_like(rows))
             for key, value in own.items():
                 weighted = self.own_weight * len(rows) / len(batch.batch) * value
                 parts[f"own_{key}"] = parts.get(f"own_{key}", torch.zeros_like(value)) + weighted
@@ -158,13 +185,9 @@ class StudentTask(Task):
         """Of one answer, whose soft targets are empty where nobody teaches; from how many `sensors` `(samples,)` it comes."""
         raise NotImplementedError
 
-    def teaching(self, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Answers:
-        """Whom to ask for soft targets."""
-        return lambda rows, present: {}
-
-    def seen(self, present: dict[str, Tensor], available: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What a teacher sees when the student sees `present`."""
-        return present
+    def targets(self, batch: TrainingBatch, present: Mapping[str, Tensor], available: Mapping[str, Tensor]) -> Targets:
+        """Soft targets of who teaches."""
+        return Targets()
 
 
 class SupervisedTask(StudentTask):
@@ -201,12 +224,34 @@ class DistillationTask(StudentTask):
         self.distillation = distillation
         self.teacher = teacher  # no module: neither trained, nor saved, nor put into train mode
 
-    def seen(self, present: dict[str, Tensor], available: dict[str, Tensor]) -> dict[str, Tensor]:
-        return present if self.distillation.teacher_sees == "same" else available
+    def train_dataloader(self) -> EpochLoader | WorkingAhead:
+        """The teacher works ahead of the student where there are threads to spare."""
+        loader = self.epoch_loader()
+        return WorkingAhead(loader, self.taught, self.threads_ahead) if self.threads_ahead else loader
 
-    def teaching(self, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Answers:
-        with torch.no_grad():
-            return torch.no_grad()(self.teacher.to(self.device).answers(batch, seen))
+    def spare_threads(self) -> int:
+        """None for mixup: what is blended with what is not known before the step."""
+        return 0 if self.mixup else threads_to_spare(self.make_loader(0))
+
+    def taught(self, batch: TrainingBatch) -> TrainingBatch:
+        """The batch with what the teacher says about it."""
+        batch = self.with_some_modality(batch)
+        if not len(batch.batch):
+            return batch
+        with torch.no_grad(), self.trainer.precision_plugin.train_step_context():
+            targets = self.targets(batch, *self.flags(batch))
+        return TaughtBatch(**{part.name: getattr(batch, part.name) for part in fields(batch)}, targets=targets)
+
+    @torch.no_grad()
+    def targets(self, batch: TrainingBatch, present: Mapping[str, Tensor], available: Mapping[str, Tensor]) -> Targets:
+        seen = present if self.distillation.teacher_sees == "same" else available
+        ask = self.teacher.to(self.device).answers(batch, seen)
+        fused, own = ask(torch.arange(len(batch.batch), device=self.device), seen), {}
+        for name, flags in present.items():
+            rows = flags.nonzero().flatten()
+            if self.own_weight and len(rows):
+                own[name] = ask(rows, {other: torch.full_like(rows, other == name, dtype=torch.bool) for other in present})
+        return Targets(fused, own)
 
     def loss_of(self, logits: Logits, labels: Mapping[str, Tensor], target: Logits, sensors: Tensor) -> Losses:
         alpha = self.alpha(sensors)
