@@ -10,16 +10,19 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from karmma.config import Recipe, build, load_recipe
-from karmma.experiment.arms import Training, trainings_of
+from karmma.experiment import side_by_side
+from karmma.experiment.arms import Training
 from karmma.experiment.context import Context
+from karmma.experiment.jobs import Job, preparations, train_alone, trainings
 from karmma.experiment.run import run
-from karmma.experiment.side_by_side import count_at_once, longest_first, rounds, train_side_by_side
+from karmma.experiment.side_by_side import count_at_once, run_jobs, run_side_by_side
 from karmma.types import KarmmaError
 
 from .test_run import tiny_recipe
@@ -36,22 +39,56 @@ def recipe_of(kitchen_root: Path) -> Recipe:
     return build(Recipe, tiny_recipe(kitchen_root) | {"seeds": [0], "methods": ARMS}, "recipe")
 
 
-def test_what_others_build_on_comes_in_an_earlier_round() -> None:
-    utd = load_recipe(RECIPES / "utd_mhad.yaml").methods
-    assert rounds(utd) == [
-        ["tutors", "specialists", "early_fusion", "baseline", "baseline_dropout", "uniform", "own_votes"],
-        ["late_fusion", "karmma"],
+def test_the_largest_clips_are_prepared_first(tmp_path: Path) -> None:
+    context = Context(load_recipe(RECIPES / "utd_mhad.yaml", ["seeds=[4]"]).only(["karmma"]), tmp_path)
+    assert [job.stage for job in preparations(context)] == [
+        *(f"pretrain.student.{name}" for name in ("depth", "skeleton", "imu")),
+        *(f"seed4.kernels.{name}" for name in ("depth", "skeleton", "imu")),
     ]
-    assert rounds({}) == []
+    assert not any(job.needs for job in preparations(context))
 
 
 def test_students_that_are_taught_begin_first_and_small_specialists_last(tmp_path: Path) -> None:
+    context = Context(load_recipe(RECIPES / "utd_mhad.yaml", ["seeds=[3, 5]"]).only(["karmma", "baseline"]), tmp_path)
+    order = [job.stage for job in trainings(context)]
+    assert order[0] == "seed3.karmma" and set(order[1:3]) == {"seed3.tutors.imu+skeleton+depth", "seed3.baseline"}
+    assert order[8] == "seed3.tutors.imu" and order[9] == "seed5.karmma" and len(order) == 18
+
+
+def test_each_model_waits_for_what_it_is_built_on(tmp_path: Path) -> None:
     context = Context(load_recipe(RECIPES / "utd_mhad.yaml"), tmp_path)
-    trainings = [one for name in ("tutors", "baseline", "karmma") for one in trainings_of(context, name, 3)]
-    order = [one.stage for one in longest_first(context, trainings)]
-    assert order[0] == "seed3.karmma"
-    assert set(order[1:3]) == {"seed3.tutors.imu+skeleton+depth", "seed3.baseline"}
-    assert order[-1] == "seed3.tutors.depth" and len(order) == 9
+    needs = {job.stage: job.needs for job in trainings(context)}
+    assert needs["seed0.tutors.imu+skeleton"] == {"pretrain.student.imu", "pretrain.student.skeleton"}  # no kernels
+    assert "seed0.kernels.imu" in needs["seed0.specialists.imu"] and "seed0.kernels.depth" not in needs["seed0.specialists.imu"]
+    assert needs["seed0.karmma"] >= {stage for stage in needs if ".tutors." in stage} | {"seed0.kernels.depth"}
+    assert not any(stage.startswith("seed0.tutors") for stage in needs["seed0.own_votes"])
+
+
+def test_jobs_wait_for_what_they_need_and_the_last_one_is_left_to_all_threads(
+    kitchen_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = Context(recipe_of(kitchen_root), tmp_path)
+
+    def job(stage: str, *needs: str) -> Job:
+        return Job(stage, {}, partial(write_note, stage=stage, needs=needs), frozenset(needs))
+
+    jobs = [job("last", "long", "short"), job("long"), job("middle", "short"), job("short")]
+    left = run_side_by_side(context, jobs, 2)
+    assert [one.stage for one in left] == ["last"]
+    assert {path.name for path in tmp_path.glob("*.note")} == {"long.note", "middle.note", "short.note"}
+    with context.book.stage("short", {}):
+        pass
+    (tmp_path / "short.note").unlink()
+    monkeypatch.setattr(side_by_side, "count_at_once", lambda *_: 1)
+    with pytest.raises(AssertionError, match="short"):
+        run_jobs(context, jobs[2:], {"train": context.clips_of("train")})  # its marker says it is there
+
+
+def write_note(context: Context, stores: object, stage: str, needs: tuple[str, ...]) -> None:
+    for other in needs:
+        assert (context.directory / f"{other}.note").exists(), other
+    time.sleep(0.5 * (stage == "long"))
+    (context.directory / f"{stage}.note").touch()
 
 
 def test_trainings_share_what_threads_there_are(
@@ -85,9 +122,14 @@ def test_side_by_side_the_same_weights_come_out_as_one_after_another(kitchen_roo
         assert (tmp_path / "alone" / path).read_bytes() == (tmp_path / "together" / path).read_bytes(), path
 
 
+def baselines() -> list[Job]:
+    found = [Training("baseline", seed) for seed in range(2)]
+    return [Job(one.stage, {}, partial(train_alone, training=one)) for one in found]
+
+
 def test_a_killed_training_is_named_and_the_others_end_with_it(kitchen_root: Path, tmp_path: Path) -> None:
     context = Context(recipe_of(kitchen_root), tmp_path)
-    trainings = [Training("baseline", seed) for seed in range(2)]
+    jobs = baselines()
     before = set(multiprocessing.active_children())
 
     def kill() -> None:
@@ -99,7 +141,7 @@ def test_a_killed_training_is_named_and_the_others_end_with_it(kitchen_root: Pat
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(KarmmaError, match=r"killed while 2 ran side by side.*trainings_at_once=1"):
-        train_side_by_side(context, trainings, 2)
+        run_side_by_side(context, jobs, 2)
     killer.join()
     assert set(multiprocessing.active_children()) <= before
 
@@ -107,7 +149,7 @@ def test_a_killed_training_is_named_and_the_others_end_with_it(kitchen_root: Pat
 def test_a_training_that_fails_says_why(kitchen_root: Path, tmp_path: Path) -> None:
     context = Context(recipe_of(kitchen_root), tmp_path)  # nothing has been pre-trained
     with pytest.raises(KarmmaError, match=r"weights not found: .*extractors/student/rgb.safetensors"):
-        train_side_by_side(context, [Training("baseline", 0), Training("baseline", 1)], 2)
+        run_side_by_side(context, baselines(), 2)
 
 
 ORPHAN = """

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..config import MethodConfig
 from ..data.clips import ClipStore
@@ -32,25 +33,39 @@ def with_kernels(context: Context, model: RecognizerModel, seed: int) -> Recogni
     return model
 
 
-def prepare_kernels(context: Context, seed: int, store: ClipStore) -> None:
-    """Fit the kernels of every modality, where an arm of the recipe votes with them."""
+def kernels_of_seeds(context: Context) -> list[tuple[int, str]]:
+    """Seed and modality of all kernels that some arm of the recipe votes with."""
+    if not any(votes_with_kernels(context, method) for method in context.recipe.methods.values()):
+        return []
+    return [(seed, name) for seed in context.recipe.seeds for name in context.names]
+
+
+def kernels_stage(seed: int, name: str) -> str:
+    return f"seed{seed}.kernels.{name}"
+
+
+def kernels_settings(context: Context, name: str) -> dict[str, Any]:
+    """What fitted kernels depend on."""
+    training = context.recipe.student.training
+    return {
+        **context.data_settings(),
+        "modality": {name: context.modalities[name]},
+        "kernels": context.recipe.student.recognizer.kernels,
+        "training": {key: getattr(training, key) for key in ("batch_size", "augment", "mirror")},
+    }
+
+
+def prepare_kernels(context: Context, stores: Mapping[str, ClipStore], seed: int, name: str) -> None:
+    """Fit the kernels of a modality."""
     config, training = context.recipe.student.recognizer.kernels, context.recipe.student.training
-    if config is None or not any(votes_with_kernels(context, method) for method in context.recipe.methods.values()):
-        return
+    assert config is not None
     sizes = context.manifest.labels.sizes
-    for name in context.names:
 
-        def work(name: str, progress: Progress) -> None:
-            kernels = RandomKernels(context.modalities[name].spec, config, sum(sizes.values()))
-            drawn = stage_seed(seed, KERNELS)
-            loader = context.loader(store, training, drawn, names=(name,), shared=False)  # this process works alone
-            fit_kernels(kernels, config, sizes, loader, drawn, progress.update)
-            save_weights(kernels, kernels_path(context, seed, name))
+    def work(progress: Progress) -> None:
+        kernels = RandomKernels(context.modalities[name].spec, config, sum(sizes.values()))
+        drawn = stage_seed(seed, KERNELS)
+        loader = context.loader(stores["train"], training, drawn, names=(name,), shared=False)  # this process works alone
+        fit_kernels(kernels, config, sizes, loader, drawn, progress.update)
+        save_weights(kernels, kernels_path(context, seed, name))
 
-        settings = {
-            **context.data_settings(),
-            "modality": {name: context.modalities[name]},
-            "kernels": config,
-            "training": {key: getattr(training, key) for key in ("batch_size", "augment", "mirror")},
-        }
-        context.book.run(f"seed{seed}.kernels.{name}", settings, partial(work, name))
+    context.book.run(kernels_stage(seed, name), kernels_settings(context, name), work)

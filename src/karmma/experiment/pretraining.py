@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,27 +42,25 @@ def with_extractors(context: Context, role: str, model: RecognizerModel) -> Reco
     return model
 
 
-def prepare_extractors(context: Context, stores: Mapping[str, ClipStore]) -> None:
-    """Stage 1 for teacher and student. A student without pre-training starts from its own first weights."""
-    for role in context.roles:
-        part = context.part(role)
-        for name in context.names:
-            if part.pretraining is not None:
-                pretrain(context, role, name, part.pretraining, stores[part.pretraining_split])
-            elif role == TEACHER:
-                keep_published(context, name)
+def extractors_to_pretrain(context: Context) -> list[tuple[str, str]]:
+    """Role and modality of every extractor of stage 1. A student without pre-training starts from its own first weights."""
+    roles = [role for role in context.roles if context.part(role).pretraining is not None]
+    return [(role, name) for role in roles for name in context.names]
 
 
-def keep_published(context: Context, name: str) -> None:
-    """The teacher's extractor as published: a recipe without pre-training must name weights for it."""
-    encoder_config = context.recipe.teacher.recognizer.encoders[name]
-    if encoder_config.weights is None:
-        raise KarmmaError(f"teacher.pretraining is null and teacher.recognizer.encoders.{name}.weights names no file")
+def keep_published(context: Context) -> None:
+    """The teacher's extractors as published, where it is not pre-trained: then the recipe must name weights for each."""
+    if TEACHER not in context.roles or context.part(TEACHER).pretraining is not None:
+        return
+    for name in context.names:
+        encoder_config = context.recipe.teacher.recognizer.encoders[name]
+        if encoder_config.weights is None:
+            raise KarmmaError(f"teacher.pretraining is null and teacher.recognizer.encoders.{name}.weights names no file")
 
-    def work(progress: Progress) -> None:
-        save_extractor(extractor_path(context, TEACHER, name), started_extractor(context, TEACHER, name))
+        def work(name: str, progress: Progress) -> None:
+            save_extractor(extractor_path(context, TEACHER, name), started_extractor(context, TEACHER, name))
 
-    context.book.run(f"extractor.teacher.{name}", {"encoder": encoder_config}, work)
+        context.book.run(f"extractor.teacher.{name}", {"encoder": encoder_config}, partial(work, name))
 
 
 def started_extractor(context: Context, role: str, name: str) -> Encoder:
@@ -81,9 +80,27 @@ def pretraining_task(
     return SupervisedTask(model, config, loader)
 
 
-def pretrain(context: Context, role: str, name: str, config: TrainingConfig, store: ClipStore) -> None:
+def pretraining_stage(role: str, name: str) -> str:
+    return f"pretrain.{role}.{name}"
+
+
+def pretraining_settings(context: Context, role: str, name: str) -> dict[str, Any]:
+    """What a pre-trained extractor depends on."""
+    part = context.part(role)
+    return {
+        **context.data_settings(),
+        "modality": {name: context.modalities[name]},
+        "encoder": part.recognizer.encoders[name],
+        "pretraining": part.pretraining,
+        "split": part.pretraining_split,
+    }
+
+
+def pretrain(context: Context, stores: Mapping[str, ClipStore], role: str, name: str) -> None:
     """One modality's extractor of teacher or student, trained with pooled linear heads on the source split."""
     part = context.part(role)
+    config, store = part.pretraining, stores[part.pretraining_split]
+    assert config is not None
 
     def work(progress: Progress) -> None:
         task = pretraining_task(context, role, name, config, store)
@@ -93,14 +110,7 @@ def pretrain(context: Context, role: str, name: str, config: TrainingConfig, sto
             save_extractor(extractor_path(context, role, name), task.recognizer.encoder)
             (training / "state.ckpt").unlink(missing_ok=True)
 
-    settings = {
-        **context.data_settings(),
-        "modality": {name: context.modalities[name]},
-        "encoder": part.recognizer.encoders[name],
-        "pretraining": config,
-        "split": part.pretraining_split,
-    }
-    context.book.run(f"pretrain.{role}.{name}", settings, work, together=True)
+    context.book.run(pretraining_stage(role, name), pretraining_settings(context, role, name), work, together=True)
 
 
 def teacher_settings(context: Context) -> dict[str, Any]:

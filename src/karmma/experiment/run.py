@@ -13,10 +13,10 @@ from ..files import write_json
 from ..memory import keep_freed_memory
 from .arms import train_teacher
 from .context import Context
-from .kernels import prepare_kernels
-from .pretraining import cache_tokens, prepare_extractors
+from .jobs import preparations, trainings
+from .pretraining import cache_tokens, keep_published
 from .results import collect_results
-from .side_by_side import train_methods
+from .side_by_side import run_jobs
 from .testing import evaluate_method, measure_unimodal
 
 
@@ -39,15 +39,16 @@ def run_stages(recipe: Recipe, directory: Path) -> dict[str, Any]:
     context = Context(recipe, directory)
     context.make_data()
     stores = {split: context.read_clips(split) for split in context.splits}
-    prepare_extractors(context, stores)
-    tokens = cache_tokens(context, stores["train"]) if recipe.train_teacher else None
-    for seed in recipe.seeds:
-        if tokens is not None:
+    keep_published(context)
+    if recipe.train_teacher:
+        run_jobs(context, preparations(context), stores)
+        tokens = cache_tokens(context, stores["train"])
+        for seed in recipe.seeds:
             train_teacher(context, seed, stores["train"], tokens)
-        prepare_kernels(context, seed, stores["train"])
-        train_methods(context, seed, stores["train"], tokens)
-    if tokens is not None:
+        run_jobs(context, trainings(context), stores)
         measure_unimodal(context, stores, tokens)
+    else:
+        run_jobs(context, [*preparations(context), *trainings(context)], stores)
     tested = stores[recipe.evaluation.split]
     for seed in recipe.seeds:
         for name in context.arms:
