@@ -105,7 +105,7 @@ def test_a_finished_run_does_nothing_again(finished: Path, recipe_path: Path) ->
 
 
 def test_other_settings_in_the_same_directory_are_refused(finished: Path, recipe_path: Path) -> None:
-    with pytest.raises(KarmmaError, match=r"stage seed0.baseline was run with student.training.lr = 0.001, now 0.5"):
+    with pytest.raises(KarmmaError, match=r"stage seed0.karmma was run with student.training.lr = 0.001, now 0.5"):
         run(load_recipe(recipe_path, ["student.training.lr=0.5"]), finished)
 
 
@@ -138,7 +138,7 @@ def test_a_run_stopped_between_epochs_resumes_inside_the_stage(
     from karmma.training import fit as fit_module
 
     tree = {**tiny_recipe(kitchen_root), "seeds": [0], "methods": {"baseline_dropout": {"dropout": 0.3}}}
-    recipe: Recipe = build(Recipe, tree, "tiny")
+    recipe: Recipe = build(Recipe, {**tree, "trainings_at_once": 1}, "tiny")  # in this process, where it can be stopped
     whole = run(recipe, tmp_path / "whole")
     original, calls = fit_module.ResumeState.on_train_epoch_end, {"count": 0}
 
@@ -283,7 +283,7 @@ def test_what_starts_or_teaches_a_student_draws_clips_of_its_own(
 
     monkeypatch.setattr("karmma.experiment.context.EpochLoader", SpyLoader)
     methods = "methods={tutors: {specialists: single, absent: skip}, karmma: {distillation: {teachers: [tutors]}}}"
-    run(load_recipe(recipe_path, [methods, "seeds=[0]", "train_teacher=false"]), tmp_path / "out")
+    run(load_recipe(recipe_path, [methods, "seeds=[0]", "train_teacher=false", "trainings_at_once=1"]), tmp_path / "out")
     assert drawn["single"] and drawn["student"]
     assert drawn["single"].isdisjoint(drawn["student"])
 

@@ -20,7 +20,7 @@ from karmma.config import Recipe, build, load_recipe
 from karmma.experiment import side_by_side
 from karmma.experiment.arms import Training
 from karmma.experiment.context import Context
-from karmma.experiment.jobs import Job, preparations, train_alone, trainings
+from karmma.experiment.jobs import Job, evaluations, preparations, train_alone, trainings
 from karmma.experiment.run import run
 from karmma.experiment.side_by_side import count_at_once, run_jobs, run_side_by_side
 from karmma.types import KarmmaError
@@ -64,6 +64,14 @@ def test_each_model_waits_for_what_it_is_built_on(tmp_path: Path) -> None:
     assert not any(stage.startswith("seed0.tutors") for stage in needs["seed0.own_votes"])
 
 
+def test_an_arm_is_tested_when_its_models_are_there(tmp_path: Path) -> None:
+    context = Context(load_recipe(RECIPES / "utd_mhad.yaml"), tmp_path)
+    needs = {job.stage: job.needs for job in evaluations(context)}
+    assert needs["seed0.karmma.evaluate"] == {"seed0.karmma"} and needs["seed0.teacher.evaluate"] == frozenset()
+    assert needs["seed0.late_fusion.evaluate"] == {"seed0.specialists.evaluate"} and "seed0.tutors.evaluate" not in needs
+    assert len(needs["seed0.specialists.evaluate"]) == 7
+
+
 def test_jobs_wait_for_what_they_need_and_the_last_one_is_left_to_all_threads(
     kitchen_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,16 +80,16 @@ def test_jobs_wait_for_what_they_need_and_the_last_one_is_left_to_all_threads(
     def job(stage: str, *needs: str) -> Job:
         return Job(stage, {}, partial(write_note, stage=stage, needs=needs), frozenset(needs))
 
-    jobs = [job("last", "long", "short"), job("long"), job("middle", "short"), job("short")]
+    jobs = [job("last", "long", "short"), job("long"), job("middle", "short"), job("short"), job("test", "last")]
     left = run_side_by_side(context, jobs, 2)
-    assert [one.stage for one in left] == ["last"]
+    assert [one.stage for one in left] == ["last", "test"]
     assert {path.name for path in tmp_path.glob("*.note")} == {"long.note", "middle.note", "short.note"}
     with context.book.stage("short", {}):
         pass
     (tmp_path / "short.note").unlink()
     monkeypatch.setattr(side_by_side, "count_at_once", lambda *_: 1)
     with pytest.raises(AssertionError, match="short"):
-        run_jobs(context, jobs[2:], {"train": context.clips_of("train")})  # its marker says it is there
+        run_jobs(context, jobs[2:4], {"train": context.clips_of("train")})  # its marker says it is there
 
 
 def write_note(context: Context, stores: object, stage: str, needs: tuple[str, ...]) -> None:

@@ -12,9 +12,10 @@ from ..config import method_references
 from ..data.clips import ClipStore
 from ..data.tokens import TokenStore
 from .arms import Training, arm_settings, train, trainings_of
-from .context import STUDENT, Context
+from .context import STUDENT, TEACHER, Context
 from .kernels import kernels_of_seeds, kernels_settings, kernels_stage, prepare_kernels, votes_with_kernels
 from .pretraining import extractors_to_pretrain, pretrain, pretraining_settings, pretraining_stage, token_directory
+from .testing import evaluate_method, evaluation_settings, evaluation_stage
 
 Work = Callable[[Context, Mapping[str, ClipStore]], None]  # given the clips of each split; can be pickled
 
@@ -74,6 +75,25 @@ def needs_of(context: Context, training: Training) -> frozenset[str]:
     for _, other in method_references(method):
         stages |= {one.stage for one in trainings_of(context, other, training.seed)}
     return frozenset(stages)
+
+
+def evaluations(context: Context) -> list[Job]:
+    """Tests of every arm that is to be tested."""
+    settings = evaluation_settings(context)
+    return [
+        Job(evaluation_stage(seed, name), settings, partial(evaluate_method, seed=seed, name=name), tested_after(context, seed, name))
+        for seed in context.recipe.seeds for name in context.arms
+    ]  # fmt: skip
+
+
+def tested_after(context: Context, seed: int, name: str) -> frozenset[str]:
+    """An arm's models; for late fusion the test of those it is made of. The teacher is there before any job of the methods."""
+    if name == TEACHER:
+        return frozenset()
+    fused = context.recipe.methods[name].late_fusion_of
+    if fused is not None:
+        return frozenset({evaluation_stage(seed, fused)})
+    return frozenset(one.stage for one in trainings_of(context, name, seed))
 
 
 def input_size(context: Context, names: Collection[str]) -> int:

@@ -13,11 +13,11 @@ from ..files import write_json
 from ..memory import keep_freed_memory
 from .arms import train_teacher
 from .context import Context
-from .jobs import preparations, trainings
+from .jobs import evaluations, preparations, trainings
 from .pretraining import cache_tokens, keep_published
 from .results import collect_results
 from .side_by_side import run_jobs
-from .testing import evaluate_method, measure_unimodal
+from .testing import measure_unimodal
 
 
 def run(recipe: Recipe, directory: Path) -> dict[str, Any]:
@@ -45,17 +45,11 @@ def run_stages(recipe: Recipe, directory: Path) -> dict[str, Any]:
         tokens = cache_tokens(context, stores["train"])
         for seed in recipe.seeds:
             train_teacher(context, seed, stores["train"], tokens)
-        run_jobs(context, trainings(context), stores)
         measure_unimodal(context, stores, tokens)
-    else:
-        run_jobs(context, [*preparations(context), *trainings(context)], stores)
-    tested = stores[recipe.evaluation.split]
-    for seed in recipe.seeds:
-        for name in context.arms:
-            evaluate_method(context, name, seed, tested)
+    run_jobs(context, [*preparations(context), *trainings(context), *evaluations(context)], stores)
     if processes.is_first():
         results = collect_results(context, stores)
         write_json(directory / "results.json", results)
-        write_report(directory, results, tested, context.manifest)
+        write_report(directory, results, stores[recipe.evaluation.split], context.manifest)
     processes.wait()
     return dict(json.loads((directory / "results.json").read_text()))

@@ -27,12 +27,12 @@ def run_jobs(context: Context, jobs: Sequence[Job], stores: Mapping[str, ClipSto
     """Do what is not there yet, earlier jobs first, each after those that it needs."""
     waiting = [job for job in jobs if not context.book.is_done(job.stage, job.settings)]
     count = count_at_once(context, stores["train"], len(waiting))
-    if count > 1:
-        waiting = run_side_by_side(context, waiting, count)
-    while waiting:
-        job = ready(waiting, waiting)[0]
-        job.work(context, stores)
-        waiting.remove(job)
+    while able := ready(waiting, waiting):
+        if min(count, len(able)) > 1:
+            waiting = run_side_by_side(context, waiting, count)
+        else:
+            able[0].work(context, stores)
+            waiting.remove(able[0])
 
 
 def ready(waiting: Sequence[Job], unfinished: Collection[Job]) -> list[Job]:
@@ -49,7 +49,7 @@ def count_at_once(context: Context, store: ClipStore, jobs: int) -> int:
 
 
 def run_side_by_side(context: Context, jobs: Sequence[Job], count: int) -> list[Job]:
-    """Work in `count` processes; gives back the last job where it would be alone, since this process has all threads.
+    """Work in `count` processes until one job would be alone, which goes faster here with all threads; gives back what is left.
 
     An error ends all of them; what is done is kept, and what is not goes on the next time. Raises KarmmaError for a
     process that was killed, as a system out of memory does.
@@ -58,7 +58,7 @@ def run_side_by_side(context: Context, jobs: Sequence[Job], count: int) -> list[
     waiting, running = list(jobs), dict[Future[None], Job]()
     with bars_of_workers() as reports, worker_pool(count, begin_trainer, threads, reports) as pool:
         try:
-            while running or len(waiting) > 1:
+            while running or len(ready(waiting, waiting)) > 1:
                 for job in ready(waiting, [*waiting, *running.values()])[: count - len(running)]:
                     waiting.remove(job)
                     running[pool.submit(run_alone, context.recipe, context.directory, job.work)] = job

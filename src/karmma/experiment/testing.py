@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from .. import processes
 from ..data.clips import ClipStore
@@ -43,9 +44,18 @@ def measure_unimodal(context: Context, stores: Mapping[str, ClipStore], tokens: 
         context.book.run(f"unimodal.{name}", settings, partial(work, name), together=True)
 
 
-def evaluate_method(context: Context, name: str, seed: int, store: ClipStore) -> None:
+def evaluation_stage(seed: int, name: str) -> str:
+    return f"seed{seed}.{name}.evaluate"
+
+
+def evaluation_settings(context: Context) -> dict[str, Any]:
+    return {"evaluation": context.recipe.evaluation}
+
+
+def evaluate_method(context: Context, stores: Mapping[str, ClipStore], seed: int, name: str) -> None:
     """P1 and P2 of one arm."""
     evaluation, directory = context.recipe.evaluation, context.seed_directory(seed, name)
+    store = stores[evaluation.split]
 
     def work(progress: Progress) -> None:
         fixed, logits = logits_of(context, name, seed, store, progress)
@@ -57,7 +67,7 @@ def evaluate_method(context: Context, name: str, seed: int, store: ClipStore) ->
             measured["single_view"] = evaluate(fixed, (), 1).subsets
         write_json(directory / "evaluation.json", measured)
 
-    context.book.run(f"seed{seed}.{name}.evaluate", {"evaluation": evaluation}, work)
+    context.book.run(evaluation_stage(seed, name), evaluation_settings(context), work)
 
 
 def logits_of(
