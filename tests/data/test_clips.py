@@ -64,6 +64,20 @@ def test_broken_and_missing_sources_are_absent_named_and_counted(kitchen_root: P
     assert all("garbage.mp4" in row[2] for row in made.failures())
 
 
+def test_a_clip_of_another_shape_is_named(kitchen_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segments = load_kitchen(kitchen_root).split("train")[:3]
+
+    def read(segment: Segment, modalities: Mapping[str, Modality]) -> SegmentReading:
+        steps = 5 if segment is segments[1] else 4
+        return SegmentReading({"imu": np.ones((steps, 6), np.float32)}, {})
+
+    monkeypatch.setattr("karmma.data.clips.read_segment", read)
+    made = ClipStore(tmp_path / "store", segments, {"imu": MODALITIES["imu"]})
+    made.write(workers=1)
+    assert made.available.flatten().tolist() == [True, False, True]
+    assert made.failures() == [[segments[1].name, "imu", "imu: a clip of shape (5, 6), where the first one has (4, 6)"]]
+
+
 def test_an_interrupted_store_reads_only_what_is_missing(store: ClipStore, tmp_path: Path) -> None:
     shutil.copytree(store.directory, tmp_path / "copy")
     state = open_memmap(tmp_path / "copy" / "state.npy", mode="r+")

@@ -211,16 +211,25 @@ def store_segments(job: tuple[Path, list[tuple[int, Segment]], dict[str, Modalit
             raise KarmmaError(
                 f"reading segment {segment.name} failed: {traceback.format_exception_only(error)[-1].strip()}"
             ) from error
-        if reading.failures:
-            note_failures(directory, segment, reading.failures)
+        failures = reading.failures | other_shapes(reading.arrays, arrays)
+        if failures:
+            note_failures(directory, segment, failures)
         for column, name in enumerate(modalities):
-            if name in reading.arrays and arrays[name][index].shape == reading.arrays[name].shape:
+            if name in failures:
+                state[index, column] = FAILED
+            elif name in reading.arrays:
                 arrays[name][index] = reading.arrays[name]
                 state[index, column] = READ
-            elif name in reading.failures:
-                state[index, column] = FAILED
         state[index, -1] = READ
     return len(segments)
+
+
+def other_shapes(read: Mapping[str, NDArray[Any]], stored: Mapping[str, NDArray[Any]]) -> dict[str, str]:
+    """Words about the modalities whose clip has not the shape of the first one that was read."""
+    return {
+        name: f"{name}: a clip of shape {array.shape}, where the first one has {stored[name].shape[1:]}"
+        for name, array in read.items() if array.shape != stored[name].shape[1:]
+    }  # fmt: skip
 
 
 def note_failures(directory: Path, segment: Segment, failures: dict[str, str]) -> None:
