@@ -95,7 +95,10 @@ def test_jobs_wait_for_what_they_need_and_the_last_one_is_left_to_all_threads(
 def write_note(context: Context, stores: object, stage: str, needs: tuple[str, ...]) -> None:
     for other in needs:
         assert (context.directory / f"{other}.note").exists(), other
-    time.sleep(0.5 * (stage == "long"))
+    deadline = time.monotonic() + 60
+    while stage == "long" and not (context.directory / "middle.note").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.0 * (stage == "long"))  # the last of the others has said by then that it is done
     (context.directory / f"{stage}.note").touch()
 
 
