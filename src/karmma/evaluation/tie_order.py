@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LANES = 8
-UNROLLED = 4 * LANES
+GROUP = 4 * LANES
 NETWORK_SIZE = 256
 Keys = NDArray[np.float64]
 Order = NDArray[np.int64]
@@ -82,27 +82,26 @@ def exchange(values: Keys, places: Order, flip: int) -> None:
 def partition(keys: Keys, order: Order, pivot: float) -> int:
     """Move what is below the pivot to the front, in place; gives how many that are.
 
-    Single ones first, until whole groups of 32 (or 8 in a short part) are left. The first and the last group are held back;
-    the others are read from the side where less room is left, and each eight are written to both ends of that room.
+    Single ones first, until whole groups of 32 are left. The first and the last group are held back; the others
+    are read from the side where less room is left, and each eight are written to both ends of that room.
     """
-    group = UNROLLED if len(order) > 8 * UNROLLED else LANES
-    left, right = drop_remainder(keys, order, pivot, group)
-    held = np.concatenate([order[left : left + group], order[right - group : right]])
+    left, right = drop_remainder(keys, order, pivot)
+    held = np.concatenate([order[left : left + GROUP], order[right - GROUP : right]])
     front, back = left, right
-    left, right = left + group, right - group
+    left, right = left + GROUP, right - GROUP
     while left != right:
         from_back = back - right < left - front
-        start = right - group if from_back else left
-        taken = order[start : start + group].copy()
-        left, right = (left, start) if from_back else (start + group, right)
+        start = right - GROUP if from_back else left
+        taken = order[start : start + GROUP].copy()
+        left, right = (left, start) if from_back else (start + GROUP, right)
         front, back = write_both_ends(keys, order, pivot, taken, front, back)
     front, back = write_both_ends(keys, order, pivot, held, front, back)
     return front
 
 
-def drop_remainder(keys: Keys, order: Order, pivot: float, group: int) -> tuple[int, int]:
+def drop_remainder(keys: Keys, order: Order, pivot: float) -> tuple[int, int]:
     left, right = 0, len(order)
-    for _ in range(len(order) % group):
+    for _ in range(len(order) % GROUP):
         if keys[order[left]] >= pivot:
             right -= 1
             order[left], order[right] = order[right], order[left]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import lightning
@@ -240,7 +240,7 @@ class DistillationTask(StudentTask):
             return batch
         with torch.no_grad(), self.trainer.precision_plugin.train_step_context():
             targets = self.targets(batch, *self.flags(batch))
-        return TaughtBatch(**{part.name: getattr(batch, part.name) for part in fields(batch)}, targets=targets)
+        return TaughtBatch(batch.batch, batch.tokens, batch.seed, batch.present, targets)
 
     @torch.no_grad()
     def targets(self, batch: TrainingBatch, present: Mapping[str, Tensor], available: Mapping[str, Tensor]) -> Targets:
