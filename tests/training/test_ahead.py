@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from karmma.training.tasks import DistillationTask, TaughtBatch
 from karmma.training.teachers import LiveTeacher
 
 from ..conftest import make_recognizer
-from .test_tasks import CONFIG, FakeLoader, dropping, fitted
+from .test_tasks import CONFIG, dropping, fitted, make_loader
 
 
 @pytest.fixture(autouse=True)
@@ -29,22 +30,34 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def fake_loader() -> Any:
-    return FakeLoader(0)
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
-def test_batches_come_in_order_and_one_ahead() -> None:
+def test_batches_come_in_order_and_one_ahead_across_epochs() -> None:
     seen: list[tuple[int, str, int]] = []
 
     def prepare(batch: TrainingBatch) -> TrainingBatch:
         seen.append((batch.seed, threading.current_thread().name, torch.get_num_threads()))
         return batch
 
-    ahead = WorkingAhead(fake_loader(), prepare, 1)
-    assert len(ahead) == 3
-    assert [batch.seed for batch in ahead] == [0, 1, 2]
-    assert [number for number, _, _ in seen] == [0, 1, 2]
+    with WorkingAhead(make_loader, prepare, 1, epochs=2) as ahead:
+        assert len(ahead.epoch(0)) == 3
+        assert [batch.seed for batch in ahead.epoch(0)] == [0, 1, 2]
+        wait_for(lambda: len(seen) == 4)  # the next epoch's first, unasked
+        assert [batch.seed for batch in ahead.epoch(1)] == [100, 101, 102]
+    assert [number for number, _, _ in seen] == [0, 1, 2, 100, 101, 102]
     assert {(name.startswith("ahead"), threads) for _, name, threads in seen} == {(True, 1)}
+
+
+def test_an_epoch_begun_again_begins_with_its_first_batch() -> None:
+    with WorkingAhead(make_loader, lambda batch: batch, 1, epochs=2) as ahead:
+        begun = iter(ahead.epoch(0))
+        assert [next(begun).seed, next(begun).seed] == [0, 1]
+        assert [batch.seed for batch in ahead.epoch(0)] == [0, 1, 2]
 
 
 def test_an_error_ahead_reaches_the_step() -> None:
@@ -53,10 +66,11 @@ def test_an_error_ahead_reaches_the_step() -> None:
             raise ValueError("clip 7 is broken")
         return batch
 
-    batches = iter(WorkingAhead(fake_loader(), prepare, 1))
-    assert next(batches).seed == 0
-    with pytest.raises(ValueError, match="clip 7 is broken"):
-        next(batches)
+    with WorkingAhead(make_loader, prepare, 1, epochs=1) as ahead:
+        batches = iter(ahead.epoch(0))
+        assert next(batches).seed == 0
+        with pytest.raises(ValueError, match="clip 7 is broken"):
+            next(batches)
 
 
 def test_threads_are_given_back() -> None:
@@ -84,7 +98,7 @@ def test_taught_ahead_the_same_weights_come_out(tmp_path: Path, sees: Literal["s
 
     class Watched(DistillationTask):
         def losses(self, batch: Any, *flags: Any) -> Any:
-            kinds.add((self.threads_ahead, type(batch) is TaughtBatch, torch.get_num_threads()))
+            kinds.add((self.ahead is not None, type(batch) is TaughtBatch, torch.get_num_threads()))
             return super().losses(batch, *flags)
 
     def trained(ahead: int) -> dict[str, torch.Tensor]:
@@ -98,6 +112,6 @@ def test_taught_ahead_the_same_weights_come_out(tmp_path: Path, sees: Literal["s
         return weights
 
     alone, ahead = trained(0), trained(1)
-    assert kinds == {(0, False, 1), (1, True, 1)}
+    assert kinds == {(False, False, 1), (True, True, 1)}
     assert all(torch.equal(alone[key], ahead[key]) for key in alone)
     assert torch.get_num_threads() == 2

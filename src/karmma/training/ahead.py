@@ -6,8 +6,9 @@ On a CPU small layers gain about a quarter from a second thread; student and tea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 
@@ -15,6 +16,7 @@ from .. import processes
 from ..data.loading import EpochLoader, TrainingBatch
 
 Prepare = Callable[[TrainingBatch], TrainingBatch]
+Place = tuple[int, int]  # epoch and batch
 
 
 def threads_to_spare(loader: EpochLoader) -> int:
@@ -35,26 +37,56 @@ def leaving_threads(count: int) -> Iterator[None]:
 
 
 class WorkingAhead:
-    """A loader whose batches go through `prepare` on other threads, the next one while the last is trained on.
+    """Stored epochs whose batches go through `prepare` on other threads: the next one while the last is trained on, and the first
+    of an epoch while the one before is closed.
 
     `prepare` must not draw random numbers from torch's global generator, which belongs to the step.
     """
 
-    def __init__(self, loader: EpochLoader, prepare: Prepare, threads: int) -> None:
-        self.loader, self.prepare, self.threads = loader, prepare, threads
+    def __init__(self, make_loader: Callable[[int], EpochLoader], prepare: Prepare, threads: int, epochs: int) -> None:
+        self.make_loader, self.prepare, self.epochs = make_loader, prepare, epochs
+        self.pool = ThreadPoolExecutor(1, "ahead", torch.set_num_threads, (threads,))
+        self.begun: tuple[Place, Future[TrainingBatch]] | None = None
+
+    def __enter__(self) -> WorkingAhead:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+    def epoch(self, number: int) -> PreparedEpoch:
+        """The batches of an epoch."""
+        return PreparedEpoch(self, number, self.make_loader(number))
+
+    def begin(self, loader: EpochLoader, place: Place) -> Future[TrainingBatch]:
+        """Make a batch, on another thread."""
+        made = self.pool.submit(lambda: self.prepare(loader.make(place[1])))
+        self.begun = place, made
+        return made
+
+    def take(self, loader: EpochLoader, place: Place) -> TrainingBatch:
+        """A batch of an epoch, once it is made; the next one is begun."""
+        made = self.begun[1] if self.begun and self.begun[0] == place else self.begin(loader, place)
+        batch = made.result()
+        epoch, number = place
+        if number + 1 < len(loader):
+            self.begin(loader, (epoch, number + 1))
+        elif epoch + 1 < self.epochs:
+            self.begin(self.make_loader(epoch + 1), (epoch + 1, 0))
+        return batch
+
+
+@dataclass(frozen=True)
+class PreparedEpoch:
+    """One epoch of what is made ahead."""
+
+    ahead: WorkingAhead
+    number: int
+    loader: EpochLoader
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[TrainingBatch]:
-        batches = iter(self.loader)
-
-        def make() -> TrainingBatch | None:
-            batch = next(batches, None)
-            return None if batch is None else self.prepare(batch)
-
-        with ThreadPoolExecutor(1, "ahead", torch.set_num_threads, (self.threads,)) as pool:
-            following = pool.submit(make)
-            while (batch := following.result()) is not None:
-                following = pool.submit(make)
-                yield batch
+        for number in range(len(self.loader)):
+            yield self.ahead.take(self.loader, (self.number, number))

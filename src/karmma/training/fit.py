@@ -22,7 +22,6 @@ from torch.utils.checkpoint import checkpoint
 from .. import processes
 from ..models.encoders import Encoder
 from ..progress import Progress
-from .ahead import leaving_threads
 from .tasks import Task, is_sharded
 
 
@@ -145,8 +144,7 @@ def fit(task: Task, directory: Path, progress: Progress) -> None:
         default_root_dir=str(directory),
     )
     whole = copy.deepcopy(task.recognizer) if is_sharded(task.config) else None
-    task.threads_ahead = task.spare_threads()
-    with leaving_threads(task.threads_ahead):
+    with task.working_ahead():
         trainer.fit(task, ckpt_path=str(state) if state.exists() else None, weights_only=True)
     averaged.put_into(task)
     if whole is not None:

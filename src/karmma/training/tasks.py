@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from ..models.encoders import Encoder
 from ..models.recognizer import Logits, RecognizerModel
 from ..models.unimodal import UnimodalClassifier
 from . import losses
-from .ahead import WorkingAhead, threads_to_spare
+from .ahead import PreparedEpoch, WorkingAhead, leaving_threads, threads_to_spare
 from .mixing import mix
 from .teachers import Teacher, token_logits
 
@@ -61,7 +62,7 @@ class Task(lightning.LightningModule):
         self.recognizer: Any = recognizer  # a RecognizerModel, but for pre-training
         self.config, self.make_loader, self.mixup = config, make_loader, mixup
         self.steps_per_epoch = math.ceil(len(make_loader(0)) / config.accumulate)
-        self.threads_ahead = 0  # of this process's threads, how many prepare the next batch
+        self.ahead: WorkingAhead | None = None  # while batches are prepared on other threads
 
     def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
         raise NotImplementedError
@@ -83,16 +84,14 @@ class Task(lightning.LightningModule):
             for method in ("answer", "fuse"):
                 register_fsdp_forward_method(self.recognizer, method)
 
-    def train_dataloader(self) -> EpochLoader | WorkingAhead:
+    def train_dataloader(self) -> EpochLoader | PreparedEpoch:
         """Batches of this epoch, which follows from the steps done, so that a resumed run restores it exactly."""
-        return self.epoch_loader()
+        epoch = self.global_step // self.steps_per_epoch
+        return self.ahead.epoch(epoch) if self.ahead else self.make_loader(epoch)
 
-    def spare_threads(self) -> int:
-        """How many of this process's threads are best left to preparing the next batch; `fit` sets `threads_ahead` to it."""
-        return 0
-
-    def epoch_loader(self) -> EpochLoader:
-        return self.make_loader(self.global_step // self.steps_per_epoch)
+    def working_ahead(self) -> AbstractContextManager[None]:
+        """What `fit` trains in: some of this process's threads prepare the next batch, where a task has something to prepare."""
+        return nullcontext()
 
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
         torch.manual_seed(batch.seed + processes.rank())
@@ -224,10 +223,16 @@ class DistillationTask(StudentTask):
         self.distillation = distillation
         self.teacher = teacher  # no module: neither trained, nor saved, nor put into train mode
 
-    def train_dataloader(self) -> EpochLoader | WorkingAhead:
-        """The teacher works ahead of the student where there are threads to spare."""
-        loader = self.epoch_loader()
-        return WorkingAhead(loader, self.taught, self.threads_ahead) if self.threads_ahead else loader
+    @contextmanager
+    def working_ahead(self) -> Iterator[None]:
+        """The teacher answers for the next batch where there are threads to spare."""
+        threads = self.spare_threads()
+        if not threads:
+            yield
+            return
+        with leaving_threads(threads), WorkingAhead(self.make_loader, self.taught, threads, self.config.epochs) as self.ahead:
+            yield
+        self.ahead = None
 
     def spare_threads(self) -> int:
         """None for mixup: what is blended with what is not known before the step."""
