@@ -6,6 +6,7 @@ python benchmarks/main_job.py [RECIPE] [KEY=VALUE ...]
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def main() -> None:
         keep_results(Path(directory), RESULTS / Path(recipe).stem)
     figures = {
         "recipe": Path(recipe).name,
-        "overrides": overrides,
+        "overrides": [re.sub(r"^data\.root=.*", "data.root=…", override) for override in overrides],
         "wall_seconds": round(seconds, 1),
         "peak_megabytes": round(peak),
         "stages": stages,
