@@ -159,6 +159,28 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="directories of `karmma run`; several: folds that tested different samples")],
+    against: Annotated[str, typer.Option(help="the method that the others are compared with")] = "baseline_dropout",
+    metric: Annotated[str | None, typer.Option(help="e.g. verb_top1; default: actions, else the first head")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here, also by subset and seed")] = None,
+    plot: Annotated[Path | None, typer.Option(help="draw the intervals into this PNG")] = None,
+) -> None:
+    """Which methods of RUNS are better than another by more than chance: paired, by the number of sensors present."""
+    from .evaluation.plots import plot_differences, save_png
+    from .evaluation.tables import print_comparison
+    from .experiment.comparison import compare_runs
+    from .files import write_json
+
+    result = compare_runs(runs, against, metric)
+    print_comparison(result)
+    if json_path is not None:
+        write_json(json_path, result)
+    if plot is not None:
+        save_png(plot_differences(result), plot)
+
+
+@app.command()
 def stream(
     checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory, or one that `karmma export` wrote")],
     sources: Annotated[list[str], typer.Argument(help="media files, or video=/dev/video0, video=rtsp://…, audio=alsa:default, "

@@ -18,11 +18,12 @@ def make_logits() -> SubsetLogits:
     """Eight samples of class 0: right with rgb, wrong with audio alone."""
     right, wrong = torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0])
     logits = {s: {"action": (wrong if s == ("audio",) else right).expand(8, 2)} for s in subsets_of(NAMES)}
-    return SubsetLogits(NAMES, torch.ones(8, 2, dtype=torch.bool), {"action": torch.zeros(8, dtype=torch.long)}, logits)
+    labels = {"action": torch.zeros(8, dtype=torch.long)}
+    return SubsetLogits(NAMES, torch.ones(8, 2, dtype=torch.bool), labels, logits, tuple("01234567"))
 
 
 def test_observation_mixes_complete_and_incomplete_accuracy() -> None:
-    result = measure(make_logits(), [str(i) for i in range(8)], Protocol("observation", ("rgb",)))
+    result = measure(make_logits(), Protocol("observation", ("rgb",)))
     assert {share: row["action_top1"] for share, row in result["observation"].items()} == {
         "0.00": 100, "0.25": 75, "0.50": 50, "0.75": 25, "1.00": 0,
     }  # fmt: skip
@@ -32,13 +33,12 @@ def test_a_published_mask_is_one_row(tmp_path: Path) -> None:
     path = tmp_path / "half_video.csv"
     rows = "".join(f"{i},True,{i % 2 == 0}\n" for i in range(8))
     path.write_text("video_id,has_audio,has_video\n" + rows)
-    result = measure(make_logits(), [str(i) for i in range(8)], Protocol("observation", mask=path))
+    result = measure(make_logits(), Protocol("observation", mask=path))
     assert result["observation"]["half_video"]["action_top1"] == 50 and result["samples_incomplete"] == 4
 
 
 def test_subsets_and_sweep_can_be_asked_for_alone() -> None:
-    samples = [str(i) for i in range(8)]
-    subsets, sweep = (measure(make_logits(), samples, Protocol(name)) for name in ("subsets", "sweep"))
+    subsets, sweep = (measure(make_logits(), Protocol(name)) for name in ("subsets", "sweep"))
     assert "sweep" not in subsets and subsets["subsets"]["rgb"]["action_top1"] == 100
     assert "subsets" not in sweep and sweep["sweep"]["0.0"]["action_top1"] == 100
 

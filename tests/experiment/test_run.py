@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +81,8 @@ def test_results_follow_the_documented_schema(finished: Path) -> None:
             for summary in row.values():
                 assert set(summary) == {"mean", "std", "n"} and summary["n"] == 2 and 0 <= summary["mean"] <= 100
         assert method["parameters"] > 0 and method["gflops"] > 0
+    assert results["differences"]["against"] == "baseline_dropout"
+    assert set(results["differences"]["differences"]) == {"teacher", "baseline", "karmma"}
     assert results["seeds"] == [0, 1] and results["versions"]["torch"] and "git_commit" in results
     assert {"read.train", "pretrain.teacher.rgb", "pretrain.student.imu", "tokens.train", "seed1.karmma"} <= set(
         results["seconds"]
@@ -94,6 +95,7 @@ def test_the_report_is_one_self_contained_page(finished: Path) -> None:
     assert "KARMMA student" in page and "data:image/png;base64," in page and "data:image/jpeg;base64," in page
     assert "http://" not in page and "https://" not in page and "<script src" not in page
     assert (finished / "tables" / "subsets.csv").read_text().count("\n") == 1 + 4 * 7 * 6
+    assert "What is more than chance" in page and "− Baseline w/ δ" in page
     assert (finished / "plots" / "sweep.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -275,11 +277,11 @@ def test_what_starts_or_teaches_a_student_draws_clips_of_its_own(
     drawn: dict[str, set[int]] = {"single": set(), "student": set()}
 
     class SpyLoader(EpochLoader):
-        def __iter__(self) -> Iterator[TrainingBatch]:
-            for batch in super().__iter__():
-                if self.clips:
-                    drawn["student" if self.names == self.store.names else "single"].add(batch.seed)
-                yield batch
+        def make(self, number: int) -> TrainingBatch:
+            batch = super().make(number)
+            if self.clips:
+                drawn["student" if self.names == self.store.names else "single"].add(batch.seed)
+            return batch
 
     monkeypatch.setattr("karmma.experiment.context.EpochLoader", SpyLoader)
     methods = "methods={tutors: {specialists: single, absent: skip}, karmma: {distillation: {teachers: [tutors]}}}"

@@ -6,6 +6,7 @@ the logits that belong to what each sample has left, so P1 and P2 agree by const
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,6 +25,7 @@ from ..models.recognizer import RecognizerModel
 from ..types import Augmentation, subset_name, subsets_of
 from .metrics import accuracies, correctness, mean_of, retention
 
+WHOSE = ("names", "participants")
 Accuracies = dict[str, float | None]
 Encode = Callable[[str, Tensor], Tensor]
 
@@ -33,15 +35,18 @@ class SubsetLogits:
     """Logits of every sample under every subset of its modalities.
 
     `logits[subset][head]` `(samples, classes)`; a subset's row of a sample that lacks part of it is that of what it has.
+    `names` and `participants` say whose they are; files of older runs do not, and then both are empty.
     """
 
     modalities: tuple[str, ...]
     available: Tensor
     labels: Mapping[str, Tensor]
     logits: Mapping[tuple[str, ...], Mapping[str, Tensor]]
+    names: tuple[str, ...] = ()
+    participants: tuple[str, ...] = ()
 
     def save(self, path: Path) -> None:
-        """Write all logits, labels and availability as safetensors."""
+        """Write all logits, labels, availability and whose they are as safetensors."""
         tensors = {
             f"logits/{subset_name(s)}/{head}": v.contiguous()
             for s, heads in self.logits.items()
@@ -49,6 +54,7 @@ class SubsetLogits:
         }
         tensors |= {f"labels/{head}": values.contiguous() for head, values in self.labels.items()}
         metadata = {"modalities": subset_name(self.modalities), "heads": "+".join(self.labels)}
+        metadata |= {key: json.dumps(getattr(self, key)) for key in WHOSE}
         with replacing(path) as temporary:
             save_file({**tensors, "available": self.available.contiguous()}, str(temporary), metadata)
 
@@ -57,9 +63,11 @@ class SubsetLogits:
         with safe_open(str(path), "pt") as file:
             modalities = tuple(file.metadata()["modalities"].split("+"))
             heads = file.metadata()["heads"].split("+")
+            whose = {key: tuple(json.loads(file.metadata().get(key, "[]"))) for key in WHOSE}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         logits = {s: {head: tensors[f"logits/{subset_name(s)}/{head}"] for head in heads} for s in subsets_of(modalities)}
-        return SubsetLogits(modalities, tensors["available"], {head: tensors[f"labels/{head}"] for head in heads}, logits)
+        labels = {head: tensors[f"labels/{head}"] for head in heads}
+        return SubsetLogits(modalities, tensors["available"], labels, logits, **whose)
 
     @cached_property
     def correct(self) -> dict[tuple[str, ...], dict[str, Tensor]]:
@@ -123,7 +131,7 @@ def subset_logits(
         subset: {head: torch.cat([piece[head] for piece in parts]) for head in parts[0]} for subset, parts in pieces.items()
     }
     labels = {head: values[rows] for head, values in store.labels.items()}
-    return SubsetLogits(model.modalities, available[rows], labels, logits)
+    return SubsetLogits(model.modalities, available[rows], labels, logits, *whose(store, rows))
 
 
 @torch.no_grad()
@@ -154,7 +162,13 @@ def specialist_logits(
         if on_done:
             on_done(number + 1, len(models))
     labels = {head: values[rows] for head, values in store.labels.items()}
-    return SubsetLogits(modalities, available, labels, {subset: logits[subset] for subset in known})
+    return SubsetLogits(modalities, available, labels, {subset: logits[subset] for subset in known}, *whose(store, rows))
+
+
+def whose(store: ClipStore, rows: Tensor) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names and participants of some segments of a store."""
+    segments = [store.segments[row] for row in rows.tolist()]
+    return tuple(segment.name for segment in segments), tuple(segment.participant for segment in segments)
 
 
 def look(count: int, view: int, first: int) -> Augmentation | None:

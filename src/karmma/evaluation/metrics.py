@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -42,6 +42,11 @@ def correctness(
 def accuracies(correct: Mapping[str, Tensor], rows: Tensor) -> dict[str, float | None]:
     """Shares of correct samples among the marked `rows` `(samples,)`, in percent; None where no sample is marked."""
     return {name: 100 * float(flags[rows].double().mean()) if rows.any() else None for name, flags in correct.items()}
+
+
+def headline_of(metrics: Sequence[str]) -> str:
+    """Of some metrics the one to show first: actions where there are any, else the first head."""
+    return f"{ACTION}_top1" if f"{ACTION}_top1" in metrics else metrics[0]
 
 
 def mean_of(values: Iterable[float | None]) -> float | None:

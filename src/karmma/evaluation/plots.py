@@ -95,6 +95,31 @@ def plot_subsets(results: Mapping[str, Any], metric: str) -> Figure:
     return figure
 
 
+def plot_differences(comparison: Mapping[str, Any]) -> Figure:
+    """Points to the reference with intervals, one row per method; a panel for the mean over subsets and each number of sensors."""
+    found = comparison["differences"]
+    names = sorted(found, key=lambda name: -found[name]["mean"]["difference"])
+    sizes = list(next(iter(found.values()))["by_sensors"])
+    titles = ["mean over subsets", *(f"{size} sensor{'s' * (size != '1')}" for size in sizes)]
+    figure = new_figure(1.9 + 1.9 * len(titles), 0.32 * len(names) + 1.2)
+    panels = figure.subplots(1, len(titles), sharey=True, sharex=True, squeeze=False)[0]
+    for axes, title, key in zip(panels, titles, [None, *sizes], strict=True):
+        for row, name in enumerate(names):
+            entry = found[name]["mean"] if key is None else found[name]["by_sensors"][key]
+            clear = entry["low"] > 0 or entry["high"] < 0
+            colour = "#9ca3af" if not clear else "#1d4ed8" if entry["difference"] > 0 else "#dc2626"
+            axes.plot([entry["low"], entry["high"]], [row, row], color=colour, linewidth=2.2, solid_capstyle="round")
+            axes.plot(entry["difference"], row, "o", color=colour, markersize=5)
+        axes.axvline(0, color="#111827", linewidth=0.8)
+        axes.set_title(title, fontsize=8.5)
+        tidy(axes)
+        axes.grid(axis="x", color="#e5e7eb", linewidth=0.8)
+    panels[0].set_yticks(range(len(names)), [title_of(name) for name in names], fontsize=8)
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    figure.supxlabel(f"points to {title_of(comparison['against'])}, 95 % interval", fontsize=8.5)
+    return figure
+
+
 def plot_costs(costs: Mapping[str, Mapping[str, Cost]], column: str, title: str) -> Figure:
     """Bars of one cost per subset and recognizer, in the manner of the paper's cost figures."""
     names = list(next(iter(costs.values())))

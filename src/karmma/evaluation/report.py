@@ -19,8 +19,18 @@ from ..files import write_text
 from ..types import subset_name, subsets_of
 from .evaluate import SubsetLogits
 from .metrics import confusion
-from .plots import data_uri, image_uri, plot_confusion, plot_spectrogram, plot_subsets, plot_sweep, plot_unimodal, save_png
-from .tables import as_share, headline_metric, subsets_of_results, title_of, with_deviation
+from .plots import (
+    data_uri,
+    image_uri,
+    plot_confusion,
+    plot_differences,
+    plot_spectrogram,
+    plot_subsets,
+    plot_sweep,
+    plot_unimodal,
+    save_png,
+)  # fmt: skip
+from .tables import as_share, headline_metric, subsets_of_results, title_of, with_deviation, with_interval
 
 STUDENT = "karmma"
 
@@ -34,6 +44,8 @@ def write_report(directory: Path, results: Mapping[str, Any], store: ClipStore, 
         figures["sweep"] = plot_sweep(results, metric)
     if results["unimodal"]:
         figures["unimodal"] = plot_unimodal(results)
+    if results["differences"] is not None:
+        figures["differences"] = plot_differences(results["differences"])
     for name, figure in figures.items():
         save_png(figure, directory / "plots" / f"{name}.png")
     shown = STUDENT if STUDENT in results["methods"] else list(results["methods"])[-1]
@@ -47,6 +59,7 @@ def write_report(directory: Path, results: Mapping[str, Any], store: ClipStore, 
         "title_of": title_of,
         "with_deviation": with_deviation,
         "as_share": as_share,
+        "with_interval": with_interval,
         "plots": {name: data_uri(figure) for name, figure in figures.items()},
         "headline": headline(results, metric),
         "confusions": confusions(results, metric, shown, logits, manifest),

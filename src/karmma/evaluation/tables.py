@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from .metrics import headline_of
 from .profile import Cost
 
 TITLES = {
@@ -75,8 +76,7 @@ def subsets_of_results(results: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def headline_metric(results: Mapping[str, Any]) -> str:
     """Action accuracy where there is one, else that of the first head."""
-    metrics = next(iter(subsets_of_results(results).values()))
-    return "action_top1" if "action_top1" in metrics else next(iter(metrics))
+    return headline_of(list(next(iter(subsets_of_results(results).values()))))
 
 
 def print_results(results: Mapping[str, Any], directory: Path) -> None:
@@ -92,12 +92,44 @@ def print_results(results: Mapping[str, Any], directory: Path) -> None:
         table.add_row(subset, *[with_deviation(method["subsets"][subset][metric]) for method in methods.values()])
     table.add_section()
     table.add_row("mean over subsets", *[with_deviation(method["mean_over_subsets"][metric]) for method in methods.values()])
+    if results["differences"] is not None:
+        add_differences(table, results["differences"], list(methods))
     table.add_row("retention", *[as_share(method["retention"][metric]) for method in methods.values()])
     table.add_row("parameters", *[f"{method['parameters'] / 1e6:.2f} M" for method in methods.values()])
     table.add_row("GFLOPs", *[f"{method['gflops']:.2f}" for method in methods.values()])
     console = console_for(120)
     console.print(table)
     console.print(f"report: {directory / 'report.html'}   figures: {directory / 'results.json'}", soft_wrap=True)
+
+
+def with_interval(difference: Mapping[str, float]) -> str:
+    """`+1.2 (0.3 to 2.1)`."""
+    return f"{difference['difference']:+.1f} ({difference['low']:.1f} to {difference['high']:.1f})".replace("-", "−")
+
+
+def add_differences(table: Table, comparison: Mapping[str, Any], methods: Sequence[str]) -> None:
+    """A row of what each method is ahead of the one that all are compared with."""
+    found = comparison["differences"]
+    cells = [with_interval(found[name]["mean"]) if name in found else "" for name in methods]
+    table.add_row(f"− {title_of(comparison['against'])}", *cells)
+
+
+def print_comparison(comparison: Mapping[str, Any]) -> None:
+    """Every method's points to one of them, the best first; bold where the interval is on one side of zero."""
+    against, found = comparison["against"], comparison["differences"]
+    seeds, samples, groups = len(comparison["seeds"]), comparison["samples"], comparison["groups"]
+    table = Table(title=f"points to {title_of(against)}, 95 % interval; {samples} samples in {groups} groups, {seeds} seed(s)")
+    table.add_column("method")
+    table.add_column("mean, %", justify="right")
+    table.add_column("− the reference's", justify="right")
+    sizes = list(next(iter(found.values()))["by_sensors"]) if found else []
+    for size in sizes:
+        table.add_column(f"{size} sensor{'s' * (size != '1')}", justify="right")
+    for name in sorted(comparison["top1"], key=lambda name: -comparison["top1"][name]["mean"]):
+        rows = [found[name]["mean"], *found[name]["by_sensors"].values()] if name in found else []
+        cells = [with_interval(row) if row["low"] <= 0 <= row["high"] else f"[bold]{with_interval(row)}[/bold]" for row in rows]
+        table.add_row(title_of(name), f"{comparison['top1'][name]['mean']:.1f}", *cells)
+    console_for(40 + 24 * (len(sizes) + 1)).print(table)
 
 
 def print_evaluation(result: Mapping[str, Any]) -> None:

@@ -81,28 +81,28 @@ def evaluate_checkpoint(
             _, logits = several_views(see, views, progress.update)
         if owners:
             return measure_windows(logits, torch.tensor(owners)[store.usable], protocol.missing)
-        return measure(logits, [store.segments[index].name for index in store.usable], protocol)
+        return measure(logits, protocol)
 
 
-def measure(logits: SubsetLogits, samples: list[str], protocol: Protocol) -> dict[str, Any]:
+def measure(logits: SubsetLogits, protocol: Protocol) -> dict[str, Any]:
     """Figures of one protocol from the logits of all subsets."""
     if protocol.name == "observation":
-        return measure_observation(logits, samples, protocol)
+        return measure_observation(logits, protocol)
     config = EvaluationConfig()
     result = dataclasses.asdict(evaluate(logits, config.sweep, config.sweep_draws))
     dropped = {"all": (), "subsets": ("sweep",), "sweep": ("subsets", "retention")}[protocol.name]
     return {key: value for key, value in result.items() if key not in dropped}
 
 
-def measure_observation(logits: SubsetLogits, samples: list[str], protocol: Protocol) -> dict[str, Any]:
+def measure_observation(logits: SubsetLogits, protocol: Protocol) -> dict[str, Any]:
     """P3: by share of samples that lose the named modalities; or one row for a published mask."""
     if protocol.mask is not None:
-        scenario = read_mask(protocol.mask, samples, logits.modalities)
+        scenario = read_mask(protocol.mask, logits.names, logits.modalities)
         incomplete = (logits.available & ~scenario.keep).any(1)
         figures = {protocol.mask.stem: logits.accuracies(scenario)}
-        return {"observation": figures, "samples": len(samples), "samples_incomplete": int(incomplete.sum())}
+        return {"observation": figures, "samples": len(logits.names), "samples_incomplete": int(incomplete.sum())}
     shares = {f"{share:.2f}": logits.accuracies(ObservationLevel(protocol.missing, share)) for share in OBSERVATION_SHARES}
-    return {"observation": shares, "missing": list(protocol.missing), "samples": len(samples)}
+    return {"observation": shares, "missing": list(protocol.missing), "samples": len(logits.names)}
 
 
 def measure_windows(logits: SubsetLogits, owners: Tensor, missing: tuple[str, ...]) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from ..evaluation.profile import count_gflops, count_parameters
 from ..models.checkpoint import load_checkpoint
 from ..types import subset_name, subsets_of
 from .arms import load_specialists
+from .comparison import compare_methods
 from .context import TEACHER, Context
 from .provenance import provenance
 
 SCHEMA_VERSION = 1
+BASELINES = ("baseline_dropout", "baseline")
 Summary = dict[str, float | int | None]
 
 
@@ -52,6 +54,7 @@ def collect_results(context: Context, stores: Mapping[str, ClipStore]) -> dict[s
         "available": {split: count_available(store) for split, store in stores.items()},
         "unreadable": {split: len(store.failures()) for split, store in stores.items()},
         "methods": {name: method_results(context, name) for name in context.arms},
+        "differences": differences(context),
         "unimodal": unimodal,
         "chance": majority(manifest.splits["train"], manifest.split(recipe.evaluation.split)),
         "seeds": list(recipe.seeds),
@@ -60,6 +63,14 @@ def collect_results(context: Context, stores: Mapping[str, ClipStore]) -> dict[s
         "settings": plain(recipe),
         **provenance(),
     }
+
+
+def differences(context: Context) -> dict[str, Any] | None:
+    """All methods against the strongest of the paper's baselines that the run has; None where there is nothing to compare."""
+    against = next((name for name in BASELINES if name in context.arms), None)
+    if against is None or len(context.arms) < 2:
+        return None
+    return compare_methods([context.directory], context.recipe.seeds, context.arms, against)
 
 
 def count_available(store: ClipStore) -> dict[str, int]:
