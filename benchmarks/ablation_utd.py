@@ -3,7 +3,7 @@
 python benchmarks/ablation_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--seeds 0,1,2] [--recipe-seeds 0,1,2] [KEY=VALUE ...]
 
 Each fold leaves one training subject out; the official test subjects are never read. For every switch the difference to
-the default in mean top-1 over the seven subsets, with a 95 % interval of a paired bootstrap over trials. Depth is
+the default in mean top-1 over the seven subsets, with a 95 % interval (karmma.evaluation.paired). Depth is
 much smaller and training shorter than in recipes/utd_mhad.yaml (SMALL), because this trains some three hundred models.
 """
 
@@ -19,9 +19,11 @@ from typing import Any
 
 import torch
 import yaml
+from folds import RECIPE, compare, fold_arguments, fold_overrides, numbers, summarise
 from matplotlib.figure import Figure
-from paired import RECIPE, compare, fold_arguments, fold_overrides, numbers, over_folds, summarise
 from recording import RESULTS, write_result
+
+from karmma.experiment.comparison import read_outcomes
 
 SMALL = (
     "modalities.depth.size=32", "modalities.depth.frames=8",
@@ -170,7 +172,7 @@ def main() -> None:
             print(f"fold {fold} done", flush=True)
     arms = ["teacher", *recipe_of(root, folds[0], seeds, overrides, None).methods]
     runs = [work / f"fold{fold}" for fold in folds]
-    values = {name: over_folds(runs, seeds, name) for name in arms}
+    values = {name: read_outcomes(runs, seeds, name) for name in arms}
     effects = {
         name: {"against": REFERENCE, "seeds": len(seeds), **compare(values[name], values[REFERENCE])}
         for name in arms
@@ -179,12 +181,12 @@ def main() -> None:
     for name, (_, methods, _) in (RECIPES if recipe_seeds else {}).items():
         for method in methods:
             title = name if len(methods) == 1 else f"{name}, {method}"
-            values[title] = over_folds([run / "recipes" / name.replace(" ", "_") for run in runs], recipe_seeds, method)
-            unchanged = over_folds(runs, recipe_seeds, method)
+            values[title] = read_outcomes([run / "recipes" / name.replace(" ", "_") for run in runs], recipe_seeds, method)
+            unchanged = read_outcomes(runs, recipe_seeds, method)
             effects[title] = {"against": method, "seeds": len(recipe_seeds), **compare(values[title], unchanged)}
     result = {
         "folds": folds, "seeds": seeds, "recipe_seeds": recipe_seeds, "overrides": [*SMALL, *overrides],
-        "trials": len(values[REFERENCE]["imu"]),
+        "trials": len(values[REFERENCE].groups),
         "top1": {name: summarise(rows) for name, rows in values.items()}, "effects": effects,
     }  # fmt: skip
     write_result("ablation_utd", result)

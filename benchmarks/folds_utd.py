@@ -1,36 +1,55 @@
 """What recipes/utd_mhad.yaml reaches on folds over its training subjects: the estimate for the subjects nobody has seen.
 
-python benchmarks/folds_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--seeds 0] [--only karmma,baseline_dropout] [KEY=VALUE ...]
+python benchmarks/folds_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--seeds 0] [--only karmma,…] [--pool NAME,…] [KEY=VALUE ...]
 
 One process and thread per fold, as many at once as there are cores. The official test subjects are never read. Models whose
-random kernels vote are tested without these votes, too, and so are the votes alone.
+random kernels vote are tested without these votes, too, and so are the votes alone. `--pool` puts the seeds of earlier results
+(results/NAME.json and .npz, of the same overrides) beside those trained here.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
-from paired import RECIPE, Correct, compare, fold_arguments, fold_overrides, numbers, over_folds, summarise
+from folds import (
+    RECIPE,
+    compare,
+    fold_arguments,
+    fold_overrides,
+    join_seeds,
+    load_outcomes,
+    numbers,
+    rounded,
+    save_outcomes,
+    some_of,
+    summarise,
+)
 from recording import RESULTS, write_result
 from torch import nn
 
 from karmma.config import Recipe, load_recipe
 from karmma.evaluation.evaluate import several_views, subset_logits
+from karmma.evaluation.paired import Outcomes
 from karmma.evaluation.plots import plot_subsets, save_png
+from karmma.experiment.comparison import describe as describe_difference
+from karmma.experiment.comparison import read_outcomes
 from karmma.experiment.context import Context
 from karmma.experiment.run import run
 from karmma.experiment.testing import FIXED_LOGITS, LOGITS
 from karmma.models.checkpoint import load_checkpoint
 
-REFERENCES = ("baseline_dropout", "own_votes")  # arms that the others are compared with, where they were run
-SHOWN = ("karmma", *REFERENCES, "specialists", "baseline", "uniform", "early_fusion")  # in the picture
+REFERENCES = ("baseline_dropout", "own_votes", "specialists")  # arms that the others are compared with, where they were run
+SHOWN = ("karmma", *REFERENCES, "baseline", "uniform", "early_fusion")  # in the picture
 NETWORK, KERNELS = "logits-network.safetensors", "logits-kernels.safetensors"  # of a model's two parts alone
+PARTS = {"whole": LOGITS, "single_view": FIXED_LOGITS, "network": NETWORK, "kernels": KERNELS}
 
 
 def run_fold(job: tuple[Path, Path, int, list[int], list[str], list[str]]) -> dict[str, float]:
@@ -62,7 +81,50 @@ def test_parts(recipe: Recipe, directory: Path, where: Path) -> None:
         several_views(see, recipe.evaluation.views, untold)[1].save(where / file)
 
 
-def summaries(values: dict[str, Correct]) -> dict[str, dict[str, float]]:
+def read_folds(directories: list[Path], seeds: list[int]) -> dict[str, Outcomes]:
+    """What every arm recognised, `whole/karmma` and so on for each part that was tested."""
+    first = directories[0] / f"seed{seeds[0]}"
+    return {
+        f"{part}/{arm.name}": read_outcomes(directories, seeds, arm.name, file=file)
+        for part, file in PARTS.items() for arm in sorted(first.iterdir()) if (arm / file).exists()
+    }  # fmt: skip
+
+
+def of_part(found: Mapping[str, Outcomes], part: str) -> dict[str, Outcomes]:
+    return {key.removeprefix(f"{part}/"): outcomes for key, outcomes in found.items() if key.startswith(f"{part}/")}
+
+
+def describe(found: Mapping[str, Outcomes], folds: list[int], seeds: list[int]) -> dict[str, Any]:
+    """Top-1 of whole models and of their parts, and how far they are apart."""
+    whole, network = of_part(found, "whole"), of_part(found, "network")
+    result: dict[str, Any] = {
+        "top1": summaries(whole), "top1_of_a_single_view": summaries(of_part(found, "single_view")),
+        "top1_of_networks_alone": summaries(network), "top1_of_random_kernels_alone": summaries(of_part(found, "kernels")),
+        "top1_by_fold": {
+            str(fold): summaries({arm: some_of(rows, fold=number) for arm, rows in whole.items()}) for number, fold in enumerate(folds)
+        },
+        "top1_by_seed": {
+            str(seed): summaries({arm: some_of(rows, slice(row, row + 1)) for arm, rows in whole.items()})
+            for row, seed in enumerate(seeds)
+        },
+        "kernels_add": {arm: compare(whole[arm], rows) for arm, rows in network.items()},
+    }  # fmt: skip
+    for reference in REFERENCES:
+        for title, rows in (("", whole), ("networks_", network)):
+            if reference in rows:
+                others = {arm: some for arm, some in rows.items() if arm != reference}
+                result[f"{title}against_{reference}"] = {arm: against(some, rows[reference]) for arm, some in others.items()}
+    return result
+
+
+def against(values: Outcomes, reference: Outcomes) -> dict[str, Any]:
+    """The difference in the mean, by the number of sensors, by subset and by seed."""
+    found = describe_difference(values, reference)
+    tables = {key: {name: rounded(row) for name, row in found[key].items()} for key in ("by_sensors", "by_subset")}
+    return {**rounded(found["mean"]), **tables, "by_seed": [round(value, 2) for value in found["by_seed"]]}
+
+
+def summaries(values: Mapping[str, Outcomes]) -> dict[str, dict[str, float]]:
     return {name: summarise(rows) for name, rows in values.items()}
 
 
@@ -83,6 +145,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--only", default="karmma,own_votes,baseline_dropout")
     parser.add_argument("--name", default="folds_utd", help="of the file in results/")
+    parser.add_argument("--pool", default="", help="earlier results whose seeds count, too")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_intermixed_args()
     folds, seeds, names = numbers(options.folds), numbers(options.seeds), options.only.split(",")
@@ -93,29 +156,15 @@ def main() -> None:
     ]
     with ProcessPoolExecutor(min(os.cpu_count() or 1, len(jobs)), mp_context=get_context("spawn")) as pool:
         seconds = [round(sum(stages.values())) for stages in pool.map(run_fold, jobs)]
-    first = directories[0] / f"seed{seeds[0]}"
-    arms = [path.name for path in sorted(first.iterdir()) if (path / LOGITS).exists()]
-
-    def found(file: str, some: Sequence[Path] = directories, of: Sequence[int] = seeds) -> dict[str, Correct]:
-        return {name: over_folds(some, of, name, file) for name in arms if (first / name / file).exists()}
-
-    values, network, kernels = found(LOGITS), found(NETWORK), found(KERNELS)
-    result = {
-        "folds": folds, "seeds": seeds, "overrides": options.overrides, "seconds_per_fold_one_thread": seconds,
-        "top1": summaries(values), "top1_of_a_single_view": summaries(found(FIXED_LOGITS)),
-        "top1_of_networks_alone": summaries(network), "top1_of_random_kernels_alone": summaries(kernels),
-        "top1_by_fold": {
-            str(fold): summaries(found(LOGITS, [where])) for fold, where in zip(folds, directories, strict=True)
-        },
-        "top1_by_seed": {str(seed): summaries(found(LOGITS, of=[seed])) for seed in seeds},
-        "kernels_add": {name: compare(values[name], rows) for name, rows in network.items()},
-    }  # fmt: skip
-    for reference in REFERENCES:
-        for title, rows in (("", values), ("networks_", network)):
-            if reference in rows:
-                result[f"{title}against_{reference}"] = {
-                    name: compare(some, rows[reference]) for name, some in rows.items() if name != reference
-                }
+    found = read_folds(directories, seeds)
+    for name in filter(None, options.pool.split(",")):
+        other = json.loads((RESULTS / f"{name}.json").read_text())
+        if (other["folds"], other["overrides"]) != (folds, options.overrides):
+            raise ValueError(f"{name}: folds {other['folds']} and overrides {other['overrides']} are others than here")
+        found, seeds = join_seeds([load_outcomes(RESULTS / f"{name}.npz"), found]), other["seeds"] + seeds
+    head = {"folds": folds, "seeds": seeds, "pooled": options.pool, "overrides": options.overrides}
+    result = {**head, "seconds_per_fold_one_thread": seconds, **describe(found, folds, seeds)}
+    save_outcomes(RESULTS / f"{options.name}.npz", found)
     draw(result["top1"], result["top1_of_networks_alone"], RESULTS / f"{options.name}.png")
     write_result(options.name, result)
 

@@ -3,7 +3,7 @@
 python benchmarks/sensors_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--seeds 0,1,2] [--sensors imu,skeleton,depth]
 
 Extractors with pooled linear heads, trained as the recipe pre-trains the student's. Each variant differs from the recipe
-in the overrides that are named; intervals are of a paired bootstrap over trials. Finished models are not trained again,
+in the overrides that are named; intervals as in karmma.evaluation.paired. Finished models are not trained again,
 and results of other sensors stay in the file. The official test subjects are never read.
 """
 
@@ -20,13 +20,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from folds import RECIPE, compare, fold_arguments, fold_overrides, numbers
 from numpy.typing import NDArray
-from paired import RECIPE, compare, fold_arguments, fold_overrides, numbers
 from recording import RESULTS, write_result
 
 from karmma.config import EncoderConfig, load_recipe
 from karmma.data.clips import ClipStore
 from karmma.evaluation.evaluate import look
+from karmma.evaluation.paired import Outcomes, group_samples, join_folds
 from karmma.experiment.context import STUDENT, Context
 from karmma.experiment.pretraining import pretraining_task
 from karmma.files import replacing
@@ -62,18 +63,23 @@ def skeleton_without_distances(spec: ModalitySpec, config: EncoderConfig) -> Ske
     return encoder
 
 
-def recognised(root: Path, work: Path, name: str, variant: str, fold: int, seed: int) -> NDArray[np.bool_]:
-    """Whether each trial of the fold was recognised, `(2, trials)`: by one look, and by the recipe's several ones."""
+def context_of(root: Path, work: Path, name: str, variant: str, fold: int) -> Context:
+    """The recipe with one sensor alone."""
     overrides = VARIANTS[name][variant]
     recipe = load_recipe(RECIPE, [*fold_overrides(root, fold), *overrides])
     recipe = replace(recipe, modalities={name: recipe.modalities[name]})
     key = hashlib.sha256(json.dumps(overrides).encode()).hexdigest()[:8]
-    context = Context(recipe, work / f"{name}-{key}-fold{fold}")
+    return Context(recipe, work / f"{name}-{key}-fold{fold}")
+
+
+def recognised(root: Path, work: Path, name: str, variant: str, fold: int, seed: int) -> NDArray[np.bool_]:
+    """Whether each trial of the fold was recognised, `(2, trials)`: by one look, and by the recipe's several ones."""
+    context = context_of(root, work, name, variant, fold)
     target = context.directory / f"seed{seed}.npy"
     if target.exists():
         return np.asarray(np.load(target))
     model, tested = train(context, name, context.read_clips("train"), seed), context.read_clips("validation")
-    looks = torch.stack([look_at(model, tested, view) for view in range(recipe.evaluation.views)])
+    looks = torch.stack([look_at(model, tested, view) for view in range(context.recipe.evaluation.views)])
     answers = torch.stack([looks[0], looks.mean(0)]).argmax(-1)
     hits = (answers == tested.labels["action"][tested.usable]).numpy()
     with replacing(target) as temporary:
@@ -110,24 +116,32 @@ def run_job(job: Job) -> None:
 
 def measure(root: Path, work: Path, name: str, folds: list[int], seeds: list[int]) -> dict[str, Any]:
     """Top-1 of every variant of a sensor, and its difference to the recipe."""
-    hits = {
-        variant: [np.mean([recognised(root, work, name, variant, fold, seed) for seed in seeds], 0) for fold in folds]
-        for variant in VARIANTS[name]
-    }
-    trials = {variant: np.concatenate(parts, 1) for variant, parts in hits.items()}
-    return {
-        variant: {
+    groups = [groups_of(context_of(root, work, name, DEFAULT, fold)) for fold in folds]
+
+    def looked(variant: str, row: int) -> list[Outcomes]:
+        """By fold, what was recognised by one look (row 0) or by nine."""
+        hits = [np.stack([recognised(root, work, name, variant, fold, seed)[row] for seed in seeds]) for fold in folds]
+        return [Outcomes({name: h.astype(float)}, g, np.zeros_like(g)) for h, g in zip(hits, groups, strict=True)]
+
+    def entry(variant: str) -> dict[str, Any]:
+        one, nine = (looked(variant, row) for row in (0, 1))
+        joined = {"one_look": join_folds(one), "nine_looks": join_folds(nine)}
+        default = {"one_look": join_folds(looked(DEFAULT, 0)), "nine_looks": join_folds(looked(DEFAULT, 1))}
+        return {
             "overrides": VARIANTS[name][variant],
-            "one_look": round(100 * float(values[0].mean()), 2),
-            "nine_looks": round(100 * float(values[1].mean()), 2),
-            "nine_looks_by_fold": [round(100 * float(part[1].mean()), 2) for part in hits[variant]],
-            "against_recipe": {
-                what: compare({name: values[row]}, {name: trials[DEFAULT][row]})
-                for row, what in enumerate(("one_look", "nine_looks"))
-            },
+            **{what: round(rows.top1()[name], 2) for what, rows in joined.items()},
+            "nine_looks_by_fold": [round(part.top1()[name], 2) for part in nine],
+            "against_recipe": {what: compare(rows, default[what]) for what, rows in joined.items()},
         }
-        for variant, values in trials.items()
-    }
+
+    return {variant: entry(variant) for variant in VARIANTS[name]}
+
+
+def groups_of(context: Context) -> NDArray[np.int64]:
+    """Which trials of the subject left out fall together."""
+    store = context.read_clips("validation")
+    segments = [store.segments[row] for row in store.usable]
+    return group_samples([one.participant for one in segments], {"action": [one.labels["action"] for one in segments]})
 
 
 def main() -> None:

@@ -18,15 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from folds import fold_arguments, join_seeds, numbers, summarise
 from folds_utd import run_fold
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from paired import DRAWS, Correct, correctness, fold_arguments, numbers, summarise
 from recording import RESULTS, write_result
 
 from karmma.datasets.utd_mhad import UtdMhadConfig
+from karmma.evaluation.paired import Outcomes, by_group, draw_levels, fold_of_groups, join_folds
 from karmma.evaluation.plots import new_figure, save_png, tidy
-from karmma.experiment.testing import LOGITS
+from karmma.experiment.comparison import read_outcomes
 
 SUBJECTS = UtdMhadConfig().train_subjects
 MEAN = "mean"
@@ -42,13 +43,13 @@ def place(work: Path, fold: int, subjects: Sequence[int]) -> Path:
     return work / f"fold{fold}" / f"trained_on_{'_'.join(map(str, subjects))}"
 
 
-def over_people(work: Path, folds: Sequence[int], people: int, seeds: Sequence[int], arm: str) -> Correct:
-    """All trials of all folds, each tested where its subject was left out; the mean over whom was trained on."""
-    rows: list[Correct] = []
+def over_people(work: Path, folds: Sequence[int], people: int, seeds: Sequence[int], arm: str) -> Outcomes:
+    """All trials of all folds, each tested where its subject was left out; one row for each seed and choice of whom to train on."""
+    rows = []
     for fold in folds:
-        runs = [correctness(place(work, fold, subjects), seeds, arm, LOGITS) for subjects in trained_on(fold, people)]
-        rows.append({subset: np.mean([run[subset] for run in runs], 0) for subset in runs[0]})
-    return {subset: np.concatenate([row[subset] for row in rows]) for subset in rows[0]}
+        runs = [{arm: read_outcomes([place(work, fold, subjects)], seeds, arm)} for subjects in trained_on(fold, people)]
+        rows.append(join_seeds(runs)[arm])
+    return join_folds(rows)
 
 
 def extrapolate(people: Sequence[int], errors: NDArray[np.float64], to: int) -> NDArray[np.float64]:
@@ -59,20 +60,23 @@ def extrapolate(people: Sequence[int], errors: NDArray[np.float64], to: int) -> 
     return np.asarray(np.exp(levels).reshape(errors.shape[1:]))
 
 
-def predict(found: Mapping[int, Correct], to: int) -> dict[str, dict[str, float]]:
-    """Top-1 in percent with `to` people, per subset and in the mean, with the 95 % interval over resampled trials."""
+def predict(found: Mapping[int, Outcomes], to: int) -> dict[str, dict[str, float]]:
+    """Top-1 in percent with `to` people, per subset and in the mean, with the 95 % interval over resampled groups of trials."""
     people = sorted(found)
-    subsets = list(found[people[0]])
-    errors = np.stack([np.stack([1 - found[count][subset] for subset in subsets]) for count in people])  # (counts, subsets, trials)
-    trials = errors.shape[-1]
-    rows = np.random.default_rng(0).integers(trials, size=(DRAWS, trials))
-    floor = 0.5 / trials  # no error at all has no logarithm
-    drawn = np.stack([np.maximum(errors[:, index][:, rows].mean(-1), floor) for index in range(len(subsets))], 1)
-    best = 100 * (1 - extrapolate(people, np.maximum(errors.mean(-1), floor), to))
-    spread = 100 * (1 - extrapolate(people, drawn, to))
-    columns = {subset: (best[index], spread[index]) for index, subset in enumerate(subsets)}
-    columns[MEAN] = (best.mean(), spread.mean(0))
+    subsets = list(found[people[0]].hits)
+    floor = 0.5 / len(found[people[0]].groups)  # no error at all has no logarithm
+    levels = [np.array(list(found[count].top1().values())) / 100 for count in people]
+    best = 100 * (1 - extrapolate(people, np.maximum(1 - np.stack(levels), floor), to))
+    spread = 100 * (1 - extrapolate(people, np.maximum(1 - np.stack([drawn_top1(found[count]) for count in people]), floor), to))
+    columns = {subset: (best[index], spread[:, index]) for index, subset in enumerate(subsets)}
+    columns[MEAN] = (best.mean(), spread.mean(1))
     return {name: interval(float(value), some) for name, (value, some) in columns.items()}
+
+
+def drawn_top1(outcomes: Outcomes) -> NDArray[np.float64]:
+    """Shares recognised `(draws, subsets)` of drawn groups, the same draws for everything that has the same groups."""
+    sums, counts = by_group(np.stack(list(outcomes.hits.values())), outcomes.groups)
+    return draw_levels(sums.mean(1), counts, fold_of_groups(outcomes))
 
 
 def interval(value: float, drawn: NDArray[np.float64]) -> dict[str, float]:
