@@ -17,6 +17,7 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from .files import read_text
 from .types import KarmmaError
 
 STRICT = ConfigDict(extra="forbid")
@@ -272,7 +273,7 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     if not path.is_file():
         raise KarmmaError(f"recipe not found: {path}")
     try:
-        tree = unshared(yaml.safe_load(path.read_text()))
+        tree = unshared(yaml.safe_load(read_text(path)))
     except yaml.YAMLError as error:
         raise KarmmaError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):

@@ -143,7 +143,7 @@ def test_bad_masks_are_named(tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "mask.csv").write_text(content)
     with pytest.raises(KarmmaError, match=words):
         read_mask(tmp_path / "mask.csv", ["a"], NAMES)
-    with pytest.raises(KarmmaError, match="mask not found"):
+    with pytest.raises(KarmmaError, match="No such file"):
         read_mask(tmp_path / "none.csv", ["a"], NAMES)
 
 

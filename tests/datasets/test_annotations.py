@@ -35,7 +35,7 @@ def test_a_row_becomes_seconds_and_classes(tmp_path: Path) -> None:
         (GOOD.replace("00:00:02.50", "00:00:nan"), "is not HH:MM:SS.sss"),
         (GOOD.replace("take,0", "take,3"), "line 3: verb_class '3' is not a class number below 3"),
         (GOOD.replace("cup,0", "cup,-1"), "line 3: noun_class '-1'"),
-        ("P01_01_0,P01", "line 3: wrong number of values"),
+        ("P01_01_0,P01", "line 3: 2 values for 15 columns"),
     ],
 )
 def test_bad_rows_are_named(row: str, words: str, tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_bad_rows_are_named(row: str, words: str, tmp_path: Path) -> None:
 
 
 def test_missing_files_and_columns_are_named(tmp_path: Path) -> None:
-    with pytest.raises(KarmmaError, match="annotation file not found"):
+    with pytest.raises(KarmmaError, match="No such file"):
         read_actions(tmp_path / "none.csv", 3, 4)
     (tmp_path / "b.csv").write_text("narration_id,verb\nx,take\n")
     with pytest.raises(KarmmaError, match="no column 'participant_id'"):

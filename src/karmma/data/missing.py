@@ -6,7 +6,6 @@ Nothing else in the project decides presence.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from ..files import rows_of
 from ..types import KarmmaError
 
 
@@ -163,21 +163,14 @@ def read_mask(path: Path, samples: Sequence[str], modalities: Sequence[str]) -> 
 
     `has_video` covers what is seen by the camera. Raises KarmmaError for a missing file, column, sample or a bad cell.
     """
-    if not path.is_file():
-        raise KarmmaError(f"mask not found: {path}")
     rows: dict[str, list[bool]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        for column in ("video_id", *MASK_COLUMNS):
-            if column not in (reader.fieldnames or []):
-                raise KarmmaError(f"{path}: no column {column!r}; found: {', '.join(reader.fieldnames or []) or 'nothing'}")
-        for row in reader:
-            flags: dict[str, bool] = {}
-            for column, names in MASK_COLUMNS.items():
-                if row[column] not in ("True", "False"):
-                    raise KarmmaError(f"{path}: line {reader.line_num}: {column} {row[column]!r} is neither True nor False")
-                flags |= dict.fromkeys(names, row[column] == "True")
-            rows[row["video_id"]] = [flags.get(name, True) for name in modalities]
+    for line, row in rows_of(path, ("video_id", *MASK_COLUMNS)):
+        flags: dict[str, bool] = {}
+        for column, names in MASK_COLUMNS.items():
+            if row[column] not in ("True", "False"):
+                raise KarmmaError(f"{path}: line {line}: {column} {row[column]!r} is neither True nor False")
+            flags |= dict.fromkeys(names, row[column] == "True")
+        rows[row["video_id"]] = [flags.get(name, True) for name in modalities]
     lacking = [name for name in samples if name not in rows]
     if lacking:
         raise KarmmaError(f"{path}: no row for {lacking[0]!r} ({len(lacking)} of {len(samples)} samples)")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..files import csv_rows, rows_of
 from ..types import KarmmaError
 
 TIMES = ("narration_id", "participant_id", "video_id", "start_timestamp", "stop_timestamp")
@@ -38,21 +37,6 @@ class AnnotatedAction(TimedAction):
     @property
     def labels(self) -> dict[str, int]:
         return {"verb": self.verb_class, "noun": self.noun_class}
-
-
-def rows_of(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and cells of every row. Raises KarmmaError for a missing file or column, or a ragged row."""
-    if not path.is_file():
-        raise KarmmaError(f"annotation file not found: {path}")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        lacking = [column for column in required if column not in (reader.fieldnames or [])]
-        if lacking:
-            raise KarmmaError(f"{path}: no column {lacking[0]!r}; found: {', '.join(reader.fieldnames or []) or 'nothing'}")
-        for row in reader:
-            if None in row or None in row.values():
-                raise KarmmaError(f"{path}: line {reader.line_num}: wrong number of values")
-            yield reader.line_num, row
 
 
 def parse_timestamp(text: str) -> float:
@@ -116,21 +100,18 @@ def parse_class(where: str, column: str, text: str, count: int) -> int:
 
 def read_rulstm(path: Path, verbs: int, nouns: int, frames_hz: float = 30.0) -> list[AnnotatedAction]:
     """The RULSTM project's labels: no header; narration, video, first and last frame at 30 Hz, verb, noun, action."""
-    if not path.is_file():
-        raise KarmmaError(f"annotation file not found: {path}")
     actions = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for line, row in enumerate(csv.reader(file), 1):
-            where = f"{path}: line {line}"
-            if len(row) != 7 or not row[2].strip().isdecimal() or not row[3].strip().isdecimal():
-                raise KarmmaError(f"{where}: expected narration, video, first frame, last frame, verb, noun, action")
-            name, video, first, last, verb, noun = (cell.strip() for cell in row[:6])
-            if int(last) <= int(first):
-                raise KarmmaError(f"{where}: last frame {last} does not lie after first frame {first}")
-            actions.append(AnnotatedAction(
-                name, video.split("_")[0], video, int(first) / frames_hz, int(last) / frames_hz,
-                parse_class(where, "verb", verb, verbs), parse_class(where, "noun", noun, nouns),
-            ))  # fmt: skip
+    for line, row in csv_rows(path):
+        where = f"{path}: line {line}"
+        if len(row) != 7 or not row[2].strip().isdecimal() or not row[3].strip().isdecimal():
+            raise KarmmaError(f"{where}: expected narration, video, first frame, last frame, verb, noun, action")
+        name, video, first, last, verb, noun = (cell.strip() for cell in row[:6])
+        if int(last) <= int(first):
+            raise KarmmaError(f"{where}: last frame {last} does not lie after first frame {first}")
+        actions.append(AnnotatedAction(
+            name, video.split("_")[0], video, int(first) / frames_hz, int(last) / frames_hz,
+            parse_class(where, "verb", verb, verbs), parse_class(where, "noun", noun, nouns),
+        ))  # fmt: skip
     return actions
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import pickle
 import re
 import struct
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..files import replacing
+from ..files import read_json, replacing
 from ..media.containers import MediaError
 from ..media.probe import probe_size
 from ..types import KarmmaError
@@ -38,7 +37,9 @@ def convert_ssv2_boxes(files: Iterable[Path], videos: Path, out: Path, on_done: 
     """
     written = missing = 0
     for path in files:
-        table = read_table(path)
+        if not path.is_file():
+            raise KarmmaError(f"boxes not found: {path}")
+        table = read_json(path)
         for number, (name, frames) in enumerate(table.items()):
             video = videos / f"{name}.webm"
             try:
@@ -54,18 +55,6 @@ def convert_ssv2_boxes(files: Iterable[Path], videos: Path, out: Path, on_done: 
             if on_done:
                 on_done(number + 1, len(table))
     return {"written": written, "without_video": missing}
-
-
-def read_table(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise KarmmaError(f"boxes not found: {path}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise KarmmaError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise KarmmaError(f"{path}: expected a table of videos")
-    return content
 
 
 def ssv2_boxes(frames: Iterable[Any], width: int, height: int) -> list[Box]:

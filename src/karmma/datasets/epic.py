@@ -15,9 +15,10 @@ from pydantic.dataclasses import dataclass
 
 from ..config import STRICT
 from ..data.manifest import Manifest, Segment
+from ..files import rows_of
 from ..media.pictures import PictureSequence
 from ..types import KarmmaError, LabelSpace
-from .annotations import TimedAction, read_actions, read_classes, read_column, read_rulstm, read_timestamps, rows_of
+from .annotations import TimedAction, read_actions, read_classes, read_column, read_rulstm, read_timestamps
 
 LABEL_SIZES = {"verb": 97, "noun": 300}
 VIDEO_PLACES = ("{participant}/videos/{video}.MP4", "videos/{participant}/{video}.MP4", "{participant}/{video}.MP4",

@@ -9,8 +9,9 @@ from pydantic.dataclasses import dataclass
 
 from ..config import STRICT
 from ..data.manifest import Manifest
+from ..files import rows_of
 from ..types import KarmmaError, LabelSpace
-from .annotations import TimedAction, parse_class, parse_times, rows_of
+from .annotations import TimedAction, parse_class, parse_times
 from .epic import EpicConfig, find_sources, read_rates, segment_of
 
 CLASSES = 44

@@ -17,9 +17,9 @@ from pydantic.dataclasses import dataclass
 
 from ..config import STRICT
 from ..data.manifest import Manifest, Segment
+from ..files import rows_of
 from ..modalities import find_modality
 from ..types import KarmmaError, LabelSpace
-from .annotations import rows_of
 
 FROM_VIDEO = ("rgb", "flow", "audio")
 PATH = "_path"

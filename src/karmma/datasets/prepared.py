@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from ..config import STRICT
 from ..data.manifest import Manifest, Segment
+from ..files import read_json
 from ..media.members import TarMember
 from ..types import KarmmaError, LabelSpace
 
@@ -25,7 +26,7 @@ def load_prepared(root: Path, settings: PreparedConfig) -> Manifest:
     note, index = root / "prepared.json", root / "index.parquet"
     if not note.is_file() or not index.is_file():
         raise KarmmaError(f"{root} holds no finished prepared set (no index.parquet); write one with `karmma prepare`")
-    content = json.loads(note.read_text())
+    content = read_json(note)
     try:
         import pyarrow.parquet
     except ImportError as error:

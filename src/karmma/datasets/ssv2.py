@@ -6,7 +6,6 @@ Layout below the root: `labels/{train,validation,test}.json`, `labels/labels.jso
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from ..config import STRICT
 from ..data.manifest import Manifest, Segment
+from ..files import read_json, read_json_as
 from ..types import KarmmaError, LabelSpace
 
 SPLITS = ("train", "validation")  # the official test set has no labels
@@ -40,7 +40,7 @@ def load_ssv2(root: Path, settings: Ssv2Config) -> Manifest:
     splits, missing = {}, {}
     for split in SPLITS:
         path = find_json(annotations, split)
-        rows = [row_of(path, number, row, classes) for number, row in enumerate(read_list(path))]
+        rows = [row_of(path, number, row, classes) for number, row in enumerate(read_json_as(path, list))]
         there = [(name, label) for name, label in rows if (folder / f"{name}.webm").is_file()]
         splits[split] = tuple(segment_of(root, folder, name, label) for name, label in there)
         missing[split] = len(rows) - len(there)
@@ -56,25 +56,11 @@ def find_json(annotations: Path, what: str) -> Path:
     raise KarmmaError(f"annotation file not found: {annotations / what}.json (nor something-something-v2-{what}.json)")
 
 
-def read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise KarmmaError(f"{path}: not JSON: {error}") from error
-
-
-def read_list(path: Path) -> list[Any]:
-    content = read_json(path)
-    if not isinstance(content, list):
-        raise KarmmaError(f"{path}: expected a list of videos")
-    return content
-
-
 def read_classes(path: Path) -> dict[str, int]:
     """Class index by template, e.g. `Putting something on a surface` → 112."""
     content = read_json(path)
-    if not isinstance(content, dict) or not content:
-        raise KarmmaError(f"{path}: expected a table of class names and numbers")
+    if not content:
+        raise KarmmaError(f"{path}: names no class")
     classes = {str(name): int(index) for name, index in content.items() if str(index).isdecimal()}
     if sorted(classes.values()) != list(range(len(content))):
         raise KarmmaError(f"{path}: classes are not numbered 0 to {len(content) - 1}, each once")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from ..data.clips import ClipStore
 from ..data.manifest import Segment
 from ..evaluation.metrics import mean_of
 from ..evaluation.profile import count_gflops, count_parameters
+from ..files import read_json
 from ..models.checkpoint import load_checkpoint
 from ..types import subset_name, subsets_of
 from .arms import load_specialists
@@ -42,7 +42,7 @@ def collect_results(context: Context, stores: Mapping[str, ClipStore]) -> dict[s
     """The content of results.json from the evaluations of all seeds."""
     recipe, manifest, directory = context.recipe, context.manifest, context.directory
     unimodal = {
-        name: json.loads((directory / "unimodal" / name / "evaluation.json").read_text())["subsets"][name]
+        name: read_json(directory / "unimodal" / name / "evaluation.json")["subsets"][name]
         for name in (recipe.modalities if recipe.train_teacher else ())
     }
     return {
@@ -81,7 +81,7 @@ def count_available(store: ClipStore) -> dict[str, int]:
 def method_results(context: Context, name: str) -> dict[str, Any]:
     """Accuracies of a method over the seeds, and its cost."""
     directories = [context.seed_directory(seed, name) for seed in context.recipe.seeds]
-    evaluations = [json.loads((directory / "evaluation.json").read_text()) for directory in directories]
+    evaluations = [read_json(directory / "evaluation.json") for directory in directories]
     parameters, gflops = costs(context, name, context.recipe.seeds[0])
     single_view = [entry["single_view"] for entry in evaluations if "single_view" in entry]
     return {

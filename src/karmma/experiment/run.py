@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from .. import processes
 from ..config import Recipe, plain
 from ..evaluation.report import write_report
-from ..files import write_json
+from ..files import read_json, write_json
 from ..memory import keep_freed_memory
 from .arms import train_teacher
 from .context import Context
@@ -52,4 +51,4 @@ def run_stages(recipe: Recipe, directory: Path) -> dict[str, Any]:
         write_json(directory / "results.json", results)
         write_report(directory, results, stores[recipe.evaluation.split], context.manifest)
     processes.wait()
-    return dict(json.loads((directory / "results.json").read_text()))
+    return read_json(directory / "results.json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 
 from .. import processes
 from ..config import flatten, keys_at_default, plain
-from ..files import write_json
+from ..files import read_json, write_json
 from ..progress import Progress
 from ..types import KarmmaError
 
@@ -34,7 +33,7 @@ class StageBook:
         path = self.marker(name)
         if not path.exists():
             return False
-        before, now = flatten(json.loads(path.read_text())["settings"]), flatten(plain(settings))
+        before, now = flatten(read_json(path)["settings"]), flatten(plain(settings))
         groups = {key.rpartition(".")[0] for key in before}  # what was off before is not newer: kernels: null, now {}
         newer = {key for key in keys_at_default(settings) - set(before) if key.rpartition(".")[0] in groups}
         for key in sorted((set(before) | set(now)) - newer):
@@ -68,4 +67,4 @@ class StageBook:
     def seconds(self) -> dict[str, float]:
         """Seconds of every finished stage, in the order in which they ended."""
         paths = sorted((self.directory / "stages").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-        return {path.stem: json.loads(path.read_text())["seconds"] for path in paths}
+        return {path.stem: read_json(path)["seconds"] for path in paths}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import read_csv
+from ..types import KarmmaError
 from .containers import MediaError
 
 Columns = dict[str, NDArray[np.float64]]
@@ -28,20 +30,15 @@ def read_table(path: Path, text_columns: tuple[str, ...] = ()) -> Columns:
 @lru_cache(maxsize=64)
 def parse_table(path: Path, text_columns: tuple[str, ...], changed_ns: int, size: int) -> Columns:
     """A table is parsed once, and again when its file has changed: many segments lie in one recording."""
-    with path.open(newline="") as file:
-        reader = csv.reader(file)
-        header = next(reader, [])
-        if "seconds" not in header:
-            raise MediaError(f"{path}: line 1: no column 'seconds'; found: {', '.join(header) or 'nothing'}")
-        rows = []
-        for row in reader:
-            if len(row) != len(header):
-                raise MediaError(f"{path}: line {reader.line_num}: {len(row)} values for {len(header)} columns")
-            rows.append(row)
-    return {name: parse_column(path, name, [row[i] for row in rows], name in text_columns) for i, name in enumerate(header)}
+    try:
+        table = read_csv(path, ("seconds",))
+    except KarmmaError as error:
+        raise MediaError(str(error)) from error
+    columns = {name: [row[place] for row in table.rows] for place, name in enumerate(table.header)}
+    return {name: parse_column(path, name, table.lines, cells, name in text_columns) for name, cells in columns.items()}
 
 
-def parse_column(path: Path, name: str, cells: list[str], is_text: bool) -> NDArray[np.float64]:
+def parse_column(path: Path, name: str, lines: Sequence[int], cells: list[str], is_text: bool) -> NDArray[np.float64]:
     if is_text:
         return np.array(cells, dtype=object)
     try:
@@ -52,7 +49,7 @@ def parse_column(path: Path, name: str, cells: list[str], is_text: bool) -> NDAr
         bad = ~np.isfinite(values)
         bad[1:] |= np.diff(values) < 0
         if bad.any():
-            raise MediaError(f"{path}: line {int(bad.argmax()) + 2}: seconds go backwards or are not a number")
+            raise MediaError(f"{path}: line {lines[int(bad.argmax())]}: seconds go backwards or are not a number")
     return values
 
 

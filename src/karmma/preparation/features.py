@@ -19,7 +19,7 @@ from ..data.manifest import Manifest, Segment
 from ..data.reading import find_stop
 from ..data.streaming import StreamStore
 from ..data.tokens import SEGMENTS_PER_SHARD, TokenStore
-from ..files import replacing, write_json
+from ..files import read_json, replacing, write_json
 from ..media.containers import MediaError
 from ..modalities import Modality, make_modalities
 from ..modalities.base import span_of
@@ -128,7 +128,7 @@ def write_note(out: Path, manifest: Manifest, extractors: Extractors, views: int
     content = json.loads(json.dumps(content))
     path = out / NOTE
     if path.is_file():
-        before = json.loads(path.read_text())
+        before = read_json(path)
         changed = [key for key in content if before.get(key) != content[key]]
         if changed:
             raise KarmmaError(f"{out}: holds features with other {', '.join(changed)}; choose another --out or the same settings")

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...files import replacing, write_json
+from ...files import read_json, replacing, write_json
 from ...media.write import VideoWriter
 from ...types import KarmmaError
 from ...workers import count_workers, worker_pool
@@ -113,7 +113,7 @@ def check_settings(directory: Path, config: KitchenConfig) -> None:
     """A directory belongs to one seed and one set of knobs, noted before the first recording is written."""
     note = directory / "settings.json"
     if note.exists():
-        there = json.loads(note.read_text())
+        there = read_json(note)
         for key, value in describe(config).items():
             if there.get(key) != json.loads(json.dumps(value)):
                 raise KarmmaError(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ...data.manifest import Manifest, Segment
+from ...files import read_json
 from ...types import KarmmaError, LabelSpace
 from ..annotations import AnnotatedAction, read_actions, read_classes, read_column
 from .knobs import KITCHEN_VERSION, SPLITS
@@ -16,7 +16,7 @@ def load_kitchen(root: Path) -> Manifest:
     note = root / "kitchen.json"
     if not note.is_file():
         raise KarmmaError(f"{root} holds no finished simulated kitchen (no kitchen.json); write one with `karmma simulate`")
-    settings = json.loads(note.read_text())
+    settings = read_json(note)
     if settings["version"] != KITCHEN_VERSION:
         raise KarmmaError(f"{root} was simulated by kitchen version {settings['version']}, this is {KITCHEN_VERSION}")
     annotations = root / "annotations"

@@ -7,7 +7,6 @@ where the hub can be reached. Nothing of a repository is executed and no pickle 
 from __future__ import annotations
 
 import inspect
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...config import EncoderConfig
+from ...files import read_json
 from ...types import KarmmaError, ModalitySpec
 from .base import Encoder
 
@@ -122,7 +122,7 @@ def check_preprocessing(config: EncoderConfig, settings: dict[str, Any], where: 
     path = Path(config.weights or "") / "preprocessor_config.json"
     if config.kind != KIND or not path.is_file():
         return
-    content = json.loads(path.read_text())
+    content = read_json(path)
     for theirs, ours in CHECKED.items():
         if theirs in content and ours in settings and not close(content[theirs], settings[ours]):
             raise KarmmaError(f"{where}.{ours} is {list(settings[ours])}, but {path} was trained with {content[theirs]}")
