@@ -32,7 +32,7 @@ from karmma.deploy.sensors import AudioFile, Sensor, TableFile, VideoFile
 from karmma.deploy.session import SENSOR_OF, StreamConfig, StreamSession
 from karmma.deploy.stream import LiveStream, named_samples, simulate_stream
 from karmma.media.live import Buffer, FrameBuffer, RowBuffer, SampleBuffer
-from karmma.modalities.imu import AXES
+from karmma.media.tables import AXES
 
 HOP = 0.5
 EVEN_HOP = 0.25  # at which monitors are asked where they alone are measured

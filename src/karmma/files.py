@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from .types import KarmmaError
 
 T = TypeVar("T")
+BYTE_ORDER_MARK = "\ufeff"  # with which spreadsheets begin a text in UTF-8
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def write_text(path: Path, text: str) -> None:
 def read_text(path: Path) -> str:
     """A text file in UTF-8. Raises KarmmaError for one that cannot be opened or is no text."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8").removeprefix(BYTE_ORDER_MARK)
     except OSError as error:
         raise KarmmaError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -62,7 +63,9 @@ def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     Raises KarmmaError for a file that cannot be opened or is no such text.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8") as file:
+            if file.read(1) != BYTE_ORDER_MARK:
+                file.seek(0)
             reader = csv.reader(file, strict=True)
             for row in reader:
                 if row:

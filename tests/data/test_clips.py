@@ -52,16 +52,18 @@ def test_broken_and_missing_sources_are_absent_named_and_counted(kitchen_root: P
     segments = list(load_kitchen(kitchen_root).split("train")[:4])
     garbage = tmp_path / "garbage.mp4"
     garbage.write_bytes(b"not a video" * 100)
-    silent = tmp_path / "none.csv"
-    segments[1] = Segment("broken", "P", 0, 1, segments[1].labels, {**segments[1].sources, "rgb": garbage, "audio": garbage})
+    silent, noise = tmp_path / "none.csv", tmp_path / "noise.csv"
+    noise.write_bytes(bytes(range(256)) * 9)
+    broken = {**segments[1].sources, "rgb": garbage, "audio": garbage, "detections": noise}
+    segments[1] = Segment("broken", "P", 0, 1, segments[1].labels, broken)
     segments[2] = Segment("bare", "P", 0, 1, segments[2].labels, {"imu": silent, "detections": silent})
     segments[3] = Segment("sightless", "P", 0, 1, segments[3].labels, {"imu": segments[3].sources["imu"]})
     made = ClipStore(tmp_path / "store", segments, MODALITIES)
     made.write(workers=1)
-    assert made.available.tolist() == [[True] * 4, [False, False, True, True], [False] * 4, [False, False, True, False]]
+    assert made.available.tolist() == [[True] * 4, [False, False, True, False], [False] * 4, [False, False, True, False]]
     assert made.usable.tolist() == [0, 1, 3]
-    assert [(row[0], row[1]) for row in made.failures()] == [("broken", "rgb"), ("broken", "audio")]
-    assert all("garbage.mp4" in row[2] for row in made.failures())
+    assert {(row[0], row[1]) for row in made.failures()} == {("broken", "rgb"), ("broken", "audio"), ("broken", "detections")}
+    assert all("garbage.mp4" in row[2] or "noise.csv: not a CSV" in row[2] for row in made.failures())
 
 
 def test_a_clip_of_another_shape_is_named(kitchen_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,7 +181,7 @@ ROWS = [(index * 0.02, tuple(np.random.default_rng(index).normal((0, 9.8, 0, 0, 
     ("fault", "expected"),
     [("video=dead", ABSENT), ("video=frozen", ABSENT), ("video=black", ABSENT), ("video=covered", ABSENT),
      ("video=defocused", DEGRADED), ("audio=dead", ABSENT), ("audio=silent", ABSENT), ("audio=clipped", DEGRADED),
-     ("imu=dead", ABSENT), ("imu=stuck", ABSENT), ("imu=saturated", DEGRADED)],
+     ("imu=dead", ABSENT), ("imu=stuck", ABSENT), ("imu=saturated", DEGRADED), ("imu=broken", ABSENT)],
 )  # fmt: skip
 def test_every_fault_is_noticed_within_two_seconds_and_forgotten_after(fault: str, expected: str) -> None:
     found = parse_fault(f"{fault}:8:13")
@@ -195,6 +195,38 @@ def test_every_fault_is_noticed_within_two_seconds_and_forgotten_after(fault: st
     assert all(state == PRESENT for state, second in zip(states, moments, strict=True) if second < 8), states
     assert all(state == expected for state, second in zip(states, moments, strict=True) if 10 <= second < 13), states
     assert all(state == PRESENT for state, second in zip(states, moments, strict=True) if 15 <= second < 19.5), states
+
+
+def test_what_is_no_number_is_left_out_and_counted() -> None:
+    rows, sound = RowBuffer(3.0, ("a", "label")), SampleBuffer(3.0, 10)
+    monitor = make_monitors({"detections": rows}, HealthConfig())["detections"]
+    rows.push(0.1, (1.0, "hand"))
+    for second, value in ((0.2, np.nan), (np.nan, 1.0), (0.3, np.inf)):
+        rows.push(second, (value, "hand"))
+        sound.push(second, np.array([value, 0.5], np.float32))
+    assert rows.columns(0.0, 9.0)["a"].tolist() == [1.0] and rows.broken == 3
+    assert sound.broken == 3 and not sound.pieces and sound.samples(0.0, 1.0) is None
+    assert monitor.look(9.0) == (ABSENT, "not a number")
+    rows.push(9.0, (2.0, "hand"))
+    assert monitor.look(9.0) == (PRESENT, "") and monitor.look(20.0) == (ABSENT, "no data")
+
+
+def test_a_clock_that_stutters_is_forgiven() -> None:
+    clock = SensorClock()
+    assert clock.to_stream(10.0, 0.5) == pytest.approx(0.5)
+    assert np.isnan(clock.to_stream(np.nan, 0.6))
+    assert clock.to_stream(10.2, 0.7) == pytest.approx(0.7, abs=0.01)
+
+
+def test_a_detector_of_other_labels_does_not_end_the_stream(
+    live_student: karmma.Recognizer, kitchen_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boxes = [(index / 10, (0.1, 0.1, 0.4, 0.4, 0.9, "left paw")) for index in range(40)]
+    sensors: list[Any] = [VideoFile(kitchen_root / VIDEO), Scripted("detections", boxes)]
+    events = list(live_student.stream(sensors, StreamConfig(monitor=False), duration_seconds=3.0, speed=4.0))
+    assert all(event.prediction is not None and "detections" not in event.prediction.modalities for event in events[2:])
+    assert "unknown label 'left paw'" in events[-1].reasons["detections"]
+    assert capsys.readouterr().err.count("unknown label 'left paw'") == 1
 
 
 def test_unknown_faults_and_sources_are_refused() -> None:

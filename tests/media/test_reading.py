@@ -17,7 +17,7 @@ from karmma.media.audio import read_audio
 from karmma.media.containers import MediaError
 from karmma.media.flow import compute_flow, quantise, resolved
 from karmma.media.probe import probe
-from karmma.media.tables import read_table, rows_between
+from karmma.media.tables import read_table, require_finite, rows_between
 from karmma.media.video import read_frames
 from karmma.media.write import VideoWriter
 
@@ -198,6 +198,7 @@ def test_tables_name_file_line_and_column(tmp_path: Path) -> None:
         ("time,accel_x\n0,1\n", "no column 'seconds'"),
         ("seconds,accel_x\n0,1\n0.2\n", "line 3: 1 values for 2 columns"),
         ("seconds,accel_x\n0,fast\n", "column 'accel_x'"),
+        ("seconds,gyro_x\n0,1\n", "no column 'accel_x'; found: seconds, gyro_x"),
         ("seconds,accel_x\n0,1\n0.2,1\n0.1,1\n", "line 4: seconds go backwards"),
         ("seconds,accel_x\n0,1\nnan,1\n", "line 3: seconds go backwards or are not a number"),
         ("", "no column 'seconds'; found: nothing"),
@@ -205,7 +206,18 @@ def test_tables_name_file_line_and_column(tmp_path: Path) -> None:
         bad = tmp_path / f"bad{abs(hash(text))}.csv"
         bad.write_text(text)
         with pytest.raises(MediaError, match=words):
-            read_table(bad)
+            read_table(bad, ("accel_x",))
+
+
+def test_of_a_table_only_what_is_needed_must_be_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "imu.csv"
+    path.write_text("device,seconds,accel_x\nleft,0.0,1\nright,0.1,\nleft,0.2,3\n")
+    assert list(read_table(path, ("accel_x",))) == ["seconds", "accel_x"]
+    everything = read_table(path)
+    assert everything["device"].tolist() == ["left", "right", "left"] and list(everything) == ["seconds", "device", "accel_x"]
+    require_finite(path, rows_between(everything, 0.15, 1.0))
+    with pytest.raises(MediaError, match=r"imu.csv: column 'accel_x' is not a number at 0.100 s"):
+        require_finite(path, rows_between(everything, 0.0, 1.0))
 
 
 @needs_clips

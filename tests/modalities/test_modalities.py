@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from karmma.media.containers import MediaError
 from karmma.modalities import MODALITIES, make_modalities
 from karmma.modalities.audio import Audio, log_mel, mel_filters
 from karmma.modalities.base import mirror_pictures, pick_frames, sample_seconds, window
@@ -19,6 +20,7 @@ from karmma.modalities.detections import Detections
 from karmma.modalities.flow import Flow
 from karmma.modalities.imu import Imu
 from karmma.modalities.rgb import Rgb
+from karmma.modalities.skeleton import Skeleton
 from karmma.types import Augmentation, KarmmaError
 
 NEEDED: dict[str, dict[str, object]] = {"features": {"width": 5}}  # settings without a default
@@ -200,3 +202,29 @@ def test_unknown_modalities_and_settings_name_the_nearest() -> None:
         make_modalities({"audoi": {}})
     with pytest.raises(KarmmaError, match=r"unknown key frame; did you mean frames"):
         make_modalities({"rgb": {"frame": 3}})
+
+
+def test_an_imu_or_boxes_with_gaps_are_refused_where_the_gap_is(tmp_path: Path) -> None:
+    imu, boxes = tmp_path / "imu.csv", tmp_path / "boxes.csv"
+    rows = [f"{second / 50},1,2,3,4,{'nan' if second == 300 else 5},6" for second in range(500)]
+    imu.write_text("seconds,accel_x,accel_y,accel_z,gyro_x,gyro_y,gyro_z\n" + "\n".join(rows))
+    assert Imu().read(imu, 1.0, 2.0) is not None
+    with pytest.raises(MediaError, match=r"column 'gyro_y' is not a number at 6.000 s"):
+        Imu().read(imu, 5.5, 6.5)
+    boxes.write_text("seconds,left,top,right,bottom,score,label\n0.1,0.1,,0.5,0.5,0.9,object\n")
+    with pytest.raises(MediaError, match=r"column 'top' is not a number at 0.100 s"):
+        Detections().read(boxes, 0.0, 1.0)
+    boxes.write_text("seconds,left,top,right,bottom,label\n0.1,0.1,0.1,0.5,0.5,object\n")
+    with pytest.raises(MediaError, match="no column 'score'"):
+        Detections().read(boxes, 0.0, 1.0)
+
+
+def test_a_skeleton_without_a_torso_is_refused_and_one_of_zeros_is_nobody(tmp_path: Path) -> None:
+    poses = np.random.default_rng(0).normal(size=(30, 20, 3))
+    path = tmp_path / "s.npz"
+    np.savez(path, skeleton=0 * poses)
+    assert Skeleton().read(path, 0.0, 1.0) is None
+    poses[:, 3] = poses[:, 1]
+    np.savez(path, skeleton=poses)
+    with pytest.raises(MediaError, match="neck and hip lie on one spot"):
+        Skeleton().read(path, 0.0, 1.0)

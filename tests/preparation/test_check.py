@@ -11,6 +11,7 @@ import pytest
 from karmma.data.manifest import Manifest, Segment
 from karmma.datasets.kitchen.manifest import load_kitchen
 from karmma.media.inspection import inspect_file
+from karmma.media.tables import AXES
 from karmma.media.write import VideoWriter
 from karmma.preparation.check import check_manifest
 from karmma.types import LabelSpace
@@ -45,11 +46,16 @@ def test_silence_absence_and_breakage_are_told_apart(mute_video: Path, clock_vid
 def test_tables_are_looked_at(tmp_path: Path) -> None:
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("seconds,label,left,top,right,bottom,score\n0,object,0.1,0.1,0.2,0.2,1\n0.5,object,0.4,0.1,1.4,0.2,1\n")
-    assert inspect_file(boxes, ("detections",)).warnings == ["1 boxes outside the picture or empty; first in line 3"]
+    assert inspect_file(boxes, ("detections",)).warnings == ["1 boxes outside the picture or empty; first at 0.500 s"]
     imu = tmp_path / "imu.csv"
-    imu.write_text("seconds,accel_x\n" + "".join(f"{i / 10},5.0\n" for i in range(20)))
-    assert inspect_file(imu, ("imu",)).warnings == ["column 'accel_x' never changes"]
-    imu.write_text("seconds,accel_x\n0,1\n2,1\n1,1\n")
+    header = f"seconds,{','.join(AXES)}\n"
+    imu.write_text(header + "".join(f"{i / 10},5.0,{i},{i},{i},{i},{'' if i == 7 else i}\n" for i in range(20)))
+    report = inspect_file(imu, ("imu",))
+    assert report.warnings == ["column 'accel_x' never changes"]
+    assert report.errors == ["column 'gyro_z' is not a number at 0.700 s"]
+    imu.write_text("seconds,accel_x\n0,1\n")
+    assert "no column 'accel_y'; found: seconds, accel_x" in inspect_file(imu, ("imu",)).errors[0]
+    imu.write_text(header + "0,1,1,1,1,1,1\n2,1,1,1,1,1,1\n1,1,1,1,1,1,1\n")
     assert "line 4: seconds go backwards" in inspect_file(imu, ("imu",)).errors[0]
     np.savez(tmp_path / "s.npz", skeleton=np.full((3, 20, 3), np.nan))
     assert "not finite" in inspect_file(tmp_path / "s.npz", ("skeleton",)).errors[0]

@@ -18,8 +18,8 @@ from .sensors import Delivery, Sensor
 KINDS: dict[str, tuple[str, ...]] = {
     "video": ("dead", "frozen", "black", "covered", "defocused"),
     "audio": ("dead", "silent", "clipped"),
-    "imu": ("dead", "stuck", "saturated"),
-    "detections": ("dead",),
+    "imu": ("dead", "stuck", "saturated", "broken"),
+    "detections": ("dead", "broken"),
 }
 END_STOPS = np.array([39.2] * 3 + [8.7] * 3)  # ±4 g, ±500 °/s
 FULL_WIDTH = 640  # pictures are spoiled at no more than this width
@@ -85,6 +85,8 @@ def spoiled(kind: str, sample: Any, held: Any, random: np.random.Generator) -> A
     """A sample with a fault; `held` is the last sound one."""
     if kind in ("frozen", "stuck"):
         return held
+    if kind == "broken":
+        return tuple(value if isinstance(value, str) else np.nan for value in sample)
     if kind == "silent":
         return np.zeros_like(sample)
     if kind == "clipped":

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..media.live import Buffer, FrameBuffer, RowBuffer, SampleBuffer
-from ..modalities.imu import AXES
+from ..media.tables import AXES
 
 PRESENT, DEGRADED, ABSENT = "present", "degraded", "absent"
 ORDER = (PRESENT, DEGRADED, ABSENT)
@@ -73,7 +73,7 @@ class HealthMonitor:
     def look(self, seconds: float) -> tuple[str, str]:
         """What the data says now, before hysteresis."""
         if seconds - self.newest(seconds) > self.silence():
-            return ABSENT, "no data"
+            return ABSENT, "not a number" if self.buffer.broken_lately else "no data"
         return self.evidence(seconds)
 
     def newest(self, seconds: float) -> float:
@@ -160,8 +160,6 @@ class ImuMonitor(HealthMonitor):
         values = np.stack([rows[axis] for axis in AXES], -1)
         if len(values) < 3:
             return ABSENT, "no data"
-        if not np.isfinite(values).all():
-            return ABSENT, "not a number"
         for triple in (values[:, :3], values[:, 3:]):
             if (triple.std(0) < self.config.stuck_deviation).all():
                 return ABSENT, "stuck"

@@ -19,11 +19,9 @@ import av.error
 import numpy as np
 
 from ..media.audio import decode_sound
-from ..media.containers import MediaError, borrow_container
-from ..media.tables import read_table
+from ..media.containers import borrow_container
+from ..media.tables import SENSOR_COLUMNS, read_table
 from ..media.video import DecodedFrame, decode_from
-from ..modalities.detections import EDGES
-from ..modalities.imu import AXES
 from ..types import KarmmaError
 
 Delivery = tuple[float, Any]
@@ -88,11 +86,8 @@ class TableFile:
     recorded: bool = True
 
     def samples(self) -> Iterator[Delivery]:
-        table = read_table(self.path, ("label",) if self.name == "detections" else ())
-        columns = columns_of(self.name)
-        missing = [column for column in columns if column not in table]
-        if missing:
-            raise MediaError(f"{self.path}: no column {missing[0]!r}")
+        columns = SENSOR_COLUMNS[self.name]
+        table = read_table(self.path, columns)
         for index, second in enumerate(table["seconds"].tolist()):
             yield second, tuple(table[column][index] for column in columns)
 
@@ -184,7 +179,7 @@ class Lines:
 
     def parsed(self, lines: IO[str]) -> Iterator[Delivery]:
         """Lines that cannot be read are named and left out: the sensor goes on."""
-        columns = columns_of(self.name)
+        columns = SENSOR_COLUMNS[self.name]
         for number, line in enumerate(lines, 1):
             cells = [cell.strip() for cell in line.split(",")]
             if not line.strip() or cells[0] == "seconds":
@@ -196,10 +191,6 @@ class Lines:
                 print(f"karmma: {self.name}: line {number} is not seconds,{','.join(columns)}: {line[:80]!r}", file=sys.stderr)
 
 
-def columns_of(sensor: str) -> tuple[str, ...]:
-    return AXES if sensor == "imu" else (*EDGES, "score", "label")
-
-
 class SensorClock:
     """Where a live sensor's own clock lies on the stream's: the least delay seen lately is taken for the true one."""
 
@@ -207,7 +198,9 @@ class SensorClock:
         self.forget_seconds, self.offset, self.last = forget_seconds, np.inf, -np.inf
 
     def to_stream(self, own_seconds: float, arrival_seconds: float) -> float:
-        """Stream time of a sample. A clock that jumps back or drifts is followed."""
+        """Stream time of a sample. A clock that jumps back or drifts is followed; a moment that is no number stays one."""
+        if not math.isfinite(own_seconds):
+            return own_seconds
         delay = arrival_seconds - own_seconds
         if own_seconds < self.last - 1.0 or delay > self.offset + 5.0:
             self.offset = np.inf

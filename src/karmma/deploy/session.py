@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..media.containers import MediaError
 from ..media.live import LAZY_PIXELS, Buffer, FrameBuffer, RowBuffer, SampleBuffer
+from ..media.tables import SENSOR_COLUMNS
 from ..media.video import DecodedFrame
 from ..modalities import LiveReader
 from ..modalities.audio import Audio
-from ..modalities.detections import EDGES
-from ..modalities.imu import AXES
 from ..types import KarmmaError, Prediction
 from .answers import prediction_row
 from .health import ABSENT, DEGRADED, HealthConfig, HealthMonitor, make_monitors
@@ -110,6 +110,7 @@ class StreamSession:
         self.now = 0.0
         self.kept_inputs: tuple[tuple[float, float], dict[str, NDArray[np.float32]]] = ((0.0, 0.0), {})
         self.kept_tokens: dict[str, KeptTokens] = {}
+        self.refused: dict[str, str] = {}  # by sensor, what of the window that is being made could not be read
 
     def is_live(self, name: str) -> bool:
         return name in SENSOR_OF and isinstance(self.recognition.modalities_by_name[name], LiveReader)
@@ -123,7 +124,7 @@ class StreamSession:
             audio = by_name["audio"]
             assert isinstance(audio, Audio)
             return SampleBuffer(max(horizon, audio.seconds + SPARE_SECONDS), audio.sample_rate_hz)
-        return RowBuffer(horizon, AXES if sensor == "imu" else (*EDGES, "score", "label"))
+        return RowBuffer(horizon, SENSOR_COLUMNS[sensor])
 
     def push(self, sensor: str, seconds: float, sample: Any) -> None:
         """What a sensor delivered: a frame for `video`, mono samples at the student's rate for `audio`, a row for the others."""
@@ -164,7 +165,11 @@ class StreamSession:
                 continue
             modality = self.recognition.modalities_by_name[name]
             assert isinstance(modality, LiveReader)
-            stored = modality.read_live(self.buffers[SENSOR_OF[name]], start_seconds, stop_seconds)
+            try:
+                stored = modality.read_live(self.buffers[SENSOR_OF[name]], start_seconds, stop_seconds)
+            except MediaError as error:  # the others go on
+                self.refused[SENSOR_OF[name]] = str(error)
+                continue
             if stored is not None:
                 kept[name] = self.recognition.prepare(name, stored)
         return {name: kept[name] for name in wanted if name in kept}
@@ -206,7 +211,8 @@ class StreamSession:
 
     def answer(self, stop_seconds: float) -> StreamEvent:
         """Recognise the window that ends at `stop_seconds`."""
+        self.refused = {}
         window, health = self.window(stop_seconds)
         prediction = self.recognition.predict_windows([window])[0] if window.inputs else None
         reasons = {sensor: monitor.reason for sensor, monitor in self.monitors.items() if monitor.reason}
-        return StreamEvent(window.start_seconds, stop_seconds, prediction, health, reasons)
+        return StreamEvent(window.start_seconds, stop_seconds, prediction, health, reasons | self.refused)

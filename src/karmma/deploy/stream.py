@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,6 +33,7 @@ class StreamSummary:
     up: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     stale: dict[str, int] = field(default_factory=dict)
+    broken: dict[str, int] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
     def add(self, event: StreamEvent) -> None:
@@ -51,7 +52,7 @@ class StreamSummary:
             "without_any_sensor": self.without_sensor, "latency_ms": dict(zip(("p50", "p95", "p99"), rounded, strict=True)),
             "windows_per_second": round(self.answered / max(self.seconds, 1e-9), 3),
             "uptime": {sensor: round(count / max(self.answered, 1), 4) for sensor, count in self.up.items()},
-            "stale_samples": self.stale, "failed_sensors": self.failed,
+            "stale_samples": self.stale, "broken_samples": self.broken, "failed_sensors": self.failed,
         }  # fmt: skip
 
 
@@ -83,6 +84,7 @@ class LiveStream:
         self.duration_seconds, self.speed = duration_seconds, speed
         self.stop, self.summary = threading.Event(), StreamSummary()
         self.threads: list[threading.Thread] = []
+        self.told: set[str] = set()
 
     def __iter__(self) -> Iterator[StreamEvent]:
         clock = StreamClock(self.speed)
@@ -95,6 +97,7 @@ class LiveStream:
             self.stop.set()
             self.summary.seconds = clock.now()
             self.summary.stale = {name: buffer.stale for name, buffer in self.session.buffers.items()}
+            self.summary.broken = {name: buffer.broken for name, buffer in self.session.buffers.items()}
 
     def events(self, clock: StreamClock) -> Iterator[StreamEvent]:
         config, number = self.session.config, 1
@@ -107,10 +110,18 @@ class LiveStream:
                 if self.over(due := number * config.hop_seconds):
                     return
             event = self.session.answer(due)
+            self.tell(self.session.refused)
             event = replace(event, latency_ms=1000 * (clock.now() - due) / self.speed)
             self.summary.add(event)
             yield event
             number += 1
+
+    def tell(self, refused: Mapping[str, str]) -> None:
+        """Say once of each sensor that what it delivers cannot be read."""
+        for sensor, words in refused.items():
+            if sensor not in self.told:
+                self.told.add(sensor)
+                print(f"karmma: {sensor}: {words}; going on without it", file=sys.stderr, flush=True)
 
     def over(self, due: float) -> bool:
         """Whether the window that is due lies beyond the wanted time, or beyond what sensors that have all ended delivered."""

@@ -13,7 +13,7 @@ import numpy as np
 from .audio import read_audio
 from .containers import MediaError
 from .series import read_series
-from .tables import read_table
+from .tables import EDGES, SENSOR_COLUMNS, find_gaps, read_table
 from .video import decode_from
 
 SILENT_PEAK = 1e-4  # of full scale
@@ -123,25 +123,22 @@ def inspect_sound(report: FileReport) -> None:
 
 def inspect_table(report: FileReport) -> None:
     """A sensor table must have rising, finite seconds; boxes must lie in the picture."""
-    text = ("label",) if "detections" in report.modalities else ()
-    table = read_table(report.path, text)
+    sensor = next((name for name in SENSOR_COLUMNS if name in report.modalities), None)
+    table = read_table(report.path, SENSOR_COLUMNS[sensor] if sensor else None)
     report.facts |= {"rows": len(table["seconds"]), "seconds": float(table["seconds"][-1]) if len(table["seconds"]) else 0.0}
     if not len(table["seconds"]):
         report.errors.append("no rows")
-    if "detections" in report.modalities:
-        missing = [edge for edge in ("left", "top", "right", "bottom", "score", "label") if edge not in table]
-        if missing:
-            raise MediaError(f"{report.path}: no column {missing[0]!r}")
-        edges = np.stack([table[edge] for edge in ("left", "top", "right", "bottom")], -1)
+    gaps = find_gaps(table)
+    report.errors += [f"column {name!r} is not a number at {second:.3f} s" for name, second in gaps.items()]
+    if sensor == "detections":
+        edges = np.stack([table[edge] for edge in EDGES], -1)
         outside = ((edges < -0.02) | (edges > 1.02)).any(1) | (edges[:, 2:] <= edges[:, :2]).any(1)
         if outside.any():
-            line = int(outside.argmax()) + 2
-            report.warnings.append(f"{int(outside.sum())} boxes outside the picture or empty; first in line {line}")
+            first = table["seconds"][int(outside.argmax())]
+            report.warnings.append(f"{int(outside.sum())} boxes outside the picture or empty; first at {first:.3f} s")
         return
     for name, values in table.items():
-        if not np.isfinite(values).all():
-            report.errors.append(f"column {name!r}: line {int((~np.isfinite(values)).argmax()) + 2} is not a number")
-        elif name != "seconds" and len(values) > 10 and np.ptp(values) == 0:
+        if name not in (*gaps, "seconds") and values.dtype != object and len(values) > 10 and np.ptp(values) == 0:
             report.warnings.append(f"column {name!r} never changes")
 
 

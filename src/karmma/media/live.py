@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -53,15 +54,20 @@ class HeldFrame:
 
 
 class Buffer:
-    """What all buffers share: a lock, a horizon, counts of samples that came and of those that came too late."""
+    """What all buffers share: a lock, a horizon, counts of samples that came, that came too late, and that held no numbers."""
 
     def __init__(self, horizon_seconds: float) -> None:
         self.horizon_seconds = horizon_seconds
         self.lock = threading.RLock()
-        self.arrived, self.stale, self.newest_seconds = 0, 0, -np.inf
+        self.arrived, self.stale, self.broken, self.newest_seconds = 0, 0, 0, -np.inf
+        self.broken_lately = False  # whether the last sample that came was broken
 
-    def accept(self, seconds: float) -> bool:
-        """Count a sample. One older than the newest, or than the horizon, is stale and left out."""
+    def accept(self, seconds: float, is_finite: bool = True) -> bool:
+        """Count a sample. One older than the newest is stale and left out; so is one that holds no numbers or has no moment."""
+        self.broken_lately = not (is_finite and math.isfinite(seconds))
+        if self.broken_lately:
+            self.broken += 1
+            return False
         if seconds < self.newest_seconds:
             self.stale += 1
             return False
@@ -137,7 +143,7 @@ class SampleBuffer(Buffer):
     def push(self, seconds: float, samples: NDArray[np.float32]) -> None:
         """Add samples that begin at `seconds`."""
         with self.lock:
-            if not len(samples) or not self.accept(seconds):
+            if not len(samples) or not self.accept(seconds, bool(np.isfinite(samples).all())):
                 return
             self.pieces.append((seconds, np.asarray(samples, np.float32)))
             while self.pieces and self.end(self.pieces[0]) < seconds - self.horizon_seconds:
@@ -170,7 +176,7 @@ class RowBuffer(Buffer):
         if len(values) != len(self.names):
             raise ValueError(f"{len(values)} values for the columns {', '.join(self.names)}")
         with self.lock:
-            if not self.accept(seconds):
+            if not self.accept(seconds, all(isinstance(value, str) or math.isfinite(value) for value in values)):
                 return
             self.rows.append((seconds, tuple(values)))
             while self.rows and self.rows[0][0] < seconds - self.horizon_seconds:

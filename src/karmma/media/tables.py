@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,44 +14,70 @@ from ..files import read_csv
 from ..types import KarmmaError
 from .containers import MediaError
 
-Columns = dict[str, NDArray[np.float64]]
+Columns = dict[str, NDArray[Any]]
+AXES = ("accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z")
+EDGES = ("left", "top", "right", "bottom")
+SENSOR_COLUMNS = {"imu": AXES, "detections": (*EDGES, "score", "label")}  # beside `seconds`
+TEXT = ("label",)
 
 
-def read_table(path: Path, text_columns: tuple[str, ...] = ()) -> Columns:
-    """All columns of a CSV; `text_columns` stay strings. Raises MediaError naming file, line and column.
+def read_table(path: Path, columns: tuple[str, ...] | None = None) -> Columns:
+    """The named columns of a CSV and its `seconds`, which must be finite and must not decrease; without names all columns.
 
-    `seconds` must be finite and must not decrease.
+    Numbers may be missing or infinite here and there (`require_finite` refuses them where they are needed). Raises
+    MediaError naming file, column and line for what is missing or is no number; of columns that nobody named those are text.
     """
     if not path.is_file():
         raise MediaError(f"{path}: no such file")
     status = path.stat()
-    return parse_table(path, text_columns, status.st_mtime_ns, status.st_size)
+    return parse_table(path, columns, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=64)
-def parse_table(path: Path, text_columns: tuple[str, ...], changed_ns: int, size: int) -> Columns:
+def parse_table(path: Path, columns: tuple[str, ...] | None, changed_ns: int, size: int) -> Columns:
     """A table is parsed once, and again when its file has changed: many segments lie in one recording."""
     try:
-        table = read_csv(path, ("seconds",))
+        table = read_csv(path, ("seconds", *(columns or ())))
     except KarmmaError as error:
         raise MediaError(str(error)) from error
-    columns = {name: [row[place] for row in table.rows] for place, name in enumerate(table.header)}
-    return {name: parse_column(path, name, table.lines, cells, name in text_columns) for name, cells in columns.items()}
+    parsed = {}
+    for name in ("seconds", *(columns or (name for name in table.header if name != "seconds"))):
+        place = table.header.index(name)
+        parsed[name] = parse_column(path, name, table.lines, [row[place] for row in table.rows], strict=columns is not None)
+    return parsed
 
 
-def parse_column(path: Path, name: str, lines: Sequence[int], cells: list[str], is_text: bool) -> NDArray[np.float64]:
-    if is_text:
+def parse_column(path: Path, name: str, lines: Sequence[int], cells: list[str], strict: bool) -> NDArray[Any]:
+    """Numbers, or the cells as they are: those of a label, and without `strict` of any column that holds something else."""
+    if name in TEXT:
         return np.array(cells, dtype=object)
     try:
-        values = np.array(cells, dtype=np.float64)
+        values = np.array([cell or "nan" for cell in cells], dtype=np.float64)
     except ValueError as error:
-        raise MediaError(f"{path}: column {name!r}: {error}") from error
+        if strict or name == "seconds":
+            raise MediaError(f"{path}: column {name!r}: {error}") from error
+        return np.array(cells, dtype=object)
     if name == "seconds":
         bad = ~np.isfinite(values)
         bad[1:] |= np.diff(values) < 0
         if bad.any():
             raise MediaError(f"{path}: line {lines[int(bad.argmax())]}: seconds go backwards or are not a number")
     return values
+
+
+def find_gaps(rows: Columns) -> dict[str, float]:
+    """Of every column of numbers in which one is missing or infinite, the second of the first such."""
+    numbers = {name: values for name, values in rows.items() if values.dtype != object}
+    return {
+        name: float(rows["seconds"][int((~np.isfinite(values)).argmax())])
+        for name, values in numbers.items() if not np.isfinite(values).all()
+    }  # fmt: skip
+
+
+def require_finite(path: Path, rows: Columns) -> None:
+    """Raises MediaError naming column and second of the first number that is missing or infinite."""
+    for name, second in find_gaps(rows).items():
+        raise MediaError(f"{path}: column {name!r} is not a number at {second:.3f} s")
 
 
 def rows_between(columns: Columns, start_seconds: float, stop_seconds: float) -> Columns:

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from ..config import STRICT
 from ..media.containers import MediaError
 from ..media.live import RowBuffer
-from ..media.tables import Columns, read_table, rows_between
+from ..media.tables import EDGES, SENSOR_COLUMNS, Columns, read_table, require_finite, rows_between
 from ..types import Augmentation, ModalitySpec
 from .base import pick_frames, sample_seconds
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 else:
     from ..later import torch
 
-EDGES = ("left", "top", "right", "bottom")
 HAND = "hand"  # what every label of a hand ends with
 
 
@@ -56,7 +55,8 @@ class Detections:
     def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
         if not source.is_file():
             return None
-        rows = rows_between(read_table(source, ("label",)), start_seconds - 1.0, stop_seconds + 1.0)
+        rows = rows_between(read_table(source, SENSOR_COLUMNS["detections"]), start_seconds - 1.0, stop_seconds + 1.0)
+        require_finite(source, rows)
         self.check_labels(source, rows)
         return self.boxes_of(rows, start_seconds, stop_seconds)
 

@@ -14,7 +14,7 @@ from ..config import STRICT
 from ..media.containers import MediaError
 from ..media.live import RowBuffer
 from ..media.series import Series, read_series
-from ..media.tables import Columns, read_table, rows_between
+from ..media.tables import AXES, Columns, read_table, require_finite, rows_between
 from ..types import Augmentation, ModalitySpec
 from .base import random_rotations, sample_linearly, sample_seconds, warped_positions, window
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 else:
     from ..later import torch
-
-AXES = ("accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -92,7 +90,9 @@ class Imu:
             if series.values.shape[1:] != (len(AXES),):
                 raise MediaError(f"{source}: {series.values.shape[1:]} axes, expected {len(AXES)}")
             return series
-        return series_of(rows_between(read_table(source), start_seconds - 0.1, stop_seconds + 0.1))
+        rows = rows_between(read_table(source, AXES), start_seconds - 0.1, stop_seconds + 0.1)
+        require_finite(source, rows)
+        return series_of(rows)
 
     def stored_zeros(self) -> NDArray[np.float32]:
         window = round((self.seconds + 2 * self.shift_seconds) * self.rate_hz)

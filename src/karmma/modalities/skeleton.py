@@ -22,6 +22,7 @@ else:
     from ..later import torch
 
 TORSO_LENGTH = 0.5
+SHORTEST_TORSO = 1e-3  # of the distance of the farthest joint
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -59,13 +60,21 @@ class Skeleton:
         if not series.covers(start_seconds, stop_seconds):
             return None
         moments = np.array(sample_seconds(start_seconds, stop_seconds, 4 * self.frames // 3))
-        return self.normalised(series.at(moments, start_seconds, stop_seconds))
+        return self.normalised(source, series.at(moments, start_seconds, stop_seconds))
 
-    def normalised(self, poses: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Centred at the hip's median place, so that moving about stays visible; torso length scaled to one value."""
+    def normalised(self, source: Path, poses: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Centred at the hip's median place, so that moving about stays visible; torso length scaled to one value.
+
+        None where nobody is tracked: all joints on one spot. Raises MediaError where only neck and hip are.
+        """
         centred = poses - np.median(poses[:, self.hip], axis=0)
-        torso = np.median(np.linalg.norm(poses[:, self.neck] - poses[:, self.hip], axis=-1))
-        return (centred * (TORSO_LENGTH / max(float(torso), 1e-3))).astype(np.float32)
+        reach = float(np.abs(centred).max())
+        torso = float(np.median(np.linalg.norm(poses[:, self.neck] - poses[:, self.hip], axis=-1)))
+        if not reach:
+            return None
+        if torso < SHORTEST_TORSO * reach:
+            raise MediaError(f"{source}: neck and hip lie on one spot: {torso:.2g}, where joints are up to {reach:.2g} away")
+        return (centred * (TORSO_LENGTH / torso)).astype(np.float32)
 
     def stored_zeros(self) -> NDArray[np.float32]:
         return np.zeros((4 * self.frames // 3, self.joints, 3), np.float32)

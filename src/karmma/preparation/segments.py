@@ -110,7 +110,7 @@ def prepare_modality(
         samples = read_audio(source, first, last, config.audio_hz)
         content, suffix = (None if samples is None else flac(samples, config.audio_hz)), "flac"
     elif source.suffix == ".csv":
-        content, suffix = (cut_table(source, name, first, last) if source.is_file() else None), f"{name}.csv"
+        content, suffix = (cut_table(source, first, last) if source.is_file() else None), f"{name}.csv"
     else:
         content, suffix = (source.read_bytes() if source.is_file() else None), f"{name}{source.suffix}"
     if content is not None:
@@ -194,9 +194,9 @@ def flac(samples: NDArray[np.float32], rate_hz: int) -> bytes:
     return buffer.getvalue()
 
 
-def cut_table(path: Path, name: str, first: float, last: float) -> bytes:
+def cut_table(path: Path, first: float, last: float) -> bytes:
     """The rows of a stretch with seconds from its start."""
-    rows = rows_between(read_table(path, ("label",) if name == "detections" else ()), first, last)
+    rows = rows_between(read_table(path), first, last)
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(list(rows))
