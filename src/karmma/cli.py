@@ -93,7 +93,8 @@ def predict(
 ) -> None:
     """Recognise actions in recordings from whatever modalities they have, window by window.
 
-    Exit code 3: some recordings could not be read; each is named, the others are answered.
+    Exit code 3: some recordings could not be read; each is named, the others are answered. A sensor that cannot be read is
+    named once, and the recording is answered without it.
     """
     from .deploy.answers import AnswerLines
     from .deploy.recordings import find_recordings, recognise
@@ -104,9 +105,12 @@ def predict(
     recordings, failed = find_recordings(paths, sources), 0
     lines = AnswerLines("json" if as_json else "csv" if as_csv else "text", min(top, 5), len(recordings) > 1)
     for recording in recordings:
-        predictions = []
+        predictions, told = [], set[str]()
         try:
             for prediction in recognise(recognition, recording, (start, stop), window, hop, names):
+                for name in sorted(set(prediction.unreadable) - told):
+                    typer.echo(f"karmma: {recording.file}: going on without {name}: {prediction.unreadable[name]}", err=True)
+                told |= set(prediction.unreadable)
                 predictions.append(prediction)
                 for line in lines.of(str(recording.file), prediction):
                     typer.echo(line)

@@ -216,12 +216,16 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was recognised in one clip: ranked classes per head (and `action`), and which modalities were used."""
+    """What was recognised in one clip: ranked classes per head (and `action`), and which modalities were used.
+
+    `unreadable`: of modalities that the recording has but that could not be read, the reader's words.
+    """
 
     ranked: dict[str, tuple[Ranked, ...]]
     modalities: tuple[str, ...]
     start_seconds: float = 0.0
     stop_seconds: float = 0.0
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def top(self, head: str) -> Ranked:
         return self.ranked[head][0]

@@ -12,7 +12,7 @@ import torch
 
 import karmma
 from karmma.config import plain
-from karmma.deploy.answers import AnswerLines
+from karmma.deploy.answers import AnswerLines, prediction_row
 from karmma.modalities import make_modalities
 from karmma.models.checkpoint import CheckpointInfo, save_checkpoint
 from karmma.models.recognizer import RecognizerModel
@@ -63,6 +63,16 @@ def test_further_sensors_come_from_their_own_files(recognizer: karmma.Recognizer
     assert alone.modalities == ("imu",)
 
 
+def test_a_sensor_that_cannot_be_read_is_named(recognizer: karmma.Recognizer, clock_video: Path, tmp_path: Path) -> None:
+    imu = tmp_path / "imu.csv"
+    imu.write_bytes(b"\xff\xfe no table")
+    one = recognizer.predict(clock_video, start_seconds=0, stop_seconds=2, sources={"imu": imu})
+    several = list(recognizer.predict_file(clock_video, {"imu": imu}, window_seconds=2.0))
+    for prediction in (one, *several):
+        assert prediction.modalities == ("rgb", "audio") and "imu.csv: not a CSV in UTF-8" in prediction.unreadable["imu"]
+    assert prediction_row(one, 1)["unreadable"] == dict(one.unreadable)
+
+
 def test_arrays_and_clips_give_the_same_answer(recognizer: karmma.Recognizer) -> None:
     arrays = {"imu": np.random.default_rng(0).standard_normal((120, 6)).astype(np.float32)}
     from_arrays = recognizer.predict(arrays)
@@ -73,6 +83,7 @@ def test_arrays_and_clips_give_the_same_answer(recognizer: karmma.Recognizer) ->
 def test_impossible_requests_are_clear(recognizer: karmma.Recognizer, mute_video: Path) -> None:
     for request, words in (
         (lambda: recognizer.predict({"imu": np.zeros((3, 6))}), "imu: shape"),
+        (lambda: recognizer.predict({"imu": np.full((120, 6), np.nan)}), "imu: values must be finite numbers"),
         (lambda: recognizer.predict({"sonar": np.zeros(3)}), "unknown modality 'sonar'"),
         (lambda: recognizer.predict({}), "none of the modalities rgb, audio, imu is there"),
         (lambda: recognizer.predict(mute_video, only=["audio"]), "none of the modalities audio is there"),

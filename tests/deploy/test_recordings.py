@@ -59,7 +59,11 @@ def test_directories_csv_json_timeline_and_overlay(student_path: Path, kitchen_r
     assert rows[0]["modalities"] == "rgb+audio+imu" and float(rows[0]["action_1_probability"]) > 0
     done = CliRunner().invoke(app, [*base, "--json"])
     first = json.loads(done.stdout.splitlines()[0])
-    assert first["file"].endswith("one.mp4") and len(first["action"]) == 3
+    assert first["file"].endswith("one.mp4") and len(first["action"]) == 3 and "unreadable" not in first
+    (tmp_path / "imu" / "one.csv").write_text("seconds,accel_x\n0.1,1\n")
+    done = CliRunner().invoke(app, [*base, "--json"])
+    assert done.stderr.count("one.mp4: going on without imu: ") == 1 and "no column 'accel_y'" in done.stderr
+    assert json.loads(done.stdout.splitlines()[2])["modalities"] == ["rgb", "audio"]
     assert (tmp_path / "plots" / "one.png").stat().st_size > 5000
     overlay, original = tmp_path / "overlays" / "one.mp4", probe(recordings / "one.mp4")
     made = probe(overlay)

@@ -21,6 +21,7 @@ from karmma.deploy.recognition import Window
 from karmma.deploy.service.app import make_app
 from karmma.deploy.service.batching import Batcher
 from karmma.deploy.service.uploads import ServiceLimits
+from karmma.media import tables
 from karmma.media.write import VideoWriter
 
 VIDEO = "videos/P02/P02_01.MP4"
@@ -55,6 +56,16 @@ def test_further_sensors_are_uploaded_beside_the_video(client: TestClient, kitch
     imu = (kitchen_root / "imu/P02/P02_01.csv").read_bytes()
     files = {"file": ("a.mp4", (kitchen_root / VIDEO).read_bytes()), "imu": ("b.csv", imu)}
     assert client.post("/v1/predict", files=files).json()["predictions"][1]["modalities"] == ["rgb", "audio", "imu"]
+    assert not [key for key in tables.KEPT if "karmma-upload-" in key[0][0]]
+
+
+def test_a_sensor_that_cannot_be_read_is_named_and_the_others_answer(client: TestClient, kitchen_root: Path) -> None:
+    files = {"file": ("a.mp4", (kitchen_root / VIDEO).read_bytes()), "imu": ("b.csv", b"seconds,accel_x\n0.1,2\n")}
+    answer = client.post("/v1/predict", files=files).json()["predictions"][0]
+    assert answer["modalities"] == ["rgb", "audio"]
+    assert answer["unreadable"] == {"imu": "imu: no column 'accel_y'; found: seconds, accel_x"}
+    look = client.post("/v1/look", files=files).json()
+    assert look["unreadable"] == answer["unreadable"] and look["modalities"] == ["rgb", "audio"]
 
 
 def test_the_page_gets_pictures_and_every_subset(client: TestClient, kitchen_root: Path) -> None:

@@ -13,12 +13,13 @@ from ..types import Prediction
 
 
 def prediction_row(prediction: Prediction, top: int, file: str = "") -> dict[str, Any]:
-    """One prediction as JSON: seconds, top classes with probabilities per label set, modalities used."""
+    """One prediction as JSON: seconds, top classes with probabilities per label set, modalities used, and those that were broken."""
     heads = {
         head: {entry.name: round(entry.probability, 4) for entry in ranked[:top]} for head, ranked in prediction.ranked.items()
     }
     seconds = {"start_seconds": round(prediction.start_seconds, 3), "stop_seconds": round(prediction.stop_seconds, 3)}
-    return {**({"file": file} if file else {}), **seconds, **heads, "modalities": list(prediction.modalities)}
+    row = {**({"file": file} if file else {}), **seconds, **heads, "modalities": list(prediction.modalities)}
+    return row | ({"unreadable": dict(prediction.unreadable)} if prediction.unreadable else {})
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,8 @@ Arrays = dict[str, NDArray[np.float32]]
 class Window:
     """A stretch of time with the model inputs of the modalities that are there, each `spec.input_shape`.
 
-    `encoded`: instead of model inputs, extractor tokens `(tokens, width)` that `Recognition.encode` gave.
+    `encoded`: instead of model inputs, extractor tokens `(tokens, width)` that `Recognition.encode` gave. `unreadable`: the
+    words of readers that failed, by modality.
     """
 
     inputs: Arrays
@@ -40,6 +41,7 @@ class Window:
     start_seconds: float = 0.0
     stop_seconds: float = 0.0
     encoded: bool = False
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
 class Recognition(ABC):
@@ -96,7 +98,7 @@ class Recognition(ABC):
         return self.predict_windows([window], only)[0]
 
     def window_of(self, arrays: Mapping[str, Any], name: str = "", start: float = 0.0, stop: float = 0.0) -> Window:
-        """Model inputs, checked. Raises KarmmaError for an unknown modality or another shape."""
+        """Model inputs, checked. Raises KarmmaError for an unknown modality, another shape or values that are no numbers."""
         inputs = {}
         for modality, array in arrays.items():
             if modality not in self.modalities:
@@ -104,6 +106,8 @@ class Recognition(ABC):
             value, spec = np.asarray(array, np.float32), self.specs[modality]
             if value.shape != spec.input_shape:
                 raise KarmmaError(f"{modality}: shape {value.shape}, expected {spec.input_shape} ({spec.layout})")
+            if not np.isfinite(value).all():
+                raise KarmmaError(f"{modality}: values must be finite numbers")
             inputs[modality] = value
         return Window(inputs, name, start, stop)
 
@@ -119,7 +123,8 @@ class Recognition(ABC):
         reading = read_segment(Segment(file.name, "", start, stop, {}, files), self.modalities_by_name)
         if reading.failures and not reading.arrays:
             raise MediaError(next(iter(reading.failures.values())))
-        return Window({n: self.prepare(n, array) for n, array in reading.arrays.items()}, file.name, start, stop)
+        inputs = {name: self.prepare(name, array) for name, array in reading.arrays.items()}
+        return Window(inputs, file.name, start, stop, unreadable=reading.failures)
 
     def files_of(self, file: Path, sources: Mapping[str, Path]) -> dict[str, Path]:
         """Where each modality of this student would lie. Raises KarmmaError for a file that is not there."""
@@ -168,7 +173,7 @@ class Recognition(ABC):
         if set(shares) >= {"verb", "noun"}:
             ranked[ACTION] = rank_pairs(shares["verb"], shares["noun"], self.labels)
         used = tuple(name for name in self.modalities if name in modalities)
-        return Prediction(ranked, used, window.start_seconds, window.stop_seconds)
+        return Prediction(ranked, used, window.start_seconds, window.stop_seconds, window.unreadable)
 
     def predict_file(
         self, file: Path, sources: Mapping[str, Path] | None = None, *, window_seconds: float = 2.0,

@@ -29,12 +29,13 @@ def window_starts(duration_seconds: float, window_seconds: float, hop_seconds: f
 
 
 class RecordingReader:
-    """Windows of one recording in order of time. What is missing or broken is absent; `failures` keeps the words."""
+    """Windows of one recording in order of time. What is missing or broken is absent, and each window says what was broken."""
 
     def __init__(self, recognition: Recognition, file: Path, sources: Mapping[str, Path], horizon_seconds: float) -> None:
         self.recognition, self.name, self.files = recognition, file.name, recognition.files_of(file, sources)
         self.info: MediaInfo = probe(file)
-        self.failures: dict[str, str] = {}
+        self.failures: dict[str, str] = {}  # all that were met
+        self.undecodable: dict[str, str] = {}  # from now on
         wanted = [name for name in FROM_FRAMES if name in self.files and self.info.has_video]
         sizes = [recognition.modalities_by_name[name].stored_size[::-1] for name in wanted]  # type: ignore[attr-defined]
         self.buffer = FrameBuffer(horizon_seconds + AHEAD_SECONDS, sizes)
@@ -48,7 +49,7 @@ class RecordingReader:
     def window(self, start_seconds: float, stop_seconds: float) -> Window:
         """The inputs of all modalities that are there."""
         self.decode_until(stop_seconds + AHEAD_SECONDS)
-        inputs = {}
+        inputs, unreadable = {}, dict(self.undecodable)
         for name, path in self.files.items():
             modality = self.recognition.modalities_by_name[name]
             try:
@@ -57,18 +58,19 @@ class RecordingReader:
                 else:
                     stored = modality.read(path, start_seconds, stop_seconds)
             except MediaError as error:
-                self.failures[name] = str(error)
+                unreadable[name] = str(error)
                 continue
             if stored is not None:
                 inputs[name] = self.recognition.prepare(name, stored)
-        return Window(inputs, self.name, start_seconds, stop_seconds)
+        self.failures |= unreadable
+        return Window(inputs, self.name, start_seconds, stop_seconds, unreadable=unreadable)
 
     def decode_until(self, seconds: float) -> None:
         while self.buffer.newest_seconds <= seconds:
             try:
                 frame = next(self.decoder, None)
             except MediaError as error:
-                self.failures["rgb"], self.decoder = str(error), iter(())
+                self.undecodable, self.decoder = {name: str(error) for name in FROM_FRAMES if name in self.files}, iter(())
                 return
             if frame is None:
                 return

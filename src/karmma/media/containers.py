@@ -15,7 +15,7 @@ from av.container.input import InputContainer
 from ..types import KarmmaError
 
 KEPT_OPEN = 4  # per thread
-Key = tuple[str, int, int, int]
+FileKey = tuple[str, int, int, int]
 
 
 class MediaError(KarmmaError):
@@ -26,7 +26,7 @@ class KeptContainers(threading.local):
     """This thread's idle containers, the latest last."""
 
     def __init__(self) -> None:
-        self.idle: OrderedDict[Key, InputContainer] = OrderedDict()
+        self.idle: OrderedDict[FileKey, InputContainer] = OrderedDict()
 
 
 KEPT = KeptContainers()
@@ -59,13 +59,13 @@ def borrow_container(path: Path) -> Iterator[InputContainer]:
     put_back(key, container)
 
 
-def file_key(path: Path) -> Key:
+def file_key(path: Path) -> FileKey:
     """What changes when the file does."""
     status = path.stat()
     return str(path), status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def put_back(key: Key, container: InputContainer) -> None:
+def put_back(key: FileKey, container: InputContainer) -> None:
     if key in KEPT.idle:  # one idle container of a file is enough
         container.close()
         return

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .containers import MediaError, forget_containers
+from .tables import forget_tables
 
 MEMORY = Path("/dev/shm")
 
@@ -44,3 +45,4 @@ class TarMember:
                 yield path
             finally:
                 forget_containers(path.parent)
+                forget_tables(path.parent)

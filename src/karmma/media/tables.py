@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ from numpy.typing import NDArray
 
 from ..files import read_csv
 from ..types import KarmmaError
-from .containers import MediaError
+from .containers import FileKey, MediaError, file_key
 
 Columns = dict[str, NDArray[Any]]
 AXES = ("accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z")
 EDGES = ("left", "top", "right", "bottom")
 SENSOR_COLUMNS = {"imu": AXES, "detections": (*EDGES, "score", "label")}  # beside `seconds`
 TEXT = ("label",)
+KEPT_TABLES = 64  # many segments lie in one recording: its table is parsed once, and again when its file has changed
+KEPT: OrderedDict[tuple[FileKey, tuple[str, ...] | None], Columns] = OrderedDict()
+LOCK = threading.Lock()
 
 
 def read_table(path: Path, columns: tuple[str, ...] | None = None) -> Columns:
@@ -29,13 +33,28 @@ def read_table(path: Path, columns: tuple[str, ...] | None = None) -> Columns:
     """
     if not path.is_file():
         raise MediaError(f"{path}: no such file")
-    status = path.stat()
-    return parse_table(path, columns, status.st_mtime_ns, status.st_size)
+    key = (file_key(path), columns)
+    with LOCK:
+        if key in KEPT:
+            KEPT.move_to_end(key)
+            return KEPT[key]
+    table = parse_table(path, columns)
+    with LOCK:
+        KEPT[key] = table
+        while len(KEPT) > KEPT_TABLES:
+            KEPT.popitem(last=False)
+    return table
 
 
-@lru_cache(maxsize=64)
-def parse_table(path: Path, columns: tuple[str, ...] | None, changed_ns: int, size: int) -> Columns:
-    """A table is parsed once, and again when its file has changed: many segments lie in one recording."""
+def forget_tables(directory: Path) -> None:
+    """Drop what is kept of tables below a directory that is about to go away."""
+    with LOCK:
+        for key in [key for key in KEPT if Path(key[0][0]).is_relative_to(directory)]:
+            del KEPT[key]
+
+
+def parse_table(path: Path, columns: tuple[str, ...] | None) -> Columns:
+    """The table as it is in the file."""
     try:
         table = read_csv(path, ("seconds", *(columns or ())))
     except KarmmaError as error:

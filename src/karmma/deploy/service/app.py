@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -105,7 +105,7 @@ class Service:
                     await run_in_threadpool(sources[key].write_bytes, await table.read())
             async with self.slots:
                 try:
-                    return await run_in_threadpool(
+                    windows = await run_in_threadpool(
                         read_windows, self.recognition, path, sources, spans, self.limits, deadline
                     )
                 except RefusedError as error:
@@ -115,6 +115,10 @@ class Service:
                 except (ArithmeticError, ValueError, MemoryError, IndexError) as error:
                     LOG.warning("an upload could not be read", exc_info=True)
                     raise RefusedError(422, f"{name}: cannot be read: {type(error).__name__}") from error
+        return [
+            replace(window, unreadable={key: hidden(words, path, sources, name) for key, words in window.unreadable.items()})
+            for window in windows
+        ]
 
     def only_of(self, text: str | None) -> tuple[str, ...] | None:
         names = None if text is None else tuple(text.replace(" ", "+").split("+"))
@@ -300,7 +304,8 @@ def add_predictions(app: FastAPI, service: Service) -> None:
             answers = await asyncio.wrap_future(service.batcher.submit_subsets(shown, subsets))
             drawn = await run_in_threadpool(describe_inputs, service.recognition, shown)
         return {
-            "start_seconds": shown.start_seconds, "stop_seconds": shown.stop_seconds, "modalities": there, "inputs": drawn,
+            "start_seconds": shown.start_seconds, "stop_seconds": shown.stop_seconds, "modalities": there,
+            "unreadable": shown.unreadable, "inputs": drawn,
             "subsets": {subset_name(subset): prediction_row(answer, 5) for subset, answer in zip(subsets, answers, strict=True)},
             "timeline": [prediction_row(prediction, 1) for prediction in timeline],
         }  # fmt: skip

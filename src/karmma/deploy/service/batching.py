@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...types import Prediction
 from ..recognition import Recognition, Window
@@ -106,4 +106,4 @@ class Batcher:
 def restricted(window: Window, only: tuple[str, ...] | None) -> Window:
     """The window with some of its modalities."""
     inputs = {name: value for name, value in window.inputs.items() if only is None or name in only}
-    return Window(inputs, window.name, window.start_seconds, window.stop_seconds)
+    return replace(window, inputs=inputs)

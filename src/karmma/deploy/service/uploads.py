@@ -16,6 +16,7 @@ from safetensors.numpy import load as load_safetensors
 
 from ...media.containers import forget_containers
 from ...media.probe import probe, probe_size
+from ...media.tables import forget_tables
 from ...types import KarmmaError
 from ..recognition import Recognition, Window
 from ..recordings import RecordingReader, window_starts
@@ -74,7 +75,7 @@ def read_windows(
     recognition: Recognition, path: Path, sources: Mapping[str, Path], spans: tuple[float, float], limits: ServiceLimits,
     deadline: float,
 ) -> list[Window]:  # fmt: skip
-    """All windows of a recording that have anything; its files are let go of. Raises RefusedError or KarmmaError."""
+    """All windows of a recording that have anything; its files and tables are let go of. Raises RefusedError or KarmmaError."""
     try:
         duration = check_recording(path, limits)
         starts = window_starts(duration, *spans)
@@ -90,6 +91,7 @@ def read_windows(
         return windows
     finally:
         forget_containers(path.parent)
+        forget_tables(path.parent)
 
 
 def cut_windows(
