@@ -18,8 +18,8 @@ import av
 import av.error
 import numpy as np
 
-from ..media.audio import decode_sound
-from ..media.containers import borrow_container
+from ..media.audio import audio_stream, decode_sound
+from ..media.containers import borrow_container, open_container
 from ..media.tables import SENSOR_COLUMNS, read_table
 from ..media.video import DecodedFrame, decode_from
 from ..types import KarmmaError
@@ -68,7 +68,7 @@ class AudioFile:
         with borrow_container(self.path) as container:
             if not container.streams.audio:
                 return
-            stream = container.streams.audio[0]
+            stream = audio_stream(self.path, container)
             resampler = av.AudioResampler("fltp", "mono", self.rate_hz, frame_size=round(self.rate_hz * CHUNK_SECONDS))
             origin = float((stream.start_time or 0) * (stream.time_base or 0))
             for frame in decode_sound(container, stream, origin, math.inf):
@@ -133,7 +133,7 @@ def device_format(address: str) -> str | None:
 def until_lost(address: str, system: str | None, kind: str) -> Iterator[Delivery]:
     """Frames of a live source until it ends or fails; what it says is printed once per loss."""
     try:
-        with av.open(address, format=system, timeout=(OPEN_SECONDS, READ_SECONDS)) as container:
+        with open_container(address, format=system, timeout=(OPEN_SECONDS, READ_SECONDS)) as container:
             stream = (container.streams.video if kind == "video" else container.streams.audio)[0]
             for frame in container.decode(stream):
                 if isinstance(frame, av.VideoFrame | av.AudioFrame) and frame.pts is not None:

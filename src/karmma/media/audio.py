@@ -13,7 +13,7 @@ from av.audio.stream import AudioStream
 from av.container.input import InputContainer
 from numpy.typing import NDArray
 
-from .containers import borrow_container
+from .containers import MediaError, borrow_container
 
 Samples = NDArray[np.float32]
 
@@ -29,7 +29,7 @@ def read_audio(path: Path, start_seconds: float, stop_seconds: float, sample_rat
     with borrow_container(path) as container:
         if not container.streams.audio:
             return None
-        stream = container.streams.audio[0]
+        stream = audio_stream(path, container)
         origin = float((stream.start_time or 0) * (stream.time_base or 0))
         resampler = av.AudioResampler("fltp", "mono", sample_rate_hz)
         try:
@@ -46,6 +46,14 @@ def read_audio(path: Path, start_seconds: float, stop_seconds: float, sample_rat
             if not heard:
                 raise
     return wanted if heard else None
+
+
+def audio_stream(path: Path, container: InputContainer) -> AudioStream:
+    """The first sound track. Raises MediaError if nobody knows its codec."""
+    stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise MediaError(f"{path}: no decoder for its audio stream")
+    return stream
 
 
 def decode_sound(

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 import av.error
@@ -42,7 +43,7 @@ def borrow_container(path: Path) -> Iterator[InputContainer]:
         raise MediaError(f"{path}: no such file")
     key = file_key(path)
     try:
-        container = KEPT.idle.pop(key, None) or av.open(str(path))
+        container = KEPT.idle.pop(key, None) or open_container(str(path))
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(f"{path}: {error}") from error
     try:
@@ -57,6 +58,11 @@ def borrow_container(path: Path) -> Iterator[InputContainer]:
         container.close()
         raise
     put_back(key, container)
+
+
+def open_container(address: str, **options: Any) -> InputContainer:
+    """A file or live source to read, whatever encoding its titles and comments have. Raises what the decoder library raises."""
+    return av.open(address, "r", metadata_errors="replace", **options)
 
 
 def file_key(path: Path) -> FileKey:

@@ -10,11 +10,11 @@ import av
 import av.error
 import numpy as np
 
-from .audio import read_audio
-from .containers import MediaError
+from .audio import audio_stream, read_audio
+from .containers import MediaError, open_container
 from .series import read_series
 from .tables import EDGES, SENSOR_COLUMNS, find_gaps, read_table
-from .video import decode_from
+from .video import decode_from, video_stream
 
 SILENT_PEAK = 1e-4  # of full scale
 SAMPLE_SECONDS = 10.0  # of sound that is listened to, in the middle
@@ -59,15 +59,15 @@ def inspect_media(report: FileReport) -> None:
         raise MediaError(f"{path}: no such file")
     facts["bytes"] = path.stat().st_size
     try:
-        with av.open(str(path)) as container:
+        with open_container(str(path)) as container:
             facts["seconds"] = round(container.duration / av.time_base, 3) if container.duration else None
             facts["has_audio"] = bool(container.streams.audio)
             if container.streams.video:
-                stream = container.streams.video[0]
+                stream = video_stream(path, container)
                 facts |= {"codec": stream.codec_context.name, "width": stream.width, "height": stream.height}
                 facts["frames_hz"] = round(float(stream.average_rate), 3) if stream.average_rate else None
             if container.streams.audio:
-                sound = container.streams.audio[0]
+                sound = audio_stream(path, container)
                 facts |= {"audio_codec": sound.codec_context.name, "sample_rate_hz": sound.rate}
             if not container.streams.video and not container.streams.audio:
                 raise MediaError(f"{path}: has neither video nor audio")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from .containers import MediaError
 
 # What scipy and numpy raise on files that are truncated, of another kind, or hostile.
 BROKEN = (ValueError, OSError, EOFError, KeyError, IndexError, TypeError, NotImplementedError, MemoryError, OverflowError,
-          zlib.error, zipfile.BadZipFile, scipy.io.matlab.MatReadError)  # fmt: skip
+          RuntimeError, SyntaxError, tokenize.TokenError, zlib.error, zipfile.BadZipFile, scipy.io.matlab.MatReadError)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,11 @@ def read_series(path: Path, key: str, time_axis: int = 0) -> Series:
     values = np.asarray(content[key])
     if values.dtype.kind not in "uif" or values.ndim <= time_axis % max(values.ndim, 1) or not values.size:
         raise MediaError(f"{path}: {key!r} is no array of numbers over time, but {values.dtype} {values.shape}")
-    values = np.moveaxis(values, time_axis, 0)
+    with np.errstate(over="ignore"):
+        values = np.moveaxis(values, time_axis, 0).astype(np.float32)
     if not np.isfinite(values).all():
         raise MediaError(f"{path}: {key!r} holds values that are not finite")
-    return Series(values.astype(np.float32), checked_clock(path, content.get("seconds"), len(values)))
+    return Series(values, checked_clock(path, content.get("seconds"), len(values)))
 
 
 def load_arrays(path: Path, key: str) -> dict[str, NDArray[np.generic]]:

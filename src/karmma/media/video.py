@@ -67,10 +67,12 @@ def decode_from(path: Path, start_seconds: float) -> Iterator[DecodedFrame]:
 
 
 def video_stream(path: Path, container: InputContainer) -> VideoStream:
-    """The first video stream, to be decoded by one thread. Raises MediaError if there is none."""
+    """The first video stream, to be decoded by one thread. Raises MediaError if there is none or nobody knows its codec."""
     if not container.streams.video:
         raise MediaError(f"{path}: has no video stream")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise MediaError(f"{path}: no decoder for its video stream")
     if not stream.codec_context.is_open:
         stream.thread_count = 1
     return stream

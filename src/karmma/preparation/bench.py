@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import torch
 
 from ..data.manifest import Segment, Source
 from ..data.reading import find_stop, read_source
 from ..media.audio import read_audio
-from ..media.containers import MediaError
+from ..media.containers import MediaError, open_container
 from ..media.flow import compute_flow
 from ..media.members import TarMember
 from ..media.video import decode_from
@@ -150,7 +149,7 @@ def frames_until(path: Path, first: float, last: float) -> Iterator[Any]:
 def packets_bytes(path: Path, first: float, last: float, times: StageTimes, stage: str) -> int:
     """Demux a stretch without decoding; its size in bytes."""
     size = 0
-    with times.measure(stage), av.open(str(path)) as container:
+    with times.measure(stage), open_container(str(path)) as container:
         stream = container.streams.video[0]
         base = float(stream.time_base or 0)
         container.seek(int(first / base), stream=stream, backward=True)
@@ -164,7 +163,7 @@ def packets_bytes(path: Path, first: float, last: float, times: StageTimes, stag
 def plain_decode(path: Path, first: float, last: float) -> int:
     """What the decoder alone needs for the same frames: seek, decode in order, nothing else."""
     count = 0
-    with av.open(str(path)) as container:
+    with open_container(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_count = 1
         base = float(stream.time_base or 0)
