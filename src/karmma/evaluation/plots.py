@@ -161,7 +161,7 @@ def plot_confusion(counts: NDArray[np.int64], names: Sequence[str], title: str) 
     """Rows are the truth (share of each class), columns the answers."""
     shown = [index for index in range(len(names)) if counts[index].sum() + counts[:, index].sum() > 0]
     shares = counts[np.ix_(shown, shown)] / np.maximum(counts[shown].sum(1, keepdims=True), 1)
-    figure = new_figure(0.30 * len(shown) + 2.2, 0.27 * len(shown) + 1.6)
+    figure = new_figure(max(0.30 * len(shown) + 2.2, 5.0), max(0.27 * len(shown) + 1.6, 3.2))
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row, column in zip(*np.nonzero(shares >= 0.05), strict=True):

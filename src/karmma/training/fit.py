@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import time
 import warnings
 from functools import partial
@@ -22,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 from .. import processes
 from ..models.encoders import Encoder
 from ..progress import Progress
+from ..types import KarmmaError
 from .tasks import Task, is_sharded
 
 
@@ -88,7 +90,10 @@ class AveragedWeights(Callback):
 
 
 class EpochProgress(Callback):
-    """Tells the progress bar of every step, with the running loss; and measures the share of time spent waiting for data."""
+    """Tells the progress bar of every step, with the running loss; and measures the share of time spent waiting for data.
+
+    Raises KarmmaError for a loss that is no number: nothing that is trained after it would be worth anything.
+    """
 
     def __init__(self, progress: Progress, steps: int) -> None:
         self.progress, self.steps = progress, steps
@@ -98,7 +103,13 @@ class EpochProgress(Callback):
         self.waiting += time.perf_counter() - self.idle_since
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:  # type: ignore[no-untyped-def]
-        self.progress.update(trainer.global_step, self.steps, f"loss {float(outputs['loss']):.3f}")
+        loss = float(outputs["loss"])
+        if not math.isfinite(loss):
+            raise KarmmaError(
+                f"{self.progress.title}: the loss is {loss} in step {trainer.global_step} of {self.steps}; "
+                "a lower lr, clip_norm or precision=32-true may help"
+            )
+        self.progress.update(trainer.global_step, self.steps, f"loss {loss:.3f}")
         self.idle_since = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
