@@ -99,6 +99,18 @@ def test_the_report_is_one_self_contained_page(finished: Path) -> None:
     assert (finished / "plots" / "sweep.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_every_checkpoint_has_a_card_with_its_own_figures(finished: Path) -> None:
+    for name in ("teacher", "baseline", "baseline_dropout", "karmma"):
+        card = (finished / "seed1" / name / "README.md").read_text()
+        head, figures = card.split("---", 2)[1], json.loads((finished / "seed1" / name / "evaluation.json").read_text())
+        assert yaml.safe_load(head)["tags"][-3:] == ["rgb", "audio", "imu"]
+        for subset, values in figures["subsets"].items():
+            cells = " | ".join(f"{value:.1f}" for value in values.values())
+            assert f"| {subset.replace('+', ' + ')} | {cells} |" in card
+        assert f"({figures['samples']} clips)" in card and "seed 1" in card and f'karmma.load("{name}")' in card
+        assert "\n\n\n" not in card and "{" not in card.replace('{"', "").split("## Limits")[1]
+
+
 def test_a_finished_run_does_nothing_again(finished: Path, recipe_path: Path) -> None:
     stages = {path: path.stat().st_mtime_ns for path in (finished / "stages").iterdir()}
     again = run(load_recipe(recipe_path), finished)

@@ -18,10 +18,9 @@ from pydantic.dataclasses import dataclass
 from ..config import STRICT
 from ..data.manifest import Manifest, Segment
 from ..files import rows_of
-from ..modalities import find_modality
+from ..modalities import FROM_VIDEO, find_modality
 from ..types import KarmmaError, LabelSpace
 
-FROM_VIDEO = ("rgb", "flow", "audio")
 PATH = "_path"
 KNOWN = ("path", "start_seconds", "stop_seconds", "split", "name", "participant")
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1

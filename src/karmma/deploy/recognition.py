@@ -15,7 +15,7 @@ from ..data.manifest import Segment
 from ..data.reading import read_segment
 from ..media.containers import MediaError
 from ..media.probe import probe
-from ..modalities import Modality
+from ..modalities import FROM_VIDEO, Modality
 from ..types import Clip, KarmmaError, LabelSpace, ModalitySpec, Prediction, Ranked
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .session import StreamConfig
     from .stream import LiveStream
 
-FROM_VIDEO = ("rgb", "flow", "audio")
 ACTION, TOP = "action", 5
 Arrays = dict[str, NDArray[np.float32]]
 

@@ -11,6 +11,7 @@ from typing import Any
 from .. import processes
 from ..data.clips import ClipStore
 from ..data.tokens import TokenStore
+from ..evaluation.card import write_card
 from ..evaluation.evaluate import SubsetLogits, evaluate, late_fusion, several_views, specialist_logits, subset_logits
 from ..files import write_json
 from ..models.checkpoint import load_checkpoint
@@ -53,7 +54,7 @@ def evaluation_settings(context: Context) -> dict[str, Any]:
 
 
 def evaluate_method(context: Context, stores: Mapping[str, ClipStore], seed: int, name: str) -> None:
-    """P1 and P2 of one arm."""
+    """P1 and P2 of one arm, and where it is one checkpoint a model card with them."""
     evaluation, directory = context.recipe.evaluation, context.seed_directory(seed, name)
     store = stores[evaluation.split]
 
@@ -66,6 +67,8 @@ def evaluate_method(context: Context, stores: Mapping[str, ClipStore], seed: int
             fixed.save(directory / FIXED_LOGITS)
             measured["single_view"] = evaluate(fixed, (), 1).subsets
         write_json(directory / "evaluation.json", measured)
+        if (directory / "config.json").is_file():
+            write_card(directory, name, measured, evaluation.split, evaluation.views)
 
     context.book.run(evaluation_stage(seed, name), evaluation_settings(context), work)
 

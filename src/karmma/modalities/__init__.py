@@ -28,6 +28,7 @@ MODALITIES: dict[str, type[Any]] = {
     "depth": Depth,
     "features": Features,
 }
+FROM_VIDEO = ("rgb", "flow", "audio")  # what a video file may hold
 
 
 def find_modality(name: str, where: str = "modalities") -> type[Any]:
