@@ -142,7 +142,7 @@ class ClipStore:
         taken: Taken | None = None,
         needed: Mapping[str, Tensor] | None = None,
     ) -> Batch:
-        """Model inputs of the given segments, of all modalities or the named ones; presence is what is available.
+        """Model inputs of the given segments, of all modalities or the named ones that any of them has; presence is what is available.
 
         `taken` tells of which segments the modalities are, where that is not the segments' own. With `needed`
         (`(samples,)` flags by modality) nothing else is made, and what is not made counts as absent.
@@ -155,14 +155,11 @@ class ClipStore:
         for name, array in self.arrays.items():
             if names is not None and name not in names:
                 continue
-            modality = self.modalities[name]
-            if needed is None:
-                data[name] = transform(modality, name, torch.from_numpy(array[taken[name]]), augmentation)
-                continue
-            present[name] = present[name] & needed[name]
+            if needed is not None:
+                present[name] = present[name] & needed[name]
             if present[name].any():
                 stored = torch.from_numpy(array[taken[name][present[name].numpy()]])
-                data[name] = transform_some(modality, name, stored, present[name], augmentation)
+                data[name] = transform_some(self.modalities[name], name, stored, present[name], augmentation)
         return Batch(data, present, bare.labels)
 
     def stored_batch(self, rows: NDArray[np.int64]) -> dict[str, tuple[NDArray[np.int64], Tensor]]:
