@@ -37,6 +37,7 @@ def test_shipped_recipes_are_valid_short_and_open_with_their_command(path: Path)
         ("modalities.depth={}", "no encoder for modality 'depth'"),
         ("teacher.recognizer.kernels={}", "only students vote with random kernels"),
         ("student.recognizer.kernels={count: 0}", "student.recognizer.kernels.count"),
+        ("methods.baseline.draws=2", "methods.baseline: draws: 2 draws are all alike without dropout"),
         ("methods.karmma.subsets=all", "methods.karmma.subsets"),
         ("student.recognizer.own_votes=false", "methods.karmma.own_weight needs student.recognizer.own_votes: true"),
     ],

@@ -116,13 +116,14 @@ class DistillationConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class MethodConfig:
-    """One way to train the student. The paper's three arms differ in nothing but the first five switches.
+    """One way to train the student. The paper's three arms differ in nothing but the first six switches.
 
-    Not from the paper: `subsets`, `average` and everything from `specialists` on.
+    Not from the paper: `subsets`, `draws`, `average` and everything from `specialists` on.
     """
 
     dropout: float = 0.0  # probability p with which δ drops a modality; not from the paper
     subsets: Literal["independent", "uniform"] = "independent"  # how δ draws: paper's rule, or every subset alike
+    draws: Annotated[int, Field(ge=1)] = 1  # of δ per sample and step, fused from one pass of the extractors
     absent: Literal["tokens", "skip", "zeros"] = "tokens"
     average: Literal["present", "all"] = "present"
     distillation: DistillationConfig | None = None
@@ -137,6 +138,8 @@ class MethodConfig:
     mixup: Annotated[float, Field(ge=0)] = 0.0  # Beta parameter; blends of two samples with the same sensors; 0 is none
 
     def __post_init__(self) -> None:
+        if self.draws > 1 and self.subsets == "independent" and not self.dropout:
+            raise ValueError(f"draws: {self.draws} draws are all alike without dropout; set dropout, or subsets: uniform")
         if self.mixup and self.distillation is not None and self.distillation.teacher_input == "cached":
             raise ValueError("mixup needs distillation.teacher_input: live; cached tokens are not of the blended clips")
 

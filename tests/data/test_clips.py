@@ -16,7 +16,7 @@ import torch
 from numpy.lib.format import open_memmap
 
 from karmma.data.clips import ClipStore
-from karmma.data.loading import EpochLoader, mix_seed
+from karmma.data.loading import EpochLoader, mix_seed, within
 from karmma.data.manifest import Manifest, Segment
 from karmma.data.missing import IndependentDropout, Subset
 from karmma.data.reading import SegmentReading, read_source
@@ -192,6 +192,30 @@ def test_what_dropout_takes_is_neither_decoded_nor_augmented(streams: bool, stor
                 assert not part.batch.data[name][~flags].any()
     assert 0 < sum(kept.values()) < sum(int(flags.sum()) for item in complete for flags in item.present.values())
     assert looked == (kept if streams else Counter())
+
+
+def test_of_several_draws_what_any_leaves_is_decoded(store: ClipStore) -> None:
+    options: dict[str, Any] = {"augment": True, "scenario": IndependentDropout(0.5)}
+    once, often = (list(EpochLoader(store, 3, 5, 1, draws=draws, **options)) for draws in (1, 3))
+    complete = list(EpochLoader(store, 3, 5, 1, augment=True))
+    for one, several, whole in zip(once, often, complete, strict=True):
+        assert one.draws == () and len(several.draws) == 3
+        assert all(torch.equal(flags, one.present[name]) for name, flags in several.draws[0].items())
+        for name, flags in several.present.items():
+            assert torch.equal(flags, torch.stack([draw[name] for draw in several.draws]).any(0))
+            assert torch.equal(several.batch.present[name], flags)
+            if flags.any():
+                assert torch.equal(several.batch.data[name][flags], whole.batch.data[name][flags])
+        assert all(torch.stack(list(draw.values())).any(0).all() for draw in several.draws)
+    patterns = {tuple(flags.tolist()) for item in often for draw in item.draws for flags in torch.stack(list(draw.values()), 1)}
+    assert len(patterns) > 3
+
+
+def test_a_draw_of_which_nothing_can_be_read_takes_what_there_is() -> None:
+    present = {"rgb": torch.tensor([False, True]), "imu": torch.tensor([True, True])}
+    draw = {"rgb": torch.tensor([True, True]), "imu": torch.tensor([False, False])}
+    left = within(draw, present)
+    assert left["rgb"].tolist() == [False, True] and left["imu"].tolist() == [True, False]
 
 
 def test_a_clip_that_turns_out_to_be_unreadable_is_not_present(store: ClipStore, tmp_path: Path) -> None:

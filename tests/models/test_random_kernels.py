@@ -104,13 +104,14 @@ def test_votes_add_their_mean_over_what_is_present() -> None:
 def test_what_modalities_say_alone_counts_as_much_as_what_is_fused() -> None:
     model, clips = make_voting(own_votes=True), clips_of(7)
     subsets = subsets_of(tuple(SPECS))
-    voting, alone = model.answer(clips, flags_of(subsets))
+    flags = flags_of(subsets)
+    (voting,), alone = model.answers(clips, flags, [flags])
     own = {name: model.own_heads[name](model.encoder(name)(clips[name])) for name in SPECS}
     kernels = {name: model.by_head(model.kernels[name](clips[name])) for name in SPECS}
     model.own_heads.clear()
-    _, theirs = model.answer(clips, flags_of(subsets))
+    _, theirs = model.answers(clips, flags, [flags])
     model.kernels.clear()
-    silent, nothing = model.answer(clips, flags_of(subsets))
+    (silent,), nothing = model.answers(clips, flags, [flags])
     assert not nothing
     for head in SIZES:
         for row, subset in enumerate(subsets):

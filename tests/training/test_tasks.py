@@ -28,7 +28,7 @@ from karmma.training.teachers import (
     Teacher,
     token_logits,
 )
-from karmma.types import Batch, subsets_of
+from karmma.types import Batch, KarmmaError, subsets_of
 
 from ..conftest import SPECS, make_batch, make_recognizer
 
@@ -183,10 +183,47 @@ def test_each_modalitys_own_vote_is_taught_by_a_teacher_that_sees_it_alone() -> 
     assert seen == [["audio", "imu"], ["audio"], ["imu"]]
     assert all(flags.any() == flags.all() for asked in spy.seen for flags in asked.values())
     present = {name: flags & (name in ("imu", "audio")) for name, flags in batch.batch.present.items()}
-    _, votes = student.answer(batch.batch.data, present)
+    _, votes = student.answers(batch.batch.data, present, [present])
     expected = [losses.cross_entropy(vote, batch.batch.labels).mean() for vote in votes.values()]
     assert float(logged["own_supervised_loss"]) == pytest.approx(2.0 * 0.3 * float(sum(expected)), rel=1e-5)
     assert float(logged["loss"]) == pytest.approx(sum(float(v) for k, v in logged.items() if k != "loss"), rel=1e-6)
+
+
+def drawn_batch(*subsets: tuple[str, ...]) -> TrainingBatch:
+    """A batch of whose samples every draw leaves one subset."""
+    batch = make_batch(4)
+    draws = tuple({name: flags & (name in subset) for name, flags in batch.present.items()} for subset in subsets)
+    present = {name: torch.stack([draw[name] for draw in draws]).any(0) for name in batch.present}
+    return TrainingBatch(batch, {}, 0, present, draws)
+
+
+def test_several_draws_are_fused_from_one_pass_and_their_losses_averaged() -> None:
+    student = make_recognizer(own_votes=True, dropout=0.0).eval()
+    task, both = SupervisedTask(student, CONFIG, make_loader, own_weight=0.5), drawn_batch(("rgb", "imu"), ("imu", "audio"))
+    calls = []
+    hooks = [student.encoder(name).register_forward_hook(lambda *_, name=name: calls.append(name)) for name in SPECS]
+    parts = task.losses(both, *task.flags(both))
+    assert sorted(calls) == ["audio", "imu", "rgb"]
+    for hook in hooks:
+        hook.remove()
+    labels = both.batch.labels
+    alone = [losses.cross_entropy(student(both.batch.data, draw), labels, 0.0).mean() for draw in both.draws]
+    assert float(parts["supervised_loss"]) == pytest.approx(float(sum(alone)) / 2, rel=1e-5)
+    _, votes = student.answers(both.batch.data, both.present, [both.present])
+    own = [losses.cross_entropy(vote, labels).mean() for vote in votes.values()]
+    assert len(own) == 3 and float(parts["own_supervised_loss"]) == pytest.approx(0.5 * float(sum(own)), rel=1e-5)
+
+
+@pytest.mark.parametrize(("sees", "asked"), [("same", [["imu", "rgb"], ["audio", "imu"]]), ("all", [sorted(SPECS)])])
+def test_the_teacher_is_asked_about_every_draw(sees: str, asked: list[list[str]]) -> None:
+    spy, distillation = SpyTeacher(), DistillationConfig(teacher_sees=sees)  # type: ignore[arg-type]
+    task = DistillationTask(make_recognizer(), CONFIG, make_loader, teacher=spy, distillation=distillation)
+    tokens = next(iter(make_loader(0))).tokens
+    both = replace(drawn_batch(("rgb", "imu"), ("imu", "audio")), tokens=tokens)
+    targets = task.targets(both, *task.flags(both))
+    assert [sorted(name for name, flags in seen.items() if flags.any()) for seen in spy.seen] == asked
+    assert len(targets.fused) == 2 and (targets.fused[0] is targets.fused[1]) == (sees == "all")
+    assert float(task.losses(both, *task.flags(both))["distillation_loss"]) > 0
 
 
 @pytest.mark.parametrize("names", [("rgb", "audio", "imu", "detections"), ("rgb", "imu"), ("audio",)])
@@ -299,6 +336,20 @@ def test_averaged_weights_lie_between_the_steps_and_survive_a_resume(tmp_path: P
     start = make_recognizer().heads.hidden.weight.detach()
     assert 0 < (averaged - start).norm() < (last - start).norm()
     assert torch.equal(trained(tmp_path / "b", 2, 0.9), averaged)  # nothing left to do: resumed at the end
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
+    class Spoiled(FakeLoader):
+        def make(self, number: int) -> TrainingBatch:
+            batch = super().make(number)
+            if number == 1:
+                batch.batch.data["imu"][0] = torch.nan
+            return batch
+
+    task = SupervisedTask(make_recognizer(), CONFIG, lambda epoch: Spoiled(epoch))
+    with pytest.raises(KarmmaError, match=r"test: the loss is nan in step 2 of 6; a lower lr"):
+        fitted(task, tmp_path)
+    assert not (tmp_path / "state.ckpt").exists()
 
 
 def test_an_ensemble_teaches_the_mean() -> None:

@@ -38,20 +38,23 @@ class TrainingBatch:
     """A batch of clips and, where a frozen teacher needs them, its extractors' tokens of the same segments.
 
     `present[modality]` `(batch,)` is what modality dropout left; `batch.present` is what there is to look at, the same
-    unless somebody (a teacher) sees more. `batch.data` is empty where only tokens are needed. `tokens[modality]` is
-    `(batch, tokens, width)`. With several processes this is one process's part of a batch.
+    unless somebody (a teacher) sees more. Where modalities are dropped several times over, `draws` are what each time left
+    and `present` is what any of them did; else `draws` is empty. `batch.data` is empty where only tokens are needed.
+    `tokens[modality]` is `(batch, tokens, width)`. With several processes this is one process's part of a batch.
     """
 
     batch: Batch
     tokens: dict[str, Tensor]
     seed: int
     present: dict[str, Tensor]
+    draws: tuple[dict[str, Tensor], ...] = ()
 
     def select(self, rows: Tensor) -> TrainingBatch:
         """The samples `rows` `(count,)`."""
         tokens = {name: values[rows] for name, values in self.tokens.items()}
         present = {name: flags[rows] for name, flags in self.present.items()}
-        return replace(self, batch=self.batch.select(rows), tokens=tokens, present=present)
+        draws = tuple({name: flags[rows] for name, flags in draw.items()} for draw in self.draws)
+        return replace(self, batch=self.batch.select(rows), tokens=tokens, present=present, draws=draws)
 
 
 def draw_presence(scenario: Scenario, available: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
@@ -63,12 +66,20 @@ def draw_presence(scenario: Scenario, available: Mapping[str, Tensor], seed: int
     return split_presence(present, names)
 
 
+def within(draw: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What of a draw is there; all that is there for samples of which nothing else would be left."""
+    left = {name: flags & present[name] for name, flags in draw.items()}
+    bare = ~torch.stack(list(left.values())).any(0)
+    return {name: flags | (bare & present[name]) for name, flags in left.items()}
+
+
 class EpochLoader:
     """Iterates one epoch of a store. Clips are skipped with `clips=False` (training on cached tokens), or made of
     the modalities `names` alone. With several processes each makes its part of every batch, unless `shared` is false.
     `pairing` is the probability with which a modality comes from another segment of the class.
 
-    `scenario` draws what of each sample is present (δ). The rest is neither decoded nor augmented, unless somebody `sees_all`.
+    `scenario` draws what of each sample is present (δ), `draws` times. What no draw leaves is neither decoded nor augmented,
+    unless somebody `sees_all`.
     """
 
     def __init__(
@@ -88,11 +99,12 @@ class EpochLoader:
         pairing: float = 0.0,
         scenario: Scenario | None = None,
         sees_all: bool = False,
+        draws: int = 1,
     ) -> None:
         self.store, self.batch_size, self.seed, self.epoch = store, batch_size, seed, epoch
         self.augment, self.mirror, self.clips, self.tokens, self.workers = augment, mirror, clips, tokens, workers
         self.names, self.shared, self.pairing = tuple(names or store.names), shared, pairing
-        self.scenario, self.sees_all = scenario or Complete(), sees_all
+        self.scenario, self.sees_all, self.draws = scenario or Complete(), sees_all, draws
 
     def __len__(self) -> int:
         return max(len(self.usable) // self.batch_size, 1)
@@ -140,11 +152,15 @@ class EpochLoader:
         taken = self.partners.draw(indices, seed) if self.partners else dict.fromkeys(self.store.names, indices)
         tokens = self.tokens.draw(taken, seed, rows) if self.tokens is not None else {}
         whole = {name: self.available[name][taken[name]] for name in self.names}
-        drawn = {name: flags[rows] for name, flags in draw_presence(self.scenario, whole, seed).items()}
+        seeds = [seed, *(mix_seed(seed, again) for again in range(1, self.draws))]
+        each = [draw_presence(self.scenario, whole, one) for one in seeds]
+        drawn = {name: torch.stack([draw[name] for draw in each]).any(0)[rows] for name in self.names}
         needed = {name: flags[rows] for name, flags in whole.items()} if self.sees_all else drawn
         batch = self.clips_of(indices, taken, needed, seed, rows)
         present = {name: flags & batch.present[name] for name, flags in drawn.items()}
-        return TrainingBatch(batch, tokens, seed, present)
+        parts = ({name: flags[rows] for name, flags in draw.items()} for draw in each)
+        draws = tuple(within(part, present) for part in parts) if self.draws > 1 else ()
+        return TrainingBatch(batch, tokens, seed, present, draws)
 
     def clips_of(
         self, indices: NDArray[np.int64], taken: Taken, needed: Mapping[str, Tensor], seed: int, rows: slice

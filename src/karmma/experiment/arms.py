@@ -99,7 +99,8 @@ def train_student(context: Context, which: Training, store: ClipStore, tokens: T
 
     def work(progress: Progress) -> None:
         model = new_student(context, method, context.names, seed)
-        options = {"pairing": method.pairing, "scenario": training_scenario(method.subsets, method.dropout)}
+        scenario = training_scenario(method.subsets, method.dropout)
+        options: dict[str, Any] = {"pairing": method.pairing, "scenario": scenario, "draws": method.draws}
         task: Task
         if method.distillation is None:
             loader = context.loader(store, training, seed, **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -102,16 +102,20 @@ class RecognizerModel(nn.Module):
 
         Raises ValueError if a sample has no modality at all.
         """
-        return self.answer(data, present)[0]
+        return self.answers(data, present, [present])[0][0]
 
-    def answer(self, data: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> tuple[Logits, dict[str, Logits]]:
-        """What `forward` gives, and of each modality what it votes by itself, for the samples that have it, in batch order."""
-        present = self.checked(present)
+    def answers(
+        self, data: Mapping[str, Tensor], present: Mapping[str, Tensor], draws: Sequence[Mapping[str, Tensor]]
+    ) -> tuple[list[Logits], dict[str, Logits]]:
+        """What `forward` gives for each of several draws of what is `present`, from one pass of the extractors; and of each
+        modality what it votes by itself, for the samples that have it, in batch order."""
+        present, drawn = self.checked(present), [self.checked(draw) for draw in draws]
         if self.config.absent == "zeros":
-            clips = {name: self.filled(name, data, present[name]) for name in self.modalities}
-            return self.fuse_all({name: self.encoder(name)(values) for name, values in clips.items()}), {}
+            clips = [{name: self.filled(name, data, draw[name]) for name in self.modalities} for draw in drawn]
+            return [self.fuse_all({name: self.encoder(name)(values) for name, values in some.items()}) for some in clips], {}
         tokens, votes = self.split_votes(self.extract_present(data, present))
-        return self.fuse_tokens(tokens, votes, present), {name: self.by_head(values) for name, values in votes.items()}
+        fused = [self.fuse_tokens(left_of(tokens, present, draw), left_of(votes, present, draw), draw) for draw in drawn]
+        return fused, {name: self.by_head(values) for name, values in votes.items()}
 
     def extract_present(self, data: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What `fuse` takes: of each modality that any sample has, `extract` of the samples that have it, in batch order."""
@@ -206,6 +210,14 @@ class RecognizerModel(nn.Module):
             flags = torch.ones_like(flags)
         weights = (flags / flags.sum(1, keepdim=True)).to(fused)
         return {head: torch.einsum("bv,bvc->bc", weights, values) for head, values in logits.items()}
+
+
+def left_of(
+    features: Mapping[str, Tensor], present: Mapping[str, Tensor], draw: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Of features of the samples that have a modality those of the samples for which a draw leaves it."""
+    kept = {name: draw[name][present[name]] for name in features}
+    return {name: values if kept[name].all() else values[kept[name]] for name, values in features.items() if kept[name].any()}
 
 
 def keep_variance(module: nn.Module) -> None:

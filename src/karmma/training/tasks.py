@@ -30,9 +30,10 @@ Losses = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Targets:
-    """Soft targets for a batch's fused answers, and for each modality's own votes where it is present; empty without teacher."""
+    """Soft targets for a batch's fused answers, one for each draw of δ, and for each modality's own votes where it is present;
+    empty without teacher."""
 
-    fused: Logits = field(default_factory=dict)
+    fused: tuple[Logits, ...] = ()
     own: dict[str, Logits] = field(default_factory=dict)
 
 
@@ -40,7 +41,7 @@ class Targets:
 class TaughtBatch(TrainingBatch):
     """A batch that the teacher has already looked at."""
 
-    targets: Targets
+    targets: Targets = Targets()
 
 
 def is_sharded(config: TrainingConfig) -> bool:
@@ -81,7 +82,7 @@ class Task(lightning.LightningModule):
                 fully_shard(block, mesh=mesh)
         fully_shard(self.recognizer, mesh=mesh)
         if isinstance(self.recognizer, RecognizerModel):
-            for method in ("answer", "fuse"):
+            for method in ("answers", "fuse"):
                 register_fsdp_forward_method(self.recognizer, method)
 
     def train_dataloader(self) -> EpochLoader | PreparedEpoch:
@@ -101,7 +102,7 @@ class Task(lightning.LightningModule):
             return sum((0.0 * value.sum() for _, value in self.trainable()), torch.zeros((), device=self.device))
         if self.mixup:
             classes = {head: linear.out_features for head, linear in self.recognizer.heads.heads.items()}
-            patterns = [stack_presence(flags, names) for flags in (batch.present, batch.batch.present)]
+            patterns = [stack_presence(flags, names) for flags in (batch.present, batch.batch.present, *batch.draws)]
             batch = mix(batch, torch.cat(patterns, 1), classes, self.mixup)
         parts = self.losses(batch, *self.flags(batch))
         total = torch.stack(list(parts.values())).sum()
@@ -117,6 +118,10 @@ class Task(lightning.LightningModule):
         names = self.recognizer.modalities
         return {name: present[name] for name in names}, {name: available[name] for name in names}
 
+    def draws(self, batch: TrainingBatch) -> list[dict[str, Tensor]]:
+        """What each draw of δ left of this recognizer's modalities."""
+        return [{name: draw[name] for name in self.recognizer.modalities} for draw in batch.draws or (batch.present,)]
+
     def with_some_modality(self, batch: TrainingBatch) -> TrainingBatch:
         """Without the samples of which this recognizer would see nothing."""
         seen = stack_presence(batch.present, self.recognizer.modalities).any(1)
@@ -125,7 +130,8 @@ class Task(lightning.LightningModule):
     def transfer_batch_to_device(self, batch: TrainingBatch, device: torch.device, dataloader_idx: int) -> TrainingBatch:
         tokens = {name: values.to(device) for name, values in batch.tokens.items()}
         present = {name: flags.to(device) for name, flags in batch.present.items()}
-        return replace(batch, batch=batch.batch.to(device), tokens=tokens, present=present)
+        draws = tuple({name: flags.to(device) for name, flags in draw.items()} for draw in batch.draws)
+        return replace(batch, batch=batch.batch.to(device), tokens=tokens, present=present, draws=draws)
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -155,7 +161,8 @@ class Task(lightning.LightningModule):
 class StudentTask(Task):
     """A student of some or all subsets. `own_weight`: of the loss of what each present modality votes by itself.
 
-    Those losses are summed over a sample's modalities and averaged over samples, so that processes may share a batch.
+    Those losses are summed over a sample's modalities and averaged over samples, so that processes may share a batch. Where δ
+    is drawn several times, extractors run once on what any draw left, and the loss of fused answers is the mean over draws.
     """
 
     def __init__(self, *arguments: Any, own_weight: float = 0.0) -> None:
@@ -163,15 +170,18 @@ class StudentTask(Task):
         self.own_weight = own_weight
 
     def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
-        votes: dict[str, Logits] = {}
-        if self.own_weight:
-            logits, votes = self.recognizer.answer(batch.batch.data, present)
+        draws, votes = self.draws(batch), dict[str, Logits]()
+        if self.own_weight or len(draws) > 1:
+            answers, votes = self.recognizer.answers(batch.batch.data, present, draws)
         else:
-            logits = self.recognizer(batch.batch.data, present)
+            answers = [self.recognizer(batch.batch.data, present)]
         targets = batch.targets if isinstance(batch, TaughtBatch) else self.targets(batch, present, available)
         labels = batch.batch.labels
-        parts = self.loss_of(logits, labels, targets.fused, torch.stack(list(present.values())).sum(0))
-        for name, vote in votes.items():
+        parts: Losses = {}
+        for logits, draw, target in zip(answers, draws, targets.fused or [{}] * len(draws), strict=True):
+            for key, value in self.loss_of(logits, labels, target, torch.stack(list(draw.values())).sum(0)).items():
+                parts[key] = parts.get(key, torch.zeros_like(value)) + value / len(draws)
+        for name, vote in votes.items() if self.own_weight else ():
             rows = present[name].nonzero().flatten()
             own_labels = {head: values[rows] for head, values in labels.items()}
             own = self.loss_of(vote, own_labels, targets.own.get(name, {}), torch.ones_like(rows))
@@ -245,13 +255,15 @@ class DistillationTask(StudentTask):
             return batch
         with torch.no_grad(), self.trainer.precision_plugin.train_step_context():
             targets = self.targets(batch, *self.flags(batch))
-        return TaughtBatch(batch.batch, batch.tokens, batch.seed, batch.present, targets)
+        return TaughtBatch(batch.batch, batch.tokens, batch.seed, batch.present, batch.draws, targets=targets)
 
     @torch.no_grad()
     def targets(self, batch: TrainingBatch, present: Mapping[str, Tensor], available: Mapping[str, Tensor]) -> Targets:
-        seen = present if self.distillation.teacher_sees == "same" else available
+        same, draws = self.distillation.teacher_sees == "same", self.draws(batch)
+        seen = present if same else available
         ask = self.teacher.to(self.device).answers(batch, seen)
-        fused, own = ask(torch.arange(len(batch.batch), device=self.device), seen), {}
+        rows, own = torch.arange(len(batch.batch), device=self.device), {}
+        fused = tuple(ask(rows, draw) for draw in draws) if same else (ask(rows, seen),) * len(draws)
         for name, flags in present.items():
             rows = flags.nonzero().flatten()
             if self.own_weight and len(rows):
