@@ -174,12 +174,13 @@ def compare(
     from .evaluation.plots import plot_differences, save_png
     from .evaluation.tables import print_comparison
     from .experiment.comparison import compare_runs
+    from .experiment.provenance import provenance
     from .files import write_json
 
     result = compare_runs(runs, against, metric)
     print_comparison(result)
     if json_path is not None:
-        write_json(json_path, result)
+        write_json(json_path, {**result, **provenance()})
     if plot is not None:
         save_png(plot_differences(result), plot)
 

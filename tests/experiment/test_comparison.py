@@ -76,7 +76,8 @@ def test_the_command_prints_writes_and_draws(runs: list[Path], tmp_path: Path) -
     done = CliRunner().invoke(app, ["compare", *map(str, runs), *files])
     assert done.exit_code == 0, done.output
     assert "better" in done.stdout and "once" not in done.stdout and "20 groups" in done.stdout
-    assert json.loads((tmp_path / "c.json").read_text())["against"] == "baseline_dropout"
+    content = json.loads((tmp_path / "c.json").read_text())
+    assert content["against"] == "baseline_dropout" and content["versions"]["karmma"] and "git_commit" in content
     assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
 
 
