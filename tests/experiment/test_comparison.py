@@ -92,7 +92,7 @@ def test_what_cannot_be_compared_is_said(runs: list[Path], tmp_path: Path) -> No
         compare_runs(runs, "better", "verb_top1")
     old, other = tmp_path / "old", tmp_path / "other"
     write(old, "better", 0, replace(make_logits(0.5, 0), names=(), participants=()))
-    with pytest.raises(KarmmaError, match="says not whose logits they are"):
+    with pytest.raises(KarmmaError, match="does not say whose logits these are"):
         compare_runs([old], "better")
     for seed in (0, 1):
         write(other, "better", seed, make_logits(0.5, 0, first=seed))
