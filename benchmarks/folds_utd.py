@@ -40,7 +40,7 @@ from karmma.evaluation.evaluate import several_views, subset_logits
 from karmma.evaluation.paired import Outcomes
 from karmma.evaluation.plots import plot_subsets, save_png
 from karmma.experiment.comparison import describe as describe_difference
-from karmma.experiment.comparison import read_outcomes
+from karmma.experiment.comparison import find_methods, read_outcomes
 from karmma.experiment.context import Context
 from karmma.experiment.run import run
 from karmma.experiment.testing import FIXED_LOGITS, LOGITS
@@ -82,11 +82,10 @@ def test_parts(recipe: Recipe, directory: Path, where: Path) -> None:
 
 
 def read_folds(directories: list[Path], seeds: list[int]) -> dict[str, Outcomes]:
-    """What every arm recognised, `whole/karmma` and so on for each part that was tested."""
-    first = directories[0] / f"seed{seeds[0]}"
+    """What every arm that was tested in all folds recognised, `whole/karmma` and so on for each part."""
     return {
-        f"{part}/{arm.name}": read_outcomes(directories, seeds, arm.name, file=file)
-        for part, file in PARTS.items() for arm in sorted(first.iterdir()) if (arm / file).exists()
+        f"{part}/{arm}": read_outcomes(directories, seeds, arm, file=file)
+        for part, file in PARTS.items() for arm in find_methods(directories, seeds, file)
     }  # fmt: skip
 
 
