@@ -47,7 +47,7 @@ from karmma.experiment.testing import FIXED_LOGITS, LOGITS
 from karmma.models.checkpoint import load_checkpoint
 
 REFERENCES = ("baseline_dropout", "own_votes", "specialists")  # arms that the others are compared with, where they were run
-SHOWN = ("karmma", *REFERENCES, "baseline", "uniform", "early_fusion")  # in the picture
+SHOWN = ("karmma", *REFERENCES, "baseline", "uniform", "early_fusion")  # first in the picture
 NETWORK, KERNELS = "logits-network.safetensors", "logits-kernels.safetensors"  # of a model's two parts alone
 PARTS = {"whole": LOGITS, "single_view": FIXED_LOGITS, "network": NETWORK, "kernels": KERNELS}
 
@@ -129,7 +129,8 @@ def summaries(values: Mapping[str, Outcomes]) -> dict[str, dict[str, float]]:
 
 def draw(top1: dict[str, dict[str, float]], networks: dict[str, dict[str, float]], path: Path) -> None:
     """One row per subset, one dot per arm: the student with and without random kernels, and whom it is compared with."""
-    shown = {name: top1[name] for name in SHOWN if name in top1}
+    names = [name for name in SHOWN if name in top1]
+    shown = {name: top1[name] for name in [*names, *(name for name in top1 if name not in (*names, "tutors"))]}
     if "karmma" in networks:
         shown["KARMMA, no random kernels"] = networks["karmma"]
     methods = {

@@ -23,7 +23,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "baseline_dropout": {"color": "#d97706", "linestyle": "-", "marker": "^"},
     "karmma": {"color": "#1d4ed8", "linestyle": "-", "marker": "o", "linewidth": 2.4},
 }
-OTHER_COLOURS = ("#059669", "#be185d", "#7c3aed", "#0891b2", "#65a30d")
+OTHER_COLOURS = ("#059669", "#be185d", "#7c3aed", "#0891b2", "#65a30d", "#92400e", "#334155", "#eab308")
 
 
 def style_of(method: str, index: int) -> dict[str, Any]:
