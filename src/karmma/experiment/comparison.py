@@ -49,7 +49,8 @@ def read_outcomes(
         tested = [SubsetLogits.load(run / f"seed{seed}" / method / file) for seed in seeds]
         where = run / f"seed{seeds[0]}" / method / file
         if not tested[0].names:
-            raise KarmmaError(f"{where}: does not say whose logits these are; remove it and stages/*.{method}.evaluate*, and run again")
+            again = f"remove it and stages/*.{method}.evaluate*, and run again"
+            raise KarmmaError(f"{where}: does not say whose logits these are; {again}")
         twice = [name for name in tested[0].names if name in seen]
         if twice:
             raise KarmmaError(f"{run}: {twice[0]} was tested in {seen[twice[0]]}, too; compare runs of different samples")
