@@ -112,6 +112,7 @@ def plot_differences(comparison: Mapping[str, Any]) -> Figure:
             axes.plot(entry["difference"], row, "o", color=colour, markersize=5)
         axes.axvline(0, color="#111827", linewidth=0.8)
         axes.set_title(title, fontsize=8.5)
+        axes.tick_params(axis="x", labelsize=8)
         tidy(axes)
         axes.grid(axis="x", color="#e5e7eb", linewidth=0.8)
     panels[0].set_yticks(range(len(names)), [title_of(name) for name in names], fontsize=8)
