@@ -23,6 +23,7 @@ from folds import RECIPE, compare, fold_arguments, fold_overrides, numbers, summ
 from matplotlib.figure import Figure
 from recording import RESULTS, write_result
 
+from karmma.evaluation.plots import interval_colour
 from karmma.experiment.comparison import read_outcomes
 
 SMALL = (
@@ -141,8 +142,7 @@ def draw(effects: dict[str, dict[str, Any]], path: Path) -> None:
     axes = figure.subplots()
     for row, name in enumerate(names):
         effect = effects[name]
-        clear = effect["low"] > 0 or effect["high"] < 0
-        color = "#9ca3af" if not clear else "#1d4ed8" if effect["difference"] > 0 else "#dc2626"
+        color = interval_colour(effect)
         axes.plot([effect["low"], effect["high"]], [row, row], color=color, linewidth=2.4, solid_capstyle="round")
         axes.plot(effect["difference"], row, "o", color=color)
     axes.axvline(0, color="#111827", linewidth=0.8)

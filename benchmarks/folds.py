@@ -38,7 +38,10 @@ def fold_overrides(root: Path, fold: int) -> list[str]:
 def save_outcomes(path: Path, found: Mapping[str, Outcomes]) -> None:
     """Every trial's fate by a key, in one file of a few kilobytes, so that further seeds can be put beside these."""
     first = next(iter(found.values()))
-    hits = {f"{key}:{subset}": rows.astype(bool) for key, outcomes in found.items() for subset, rows in outcomes.hits.items()}
+    hits = {
+        f"{key}:{subset}": np.where(np.isnan(rows), -1, rows).astype(np.int8)  # -1: a trial that has nothing of the subset
+        for key, outcomes in found.items() for subset, rows in outcomes.hits.items()
+    }  # fmt: skip
     np.savez_compressed(path, allow_pickle=False, groups=first.groups, folds=first.folds, **hits)
 
 
@@ -49,7 +52,7 @@ def load_outcomes(path: Path) -> dict[str, Outcomes]:
         for name in content.files:
             key, _, subset = name.partition(":")
             if subset:
-                found.setdefault(key, {})[subset] = content[name].astype(float)
+                found.setdefault(key, {})[subset] = np.where(content[name] < 0, np.nan, content[name].astype(float))
         return {key: Outcomes(hits, content["groups"], content["folds"]) for key, hits in found.items()}
 
 

@@ -105,13 +105,12 @@ def predict(
     recordings, failed = find_recordings(paths, sources), 0
     lines = AnswerLines("json" if as_json else "csv" if as_csv else "text", min(top, 5), len(recordings) > 1)
     for recording in recordings:
-        predictions, told = [], set[str]()
+        predictions = []
         try:
             for prediction in recognise(recognition, recording, (start, stop), window, hop, names):
-                for name in sorted(set(prediction.unreadable) - told):
-                    typer.echo(f"karmma: {recording.file}: going on without {name}: {prediction.unreadable[name]}", err=True)
-                told |= set(prediction.unreadable)
                 predictions.append(prediction)
+                for line in lines.unreadable(str(recording.file), prediction):
+                    typer.echo(line, err=True)
                 for line in lines.of(str(recording.file), prediction):
                     typer.echo(line)
         except KarmmaError as error:

@@ -90,11 +90,16 @@ def test_what_cannot_be_compared_is_said(runs: list[Path], tmp_path: Path) -> No
         compare_runs([runs[0], runs[0]], "better")
     with pytest.raises(KarmmaError, match="no verb_top1; there is: action_top1, action_top5"):
         compare_runs(runs, "better", "verb_top1")
-    old, other = tmp_path / "old", tmp_path / "other"
+    old, other, single = tmp_path / "old", tmp_path / "other", tmp_path / "single"
+    write(single, "better", 0, make_logits(0.5, 0))
+    with pytest.raises(KarmmaError, match="nothing to compare, better alone was tested"):
+        compare_runs([single], "better")
+    write(old, "worse", 0, make_logits(0.5, 0))
     write(old, "better", 0, replace(make_logits(0.5, 0), names=(), participants=()))
     with pytest.raises(KarmmaError, match="does not say whose logits these are"):
         compare_runs([old], "better")
     for seed in (0, 1):
         write(other, "better", seed, make_logits(0.5, 0, first=seed))
+        write(other, "worse", seed, make_logits(0.5, 0, first=seed))
     with pytest.raises(KarmmaError, match="tested on other samples than with another seed"):
         compare_runs([other], "better")

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..types import Prediction
@@ -30,6 +30,14 @@ class AnswerLines:
     top: int
     several: bool
     last_file: str | None = None
+    told: set[tuple[str, str]] = field(default_factory=set)
+
+    def unreadable(self, file: str, prediction: Prediction) -> Iterator[str]:
+        """A line for each sensor of a recording that could not be read, once."""
+        for name, words in prediction.unreadable.items():
+            if (file, name) not in self.told:
+                self.told.add((file, name))
+                yield f"karmma: {file}: going on without {name}: {words}"
 
     def of(self, file: str, prediction: Prediction) -> Iterator[str]:
         """The lines of one prediction; before the first of all a header, before the first of a file its name."""

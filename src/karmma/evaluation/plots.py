@@ -95,6 +95,13 @@ def plot_subsets(results: Mapping[str, Any], metric: str) -> Figure:
     return figure
 
 
+def interval_colour(entry: Mapping[str, float]) -> str:
+    """Grey where the interval holds zero, else blue for a gain and red for a loss."""
+    if entry["low"] <= 0 <= entry["high"]:
+        return "#9ca3af"
+    return "#1d4ed8" if entry["difference"] > 0 else "#dc2626"
+
+
 def plot_differences(comparison: Mapping[str, Any]) -> Figure:
     """Points to the reference with intervals, one row per method; a panel for the mean over subsets and each number of sensors."""
     found = comparison["differences"]
@@ -106,8 +113,7 @@ def plot_differences(comparison: Mapping[str, Any]) -> Figure:
     for axes, title, key in zip(panels, titles, [None, *sizes], strict=True):
         for row, name in enumerate(names):
             entry = found[name]["mean"] if key is None else found[name]["by_sensors"][key]
-            clear = entry["low"] > 0 or entry["high"] < 0
-            colour = "#9ca3af" if not clear else "#1d4ed8" if entry["difference"] > 0 else "#dc2626"
+            colour = interval_colour(entry)
             axes.plot([entry["low"], entry["high"]], [row, row], color=colour, linewidth=2.2, solid_capstyle="round")
             axes.plot(entry["difference"], row, "o", color=colour, markersize=5)
         axes.axvline(0, color="#111827", linewidth=0.8)

@@ -81,13 +81,15 @@ def outcomes_of(tested: Sequence[SubsetLogits], metric: str | None, where: Path)
 def compare_runs(runs: Sequence[Path], against: str, metric: str | None = None) -> dict[str, Any]:
     """Every method that was tested with all seeds against one of them.
 
-    Raises KarmmaError if that one was not tested, and what `read_outcomes` raises.
+    Raises KarmmaError if that one was not tested or nothing else was, and what `read_outcomes` raises.
     """
     seeds = find_seeds(runs)
     methods = find_methods(runs, seeds)
     if against not in methods:
         there = ", ".join(methods) or "none that was tested with all seeds"
         raise KarmmaError(f"{', '.join(map(str, runs))}: no method {against!r}; there is: {there}")
+    if len(methods) < 2:
+        raise KarmmaError(f"{', '.join(map(str, runs))}: nothing to compare, {against} alone was tested with all seeds")
     return compare_methods(runs, seeds, methods, against, metric)
 
 
