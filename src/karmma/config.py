@@ -134,7 +134,6 @@ class MethodConfig:
     kernels: bool = True  # with the student's random kernels, where the recipe has some and absent is not zeros
     own_weight: Annotated[float, Field(ge=0)] = 0.0  # of the loss of each modality's own vote, where own_votes are on
     tested: bool = True  # false: it only teaches, and is tested only where nothing else of the recipe is
-    pairing: Probability = 0.0  # with which a modality of a sample comes from another segment of the same labels
     mixup: Annotated[float, Field(ge=0)] = 0.0  # Beta parameter; blends of two samples with the same sensors; 0 is none
 
     def __post_init__(self) -> None:
@@ -167,7 +166,6 @@ class TeacherConfig:
     dropout: float = 0.3  # δ while the teacher trains; not from the paper
     subsets: Literal["independent", "uniform"] = "independent"
     token_views: int = 4  # augmented views whose tokens are cached; not from the paper
-    pairing: Probability = 0.0  # as of a method; not from the paper
     contrastive_weight: float = 0.0  # InfoNCE between pooled modality tokens (paper v1 only)
 
 

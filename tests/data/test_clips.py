@@ -115,7 +115,7 @@ def test_tokens_are_cached_per_view_and_survive_reopening(store: ClipStore, tmp_
     sizes = [shard.arrays["rgb"].shape[1] for shard in tokens.shards]
     assert sum(sizes) == len(store) and set(sizes[:-1]) == {4}
     assert not np.array_equal(tokens.shards[0].arrays["rgb"][0], tokens.shards[0].arrays["rgb"][1])
-    rows = dict.fromkeys(MODALITIES, np.array([1, 4]))
+    rows = np.array([1, 4])
     drawn = TokenStore(tmp_path / "tokens", 4).draw(rows, seed=3)
     assert drawn["imu"].shape == (2, 3, 4) and torch.equal(drawn["imu"], tokens.draw(rows, seed=3)["imu"])
     encoded = [store.names.index(name) for name in ("rgb", "imu")]

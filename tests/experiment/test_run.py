@@ -191,12 +191,12 @@ def test_fields_newer_than_a_marker_are_taken_to_have_had_their_default(tmp_path
     book.run("a", {"method": method, "data": DataConfig()}, lambda _: None)
     marker = json.loads(book.marker("a").read_text())
     assert marker["settings"]["method"]["distillation"]["alpha"] == 0.7
-    del marker["settings"]["method"]["distillation"]["alpha_scale"], marker["settings"]["method"]["pairing"]
+    del marker["settings"]["method"]["distillation"]["alpha_scale"], marker["settings"]["method"]["mixup"]
     book.marker("a").write_text(json.dumps(marker))
     assert book.is_done("a", {"method": method, "data": DataConfig()})
     for changed, key in (
         (replace(method, distillation=DistillationConfig(0.7, alpha_scale="absence")), "distillation.alpha_scale = None"),
-        (replace(method, pairing=0.5), "pairing = None"),
+        (replace(method, mixup=0.5), "mixup = None"),
         (replace(method, distillation=DistillationConfig()), "distillation.alpha = 0.7"),
         (replace(method, distillation=None), "method.distillation"),
     ):

@@ -22,14 +22,14 @@ RECIPE = {
         "recognizer": {"encoders": {"detections": {"kind": "layout", "width": 32}, "imu": {"kind": "tests.training.linear:make"}},
                        "dim": 32, "head_dim": 32, "dropout": 0.0},
         "pretraining": {"epochs": 1, "batch_size": 4}, "training": {"epochs": 1, "batch_size": 4}, "pretraining_split": "train",
-        "token_views": 2, "pairing": 0.5,
+        "token_views": 2,
     },
     "student": {
         "recognizer": {"encoders": {"detections": {"kind": "layout", "width": 16}, "imu": {"kind": "tests.training.linear:make"}},
                        "dim": 16, "head_dim": 16, "dropout": 0.0, "own_votes": True, "kernels": {"count": 20, "passes": 1}},
         "training": {"epochs": 3, "batch_size": 4, "checkpoint_activations": True},
     },
-    "methods": {"karmma": {"dropout": 0.3, "own_weight": 0.5, "pairing": 0.5, "distillation": {"alpha": 0.5}}},
+    "methods": {"karmma": {"dropout": 0.3, "own_weight": 0.5, "distillation": {"alpha": 0.5}}},
     "evaluation": {"sweep": [], "examples": 0},
 }  # fmt: skip
 

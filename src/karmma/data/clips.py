@@ -21,8 +21,7 @@ from ..modalities import Modality
 from ..types import Augmentation, Batch, KarmmaError
 from ..workers import count_workers, worker_pool
 from .manifest import Segment
-from .missing import KeepSome
-from .pairing import Taken
+from .missing import KeepSome, split_presence
 from .reading import read_segment
 
 READ, FAILED = 1, 2
@@ -65,17 +64,16 @@ class ClipStore:
         workers = count_workers(workers, len(jobs))
         if workers == 1:
             results = map(store_segments, arguments)
-            done = self.follow(results, done, on_done)
+            self.follow(results, done, on_done)
         else:
             with worker_pool(workers) as pool:
                 self.follow(pool.map(store_segments, arguments), done, on_done)
 
-    def follow(self, results: Any, done: int, on_done: Callable[[int, int], None] | None) -> int:
+    def follow(self, results: Any, done: int, on_done: Callable[[int, int], None] | None) -> None:
         for count in results:
             done += count
             if on_done:
                 on_done(done, len(self.segments))
-        return done
 
     def allocate(self) -> None:
         """Create the arrays from the first readable example of each modality."""
@@ -139,17 +137,14 @@ class ClipStore:
         indices: Sequence[int] | NDArray[np.int64],
         augmentation: Augmentation | None,
         names: Sequence[str] | None = None,
-        taken: Taken | None = None,
         needed: Mapping[str, Tensor] | None = None,
     ) -> Batch:
         """Model inputs of the given segments, of all modalities or the named ones that any of them has; presence is what is available.
 
-        `taken` tells of which segments the modalities are, where that is not the segments' own. With `needed`
-        (`(samples,)` flags by modality) nothing else is made, and what is not made counts as absent.
+        With `needed` (`(samples,)` flags by modality) nothing else is made, and what is not made counts as absent.
         """
         index = np.asarray(indices)
-        taken = taken or dict.fromkeys(self.names, index)
-        bare = self.bare_batch(index, taken)
+        bare = self.bare_batch(index)
         present = dict(bare.present)
         data = {}
         for name, array in self.arrays.items():
@@ -158,7 +153,7 @@ class ClipStore:
             if needed is not None:
                 present[name] = present[name] & needed[name]
             if present[name].any():
-                stored = torch.from_numpy(array[taken[name][present[name].numpy()]])
+                stored = torch.from_numpy(array[index[present[name].numpy()]])
                 data[name] = transform_some(self.modalities[name], name, stored, present[name], augmentation)
         return Batch(data, present, bare.labels)
 
@@ -171,10 +166,9 @@ class ClipStore:
                 result[name] = places, torch.from_numpy(self.arrays[name][rows[places]])
         return result
 
-    def bare_batch(self, indices: NDArray[np.int64], taken: Taken | None = None) -> Batch:
+    def bare_batch(self, indices: NDArray[np.int64]) -> Batch:
         """Presence and labels alone, for training on cached tokens."""
-        taken = taken or dict.fromkeys(self.names, indices)
-        present = {name: self.available[taken[name], column] for column, name in enumerate(self.names)}
+        present = split_presence(self.available[indices], self.names)
         return Batch({}, present, {head: values[indices] for head, values in self.labels.items()})
 
 

@@ -15,7 +15,6 @@ from .. import processes
 from ..types import Augmentation, Batch, KarmmaError
 from .clips import ClipStore
 from .missing import Complete, Scenario, split_presence, stack_presence
-from .pairing import Pairing, Taken
 from .streaming import in_order
 from .tokens import TokenStore
 
@@ -76,7 +75,6 @@ def within(draw: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[st
 class EpochLoader:
     """Iterates one epoch of a store. Clips are skipped with `clips=False` (training on cached tokens), or made of
     the modalities `names` alone. With several processes each makes its part of every batch, unless `shared` is false.
-    `pairing` is the probability with which a modality comes from another segment of the class.
 
     `scenario` draws what of each sample is present (δ), `draws` times. What no draw leaves is neither decoded nor augmented,
     unless somebody `sees_all`.
@@ -96,14 +94,13 @@ class EpochLoader:
         names: Sequence[str] | None = None,
         workers: int = 0,
         shared: bool = True,
-        pairing: float = 0.0,
         scenario: Scenario | None = None,
         sees_all: bool = False,
         draws: int = 1,
     ) -> None:
         self.store, self.batch_size, self.seed, self.epoch = store, batch_size, seed, epoch
         self.augment, self.mirror, self.clips, self.tokens, self.workers = augment, mirror, clips, tokens, workers
-        self.names, self.shared, self.pairing = tuple(names or store.names), shared, pairing
+        self.names, self.shared = tuple(names or store.names), shared
         self.scenario, self.sees_all, self.draws = scenario or Complete(), sees_all, draws
 
     def __len__(self) -> int:
@@ -139,38 +136,29 @@ class EpochLoader:
         """Segments with at least one modality."""
         return np.flatnonzero(stack_presence(self.available, self.store.names).any(1).numpy())
 
-    @cached_property
-    def partners(self) -> Pairing | None:
-        """Who stands in for whom, if anybody does."""
-        return Pairing(self.store.labels, self.available, self.pairing) if self.pairing else None
-
     def make(self, number: int) -> TrainingBatch:
         """One batch of the epoch."""
         indices = np.sort(self.order[number * self.batch_size : (number + 1) * self.batch_size])
         rows = share_of(len(indices)) if self.shared else slice(0, len(indices))
         seed = mix_seed(self.seed, self.epoch, number)
-        taken = self.partners.draw(indices, seed) if self.partners else dict.fromkeys(self.store.names, indices)
-        tokens = self.tokens.draw(taken, seed, rows) if self.tokens is not None else {}
-        whole = {name: self.available[name][taken[name]] for name in self.names}
+        tokens = self.tokens.draw(indices, seed, rows) if self.tokens is not None else {}
+        whole = {name: self.available[name][indices] for name in self.names}
         seeds = [seed, *(mix_seed(seed, again) for again in range(1, self.draws))]
         each = [draw_presence(self.scenario, whole, one) for one in seeds]
         drawn = {name: torch.stack([draw[name] for draw in each]).any(0)[rows] for name in self.names}
         needed = {name: flags[rows] for name, flags in whole.items()} if self.sees_all else drawn
-        batch = self.clips_of(indices, taken, needed, seed, rows)
+        batch = self.clips_of(indices, needed, seed, rows)
         present = {name: flags & batch.present[name] for name, flags in drawn.items()}
         parts = ({name: flags[rows] for name, flags in draw.items()} for draw in each)
         draws = tuple(within(part, present) for part in parts) if self.draws > 1 else ()
         return TrainingBatch(batch, tokens, seed, present, draws)
 
-    def clips_of(
-        self, indices: NDArray[np.int64], taken: Taken, needed: Mapping[str, Tensor], seed: int, rows: slice
-    ) -> Batch:
+    def clips_of(self, indices: NDArray[np.int64], needed: Mapping[str, Tensor], seed: int, rows: slice) -> Batch:
         """This process's rows of a batch, augmented: what is needed of them; labels and presence alone on cached tokens."""
-        own = {name: some[rows] for name, some in taken.items()}
         if not self.clips:
-            return Batch({}, dict(needed), self.store.bare_batch(indices[rows], own).labels)
+            return Batch({}, dict(needed), self.store.bare_batch(indices[rows]).labels)
         augmentation = Augmentation.draw(len(indices), seed, self.mirror, rows) if self.augment else None
-        return self.store.batch(indices[rows], augmentation, self.names, own, needed)
+        return self.store.batch(indices[rows], augmentation, self.names, needed)
 
 
 def share_of(batch_size: int) -> slice:

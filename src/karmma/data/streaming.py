@@ -23,7 +23,6 @@ from ..types import Augmentation, Batch
 from ..workers import use_one_thread
 from .clips import ClipStore, note_failures, transform_some
 from .manifest import Segment
-from .pairing import Taken
 from .reading import SegmentReading, read_segment
 
 STUCK_SECONDS = 120  # longer than that on one segment, and it is given up and named
@@ -86,7 +85,6 @@ class StreamStore(ClipStore):
         indices: Sequence[int] | NDArray[np.int64],
         augmentation: Augmentation | None,
         names: Sequence[str] | None = None,
-        taken: Taken | None = None,
         needed: Mapping[str, Tensor] | None = None,
     ) -> Batch:
         """Decode the given segments now, all modalities or the named ones. What cannot be read is noted and absent.
@@ -94,17 +92,16 @@ class StreamStore(ClipStore):
         With `needed` nothing else is decoded, and what is not counts as absent.
         """
         index = np.asarray(indices)
-        taken = taken or dict.fromkeys(self.names, index)
         wanted = [name for name in self.names if names is None or name in names]
-        bare = self.bare_batch(index, taken)
+        bare = self.bare_batch(index)
         data, present = {}, dict(bare.present)
         if needed is not None:
             present |= {name: present[name] & needed[name] for name in wanted}
-        readings = self.readings({name: taken[name][present[name].numpy()] for name in wanted})
+        readings = self.readings({name: index[present[name].numpy()] for name in wanted})
         for name in wanted:
             arrays = [
                 readings[row].arrays.get(name) if flag else None
-                for row, flag in zip(taken[name].tolist(), present[name].tolist(), strict=True)
+                for row, flag in zip(index.tolist(), present[name].tolist(), strict=True)
             ]
             present[name] = torch.tensor([array is not None for array in arrays])
             there = [array for array in arrays if array is not None]
@@ -113,10 +110,10 @@ class StreamStore(ClipStore):
                 data[name] = transform_some(self.modalities[name], name, stored, present[name], augmentation)
         return Batch(data, present, bare.labels)
 
-    def readings(self, taken: Taken) -> dict[int, SegmentReading]:
-        """Every segment that something is taken of, decoded once, with what is taken of it."""
+    def readings(self, asked: Mapping[str, NDArray[np.int64]]) -> dict[int, SegmentReading]:
+        """Every segment that a modality is asked of, decoded once, with what is asked of it."""
         wanted: dict[int, dict[str, Modality]] = {}
-        for name, rows in taken.items():
+        for name, rows in asked.items():
             for row in rows.tolist():
                 wanted.setdefault(row, {})[name] = self.modalities[name]
         return {row: self.reading(row, some) for row, some in wanted.items()}

@@ -17,7 +17,6 @@ from torch import Tensor
 from ..files import write_json
 from ..types import Augmentation
 from .clips import ClipStore, transform
-from .pairing import Taken
 from .streaming import in_order
 
 Encode = Callable[[Tensor], Tensor]
@@ -82,11 +81,11 @@ class TokenStore:
         found = {name: array.shape for shard in reversed(self.shards) for name, array in shard.arrays.items()}
         return dict(sorted(found.items()))
 
-    def draw(self, taken: Taken, seed: int, rows: slice = slice(None)) -> dict[str, Tensor]:
+    def draw(self, indices: NDArray[np.int64], seed: int, rows: slice = slice(None)) -> dict[str, Tensor]:
         """Tokens `(rows, tokens, width)` float32 of a random view per segment, for some rows of a batch of segments."""
         random = np.random.default_rng(seed)
-        views = {name: random.integers(shape[0], size=len(taken[name])) for name, shape in self.shapes.items()}
-        return {name: self.gather(name, views[name][rows], taken[name][rows]) for name in self.shapes}
+        views = {name: random.integers(shape[0], size=len(indices)) for name, shape in self.shapes.items()}
+        return {name: self.gather(name, views[name][rows], indices[rows]) for name in self.shapes}
 
     def gather(self, name: str, views: NDArray[np.int64], indices: NDArray[np.int64]) -> Tensor:
         """Tokens `(len(indices), tokens, width)` of one modality; zeros where a whole shard lacks it."""

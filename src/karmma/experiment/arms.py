@@ -29,9 +29,7 @@ def train_teacher(context: Context, seed: int, store: ClipStore, tokens: TokenSt
         teacher = context.recipe.teacher
         model = with_extractors(context, TEACHER, context.new_model(teacher.recognizer, context.names, seed))
         scenario = training_scenario(teacher.subsets, teacher.dropout)
-        loader = context.loader(
-            store, teacher.training, seed, clips=False, tokens=tokens, pairing=teacher.pairing, scenario=scenario
-        )
+        loader = context.loader(store, teacher.training, seed, clips=False, tokens=tokens, scenario=scenario)
         task = TeacherTask(model, teacher.training, loader, contrastive_weight=teacher.contrastive_weight)
         context.train(task, context.seed_directory(seed, TEACHER), progress, stage="teacher", seed=seed)
 
@@ -100,7 +98,7 @@ def train_student(context: Context, which: Training, store: ClipStore, tokens: T
     def work(progress: Progress) -> None:
         model = new_student(context, method, context.names, seed)
         scenario = training_scenario(method.subsets, method.dropout)
-        options: dict[str, Any] = {"pairing": method.pairing, "scenario": scenario, "draws": method.draws}
+        options: dict[str, Any] = {"scenario": scenario, "draws": method.draws}
         task: Task
         if method.distillation is None:
             loader = context.loader(store, training, seed, **options)
@@ -126,7 +124,7 @@ def train_specialist(context: Context, which: Training, subset: tuple[str, ...],
 
     def work(progress: Progress) -> None:
         model = new_student(context, method, subset, seed)
-        loader = context.loader(store, training, stage_seed(seed, SPECIALISTS), names=subset, pairing=method.pairing)
+        loader = context.loader(store, training, stage_seed(seed, SPECIALISTS), names=subset)
         task = SupervisedTask(model, training, loader, method.mixup, own_weight=method.own_weight)
         directory = specialist_directory(context, name, subset, seed)
         context.train(task, directory, progress, stage=f"{name} {subset_name(subset)}", seed=seed)
