@@ -77,29 +77,28 @@ RECIPES: dict[str, tuple[list[str], list[str], tuple[str, ...]]] = {
 
 
 def changed(method: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    from karmma.config import apply_override
+    from karmma.config import apply_overrides
 
     tree = json.loads(json.dumps(method))
     for key, value in changes.items():
         if value is None:
             tree.pop(key)
         else:
-            apply_override(tree, f"{key}={json.dumps(value)}")
+            apply_overrides(tree, [f"{key}={json.dumps(value)}"])
     return tree
 
 
 def recipe_of(root: Path, fold: int, seeds: list[int], overrides: list[str], names: list[str] | None) -> Any:
     """The recipe of one fold with every switch as a method of its own."""
-    from karmma.config import Recipe, apply_override, build, unshared
+    from karmma.config import Recipe, apply_overrides, build, unshared
 
     tree = unshared(yaml.safe_load(RECIPE.read_text()))
     for name in NOT_COMPARED:
         del tree["methods"][name]
     karmma = tree["methods"][REFERENCE]
     tree["methods"] |= {name: changed(karmma, changes) for name, changes in METHODS.items()}
-    for override in [*SMALL, *fold_overrides(root, fold), f"seeds={seeds}", "evaluation.sweep=[]", *overrides]:
-        apply_override(tree, override)
-    recipe = build(Recipe, tree, "ablation")
+    given = [*SMALL, *fold_overrides(root, fold), f"seeds={seeds}", "evaluation.sweep=[]", *overrides]
+    recipe = build(Recipe, apply_overrides(tree, given), "ablation")
     return recipe if names is None else recipe.only(names)
 
 

@@ -32,6 +32,7 @@ def test_shipped_recipes_are_valid_short_and_open_with_their_command(path: Path)
         ("teachr.dropout=0.5", "unknown key teachr; did you mean teacher?"),
         ("student.training.epochs=many", "student.training.epochs: Input should be a valid integer"),
         ("student.training.epochs", "not of the form key.path=value"),
+        ("student.training.lr={a", "override 'student.training.lr={a': the value is not YAML"),
         ("name.first=x", "'name' holds a value, not keys"),
         ("seeds=[]", "seeds is empty"),
         ("modalities.depth={}", "no encoder for modality 'depth'"),

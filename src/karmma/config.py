@@ -279,9 +279,7 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
         raise KarmmaError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise KarmmaError(f"{path}: a recipe is a mapping of keys to values")
-    for override in overrides or []:
-        apply_override(tree, override)
-    return build(Recipe, tree, str(path))
+    return build(Recipe, apply_overrides(tree, overrides), str(path))
 
 
 def unshared(tree: Any) -> Any:
@@ -289,6 +287,13 @@ def unshared(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: unshared(value) for key, value in tree.items()}
     return [unshared(value) for value in tree] if isinstance(tree, list) else tree
+
+
+def apply_overrides(tree: dict[str, Any], overrides: Sequence[str] | None) -> dict[str, Any]:
+    """The tree itself, with `key.path=value` set in it; values are YAML. Raises KarmmaError for what is neither."""
+    for override in overrides or []:
+        apply_override(tree, override)
+    return tree
 
 
 def apply_override(tree: dict[str, Any], override: str) -> None:
@@ -301,7 +306,10 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
         if not isinstance(child, dict):
             raise KarmmaError(f"override {override!r}: {parent!r} holds a value, not keys")
         tree = child
-    tree[last] = yaml.safe_load(text)
+    try:
+        tree[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise KarmmaError(f"override {override!r}: the value is not YAML: {' '.join(str(error).split())}") from error
 
 
 def build(kind: type[Any], tree: Any, where: str) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import apply_override, build
+from ..config import apply_overrides, build
 from ..data.manifest import Manifest
 from ..types import KarmmaError
 from .epic import LABEL_SIZES, EpicConfig, load_epic
@@ -73,12 +73,10 @@ def find_data_set(name: str) -> DataSet:
 
 def load_data_set(name: str, root: Path, overrides: Sequence[str]) -> Manifest:
     """The manifest of a data set by name, with settings as `key=value`."""
-    kind, settings = find_data_set(name), dict[str, Any]()
-    for override in overrides:
-        apply_override(settings, override)
+    kind = find_data_set(name)
     if not root.is_dir():
         raise KarmmaError(f"no such directory: {root}")
-    return kind.load(root, kind.settings(settings, "settings"))
+    return kind.load(root, kind.settings(apply_overrides({}, overrides), "settings"))
 
 
 __all__ = ["DATASETS", "DataSet", "KitchenConfig", "find_data_set", "load_data_set", "simulate"]

@@ -1,0 +1,104 @@
+"""Verbs around experiments: running recipes, testing and comparing what came out, what a model costs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Overrides
+
+
+def run(
+    recipe: Annotated[Path, typer.Argument(help="a recipe, e.g. recipes/demo.yaml")],
+    out: Annotated[Path, typer.Option(help="directory for everything the run makes; an unfinished run goes on there")],
+    overrides: Overrides = None,
+    only: Annotated[
+        str | None, typer.Option(help="only these methods and what they build on, e.g. karmma,baseline; or all")
+    ] = None,
+) -> None:
+    """Run every stage of RECIPE that is not yet done in OUT: data, pre-training, teacher, students, evaluation, report."""
+    from .. import processes
+    from ..config import load_recipe
+    from ..evaluation.tables import print_results
+    from ..experiment.run import run as run_recipe
+
+    loaded = load_recipe(recipe, overrides)
+    results = run_recipe(loaded.only(only.split(",") if only else loaded.default_methods), out)
+    if processes.is_first():
+        print_results(results, out)
+
+
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory")],
+    root: Annotated[Path, typer.Argument(help="directory of the data set")],
+    dataset: Annotated[str, typer.Option(help="which data set it is")] = "kitchen",
+    split: Annotated[str, typer.Option(help="which split")] = "test",
+    cache: Annotated[Path | None, typer.Option(help="directory for decoded clips; default: a temporary one")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+    protocol: Annotated[str, typer.Option(help="subsets (P1), sweep (P2), all (both), observation (P3), window (P4)")] = "all",
+    missing: Annotated[str | None, typer.Option(help="P3, P4: what fails, e.g. audio or rgb+flow")] = None,
+    mask: Annotated[Path | None, typer.Option(help="P3: a published mask CSV in place of --missing")] = None,
+    views: Annotated[int, typer.Option(min=1, help="looks at each clip whose probabilities are averaged: fixed, then augmented")] = 1,
+    overrides: Annotated[list[str] | None, typer.Argument(help="settings of the data set as key=value")] = None,
+) -> None:
+    """Test CHECKPOINT on a data set with modalities missing."""
+    from ..config import apply_overrides
+    from ..evaluation.tables import print_evaluation
+    from ..experiment.evaluation import Protocol, evaluate_checkpoint
+
+    chosen = Protocol(protocol, tuple(missing.split("+")) if missing else (), mask)
+    result = evaluate_checkpoint(checkpoint, root, dataset, split, cache, apply_overrides({}, overrides), chosen, views)
+    print_evaluation(result)
+    if json_path is not None:
+        json_path.write_text(json.dumps(result, indent=1))
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="directories of `karmma run`; several: folds that tested different samples")],
+    against: Annotated[str, typer.Option(help="the method that the others are compared with")] = "baseline_dropout",
+    metric: Annotated[str | None, typer.Option(help="e.g. verb_top1; default: actions, else the first head")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here, also by subset and seed")] = None,
+    plot: Annotated[Path | None, typer.Option(help="draw the intervals into this PNG")] = None,
+) -> None:
+    """Which methods of RUNS are better than another by more than chance: paired, by the number of sensors present."""
+    from ..evaluation.plots import plot_differences, save_png
+    from ..evaluation.tables import print_comparison
+    from ..experiment.comparison import compare_runs
+    from ..experiment.provenance import provenance
+    from ..files import write_json
+
+    result = compare_runs(runs, against, metric)
+    print_comparison(result)
+    if json_path is not None:
+        write_json(json_path, {**result, **provenance()})
+    if plot is not None:
+        save_png(plot_differences(result), plot)
+
+
+def profile(
+    target: Annotated[Path, typer.Argument(help="a recipe or a checkpoint directory")],
+    overrides: Overrides = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
+    plots: Annotated[Path | None, typer.Option(help="write bar plots of GFLOPs and memory into this directory")] = None,
+    repeats: Annotated[int, typer.Option(help="forward passes timed per subset; 0 only counts and runs nothing")] = 3,
+    batch: Annotated[int, typer.Option(help="batch size for the throughput")] = 1,
+) -> None:
+    """Parameters, GFLOPs, memory, latency and throughput for every subset of modalities."""
+    from ..evaluation.plots import plot_costs, save_png
+    from ..evaluation.tables import print_costs
+    from ..experiment.profiling import describe_costs, find_recognizers, profile_costs
+    from ..files import write_json
+    from ..progress import Progress
+
+    with Progress("profile") as progress:
+        costs = profile_costs(find_recognizers(target, overrides), repeats, batch, progress.update)
+    print_costs(costs)
+    if json_path is not None:
+        write_json(json_path, describe_costs(costs, repeats, batch))
+    if plots is not None:
+        save_png(plot_costs(costs, "gflops", "GFLOPs per clip"), plots / "gflops.png")
+        if repeats:
+            save_png(plot_costs(costs, "peak_megabytes", "peak memory, MB"), plots / "memory.png")

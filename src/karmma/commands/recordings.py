@@ -1,0 +1,156 @@
+"""Verbs for those who have a checkpoint and want answers: recordings, live sensors, export, a service."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..types import KarmmaError
+from .options import Settings
+
+Sensors = {"boxes": "CSV of boxes for the modality detections, or a directory with one per recording",
+           "imu": "CSV of an IMU, or a directory with one per recording"}  # fmt: skip
+
+
+def predict(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory, or one that `karmma export` wrote")],
+    paths: Annotated[list[Path], typer.Argument(help="media files or directories of them")],
+    boxes: Annotated[Path | None, typer.Option(help=Sensors["boxes"])] = None,
+    imu: Annotated[Path | None, typer.Option(help=Sensors["imu"])] = None,
+    start: Annotated[float | None, typer.Option(help="start of one segment, seconds")] = None,
+    stop: Annotated[float | None, typer.Option(help="stop of one segment, seconds")] = None,
+    window: Annotated[float, typer.Option(help="without start and stop: length of windows, seconds")] = 2.0,
+    hop: Annotated[float | None, typer.Option(help="from one window to the next, seconds; default: no overlap")] = None,
+    only: Annotated[str | None, typer.Option(help="use only these modalities, e.g. rgb+audio")] = None,
+    top: Annotated[int, typer.Option(help="classes to show, at most 5")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object per line")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header")] = False,
+    timeline: Annotated[Path | None, typer.Option(help="directory for a plot over time of each recording")] = None,
+    overlay: Annotated[Path | None, typer.Option(help="directory for each recording with the answers written on it")] = None,
+) -> None:
+    """Recognise actions in recordings from whatever modalities they have, window by window.
+
+    Exit code 3: some recordings could not be read; each is named, the others are answered. A sensor that cannot be read is
+    named once, and the recording is answered without it.
+    """
+    from ..deploy.answers import AnswerLines
+    from ..deploy.recordings import find_recordings, recognise
+    from ..deploy.runtime import load_any
+
+    sources = {name: path for name, path in {"detections": boxes, "imu": imu}.items() if path is not None}
+    recognition, names = load_any(checkpoint), only.split("+") if only else None
+    recordings, failed = find_recordings(paths, sources), 0
+    lines = AnswerLines("json" if as_json else "csv" if as_csv else "text", min(top, 5), len(recordings) > 1)
+    for recording in recordings:
+        predictions = []
+        try:
+            for prediction in recognise(recognition, recording, (start, stop), window, hop, names):
+                predictions.append(prediction)
+                for line in lines.unreadable(str(recording.file), prediction):
+                    typer.echo(line, err=True)
+                for line in lines.of(str(recording.file), prediction):
+                    typer.echo(line)
+        except KarmmaError as error:
+            if len(recordings) == 1:
+                raise
+            failed += 1
+            typer.echo(f"karmma: {error}", err=True)
+            continue
+        draw_predictions(recording.file, predictions, recognition.modalities, timeline, overlay)
+    raise typer.Exit(3 if failed else 0)
+
+
+def draw_predictions(file: Path, predictions: Any, modalities: Any, timeline: Path | None, overlay: Path | None) -> None:
+    from ..deploy.drawing import draw_timeline, write_overlay
+
+    if timeline is not None:
+        draw_timeline(predictions, modalities, timeline / f"{file.stem}.png", file.name)
+    if overlay is not None:
+        write_overlay(file, predictions, overlay / f"{file.stem}.mp4")
+
+
+def stream(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory, or one that `karmma export` wrote")],
+    sources: Annotated[list[str], typer.Argument(help="media files, or video=/dev/video0, video=rtsp://…, audio=alsa:default, "
+                                                 "audio=pcm:-, imu=-, imu=tcp:9000, imu=FILE.csv, detections=FILE.csv")],
+    window: Annotated[float, typer.Option(help="length of windows, seconds")] = 2.0,
+    hop: Annotated[float, typer.Option(help="from one window to the next, seconds")] = 0.5,
+    token_hop: Annotated[float | None, typer.Option(help="run each extractor only so often, seconds; default: every window")] = None,
+    duration: Annotated[float | None, typer.Option(help="stop after so many seconds")] = None,
+    speed: Annotated[float, typer.Option(help="pace of recorded sources")] = 1.0,
+    monitor: Annotated[bool, typer.Option(help="judge sensors' health; without, whatever delivers data counts")] = True,
+    use_degraded: Annotated[bool, typer.Option(help="use sensors that deliver poor data")] = False,
+    fault: Annotated[list[str] | None, typer.Option(help="spoil a sensor, e.g. video=frozen:10:20")] = None,
+    summary: Annotated[Path | None, typer.Option(help="write the summary here, too")] = None,
+) -> None:
+    """Recognise what live sensors see and hear: one JSON line per window on standard output, a summary at the end."""
+    from ..deploy.faults import FaultySensor, parse_fault
+    from ..deploy.runtime import load_any
+    from ..deploy.sensors import parse_source
+    from ..deploy.session import StreamConfig
+    from ..files import write_json
+
+    recognition = load_any(checkpoint)
+    rate_hz = getattr(recognition.modalities_by_name.get("audio"), "sample_rate_hz", 16000)
+    faults = [parse_fault(text) for text in fault or []]
+    sensors = [FaultySensor(sensor, faults) for text in sources for sensor in parse_source(text, rate_hz)]
+    config = StreamConfig(window, hop, monitor, use_degraded, token_hop_seconds=token_hop)
+    running = recognition.stream(sensors, config, duration_seconds=duration, speed=speed)
+    try:
+        for event in running:
+            print(json.dumps(event.row()), flush=True)
+    except KeyboardInterrupt:
+        pass
+    typer.echo(json.dumps(running.summary.row()), err=True)
+    if summary is not None:
+        write_json(summary, running.summary.row())
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory")],
+    out: Annotated[Path, typer.Option(help="directory for the ONNX graphs")],
+    calibrate: Annotated[Path | None, typer.Option(help="root of a data set: int8 graphs, calibrated on its train split")] = None,
+    dataset: Annotated[str, typer.Option(help="which data set that is")] = "kitchen",
+    samples: Annotated[int, typer.Option(help="segments to calibrate on")] = 128,
+    subsets: Annotated[str | None, typer.Option(help="only these subsets, e.g. rgb+audio,rgb; default: all")] = None,
+    settings: Settings = None,
+) -> None:
+    """A student as ONNX: one graph per subset of modalities and one with a presence vector; checked against torch."""
+    from ..data.calibration import calibration_inputs
+    from ..datasets import load_data_set
+    from ..deploy.export import export_student
+    from ..evaluation.tables import print_export
+    from ..models.checkpoint import read_info
+    from ..progress import Progress
+
+    inputs = None
+    if calibrate is not None:
+        manifest = load_data_set(dataset, calibrate, settings or [])
+        inputs = calibration_inputs(manifest.split("train"), read_info(checkpoint).modalities, samples)
+    chosen = [tuple(subset.split("+")) for subset in subsets.split(",")] if subsets else None
+    with Progress("export") as progress:
+        measured = export_student(checkpoint, out, calibration=inputs, subsets=chosen, on_done=progress.update)
+    print_export(measured)
+
+
+def serve(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory, or one that `karmma export` wrote")],
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="port to listen on")] = 8000,
+    examples: Annotated[Path | None, typer.Option(help="directory of recordings that the page offers")] = None,
+    megabytes: Annotated[float, typer.Option(help="largest upload")] = 64.0,
+    seconds: Annotated[float, typer.Option(help="longest recording")] = 600.0,
+    waiting: Annotated[int, typer.Option(help="requests at once, waiting ones included; more get 503")] = 16,
+) -> None:
+    """An HTTP API and a web page around a student. API: /openapi.json; metrics: /metrics."""
+    import uvicorn
+
+    from ..deploy.runtime import load_any
+    from ..deploy.service.app import make_app
+    from ..deploy.service.uploads import ServiceLimits
+
+    limits = ServiceLimits(megabytes=megabytes, seconds=seconds, waiting=waiting)
+    uvicorn.run(make_app(load_any(checkpoint), limits, examples), host=host, port=port, log_level="warning")
