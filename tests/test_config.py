@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from karmma.config import load_recipe, plain
+from karmma.cli import app
+from karmma.config import load_recipe, plain, shipped_recipes
 from karmma.types import KarmmaError
 
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))
@@ -64,7 +70,7 @@ def test_a_recipe_survives_yaml(tmp_path: Path) -> None:
 
 
 def test_missing_and_malformed_files_are_clear(tmp_path: Path) -> None:
-    with pytest.raises(KarmmaError, match="recipe not found"):
+    with pytest.raises(KarmmaError, match=r"recipe not found: .*none.yaml; shipped ones, by name: demo, "):
         load_recipe(tmp_path / "none.yaml")
     (tmp_path / "list.yaml").write_text("- a\n")
     with pytest.raises(KarmmaError, match="mapping"):
@@ -72,3 +78,33 @@ def test_missing_and_malformed_files_are_clear(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("a: [1,\n")
     with pytest.raises(KarmmaError, match="not YAML"):
         load_recipe(tmp_path / "bad.yaml")
+
+
+def test_shipped_recipes_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [path.name for path in shipped_recipes().values()] == [path.name for path in RECIPES]
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(Path("kitchen")) == load_recipe(RECIPES[[path.stem for path in RECIPES].index("kitchen")])
+    Path("kitchen").write_text(Path(RECIPES[0]).read_text())  # a file of one's own comes first
+    assert load_recipe(Path("kitchen")) == load_recipe(RECIPES[0])
+
+
+def test_the_command_line_lists_and_prints_shipped_recipes() -> None:
+    listed = CliRunner().invoke(app, ["recipes"]).output.splitlines()
+    assert len(listed) == len(RECIPES) and all(f"karmma run {line.split()[0]} --out " in line for line in listed)
+    assert CliRunner().invoke(app, ["recipes", "demo"]).output == RECIPES[0].read_text()
+
+
+def test_the_wheel_has_recipes_pages_and_cards(tmp_path: Path) -> None:
+    source = RECIPES[0].parents[1]
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(source / name, tmp_path / name)
+    shutil.copytree(source / "src" / "karmma", tmp_path / "src" / "karmma", ignore=shutil.ignore_patterns("__pycache__"))
+    build = "from setuptools.build_meta import build_wheel; build_wheel('made')"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    (wheel,) = (tmp_path / "made").glob("*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"karmma/recipes/{path.name}" for path in RECIPES} <= packed
+    others = {"evaluation/report.html", "evaluation/card.md", "deploy/service/page.html", "py.typed"}
+    assert {f"karmma/{name}" for name in others} <= packed
+    modules = {str(path.relative_to(source / "src")) for path in (source / "src" / "karmma").rglob("*.py")}
+    assert modules <= packed

@@ -15,8 +15,8 @@ EXTRAS = {
     "serve": ("fastapi", "uvicorn", "prometheus_client"), "data": ("pyarrow", "fsspec"),
 }  # fmt: skip
 VERBS: tuple[Callable[..., None], ...] = (
-    experiments.run, data.simulate, recordings.predict, experiments.evaluate, experiments.compare, recordings.stream,
-    recordings.export, recordings.serve, data.check, data.prepare, experiments.profile, data.features,
+    experiments.run, experiments.recipes, data.simulate, recordings.predict, experiments.evaluate, experiments.compare,
+    recordings.stream, recordings.export, recordings.serve, data.check, data.prepare, experiments.profile, data.features,
 )  # fmt: skip
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "bench": ("How fast parts are on this machine.", {"data": data.bench_data}),

@@ -269,10 +269,24 @@ def method_references(method: MethodConfig) -> list[tuple[str, str]]:
     return references + ([("extractors_from", method.extractors_from)] if method.extractors_from else [])
 
 
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come with the package, by name."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.yaml"))}
+
+
+def find_recipe(path: Path) -> Path:
+    """A recipe's file: itself, or the shipped one of that name. Raises KarmmaError with the shipped names."""
+    if path.is_file():
+        return path
+    shipped = shipped_recipes()
+    if str(path) not in shipped:
+        raise KarmmaError(f"recipe not found: {path}; shipped ones, by name: {', '.join(shipped)}")
+    return shipped[str(path)]
+
+
 def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
-    """Read a recipe and apply `key.path=value` overrides (values are YAML). Raises KarmmaError in one line."""
-    if not path.is_file():
-        raise KarmmaError(f"recipe not found: {path}")
+    """Read a recipe, or a shipped one by name, and apply `key.path=value` overrides. Raises KarmmaError in one line."""
+    path = find_recipe(path)
     try:
         tree = unshared(yaml.safe_load(read_text(path)))
     except yaml.YAMLError as error:

@@ -114,7 +114,7 @@ def features(
 
 
 def bench_data(
-    recipe: Annotated[Path, typer.Argument(help="a recipe: its data set and modalities")],
+    recipe: Annotated[Path, typer.Argument(help="a recipe or the name of a shipped one: its data set and modalities")],
     overrides: Overrides = None,
     split: Annotated[str, typer.Option(help="which split")] = "train",
     count: Annotated[int, typer.Option(help="random segments to read")] = 64,

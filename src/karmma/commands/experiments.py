@@ -12,7 +12,7 @@ from .options import Overrides
 
 
 def run(
-    recipe: Annotated[Path, typer.Argument(help="a recipe, e.g. recipes/demo.yaml")],
+    recipe: Annotated[Path, typer.Argument(help="a recipe: a file, or the name of a shipped one, e.g. demo")],
     out: Annotated[Path, typer.Option(help="directory for everything the run makes; an unfinished run goes on there")],
     overrides: Overrides = None,
     only: Annotated[
@@ -29,6 +29,20 @@ def run(
     results = run_recipe(loaded.only(only.split(",") if only else loaded.default_methods), out)
     if processes.is_first():
         print_results(results, out)
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="print this one, e.g. to change it: karmma recipes demo > mine.yaml")] = None,
+) -> None:
+    """The recipes that come with karmma, each with the command that runs it."""
+    from ..config import find_recipe, shipped_recipes
+    from ..files import read_text
+
+    if name is not None:
+        typer.echo(read_text(find_recipe(Path(name))), nl=False)
+        return
+    for shipped, path in shipped_recipes().items():
+        typer.echo(f"{shipped:22} {read_text(path).splitlines()[0].removeprefix('# ').replace(f'recipes/{path.name}', shipped)}")
 
 
 def evaluate(
