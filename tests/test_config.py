@@ -17,6 +17,7 @@ from karmma.config import load_recipe, plain, shipped_recipes
 from karmma.types import KarmmaError
 
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))
+CACHED = "methods.karmma.distillation.teacher_input=cached"
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
@@ -46,12 +47,14 @@ def test_shipped_recipes_are_valid_short_and_open_with_their_command(path: Path)
         ("student.recognizer.kernels={count: 0}", "student.recognizer.kernels.count"),
         ("methods.baseline.draws=2", "methods.baseline: draws: 2 draws are all alike without dropout"),
         ("methods.karmma.subsets=all", "methods.karmma.subsets"),
+        (f"{CACHED}, teacher.token_views=1", "cached needs teacher.token_views of 2 or more"),
+        (f"{CACHED}, student.training.mirror=0.1", "cached needs student.training.mirror as teacher.training.mirror is: 0.5"),
         ("student.recognizer.own_votes=false", "methods.karmma.own_weight needs student.recognizer.own_votes: true"),
     ],
 )
 def test_mistakes_are_named_in_one_line(override: str, words: str) -> None:
     with pytest.raises(KarmmaError) as caught:
-        load_recipe(RECIPES[0], [override])
+        load_recipe(RECIPES[0], override.split(", "))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -109,7 +109,7 @@ class DistillationConfig:
     temperature: float = 2.0
     teacher_sees: Literal["same", "all"] = "same"  # paper v3: the subset the student sees; v1: everything
     teachers: tuple[str, ...] = ("teacher",)
-    teacher_input: Literal["live", "cached"] = "live"  # the student's own clip, or tokens of a random cached view
+    teacher_input: Literal["live", "cached"] = "live"  # looks at the student's clip now, or has beforehand (token_views)
     smaller_specialists: bool = False  # specialists of all parts of a subset teach it together, by their mean logits
     alpha_scale: Literal["constant", "absence"] = "constant"  # absence: alpha where one sensor is left, 0 with all of them
 
@@ -165,7 +165,7 @@ class TeacherConfig:
     pretraining_split: str = "source"
     dropout: float = 0.3  # δ while the teacher trains; not from the paper
     subsets: Literal["independent", "uniform"] = "independent"
-    token_views: int = 4  # augmented views whose tokens are cached; not from the paper
+    token_views: Annotated[int, Field(ge=1)] = 4  # looks at each clip whose tokens are cached, fixed one first; not from the paper
     contrastive_weight: float = 0.0  # InfoNCE between pooled modality tokens (paper v1 only)
 
 
@@ -211,6 +211,7 @@ class Recipe:
     train_teacher: bool = True  # false where no method is taught by it and it need not be compared with
 
     def __post_init__(self) -> None:
+        self.check_cached_teachers()
         for whose, part in (("teacher", self.teacher), ("student", self.student)):
             encoders = part.recognizer.encoders
             for name in self.modalities:
@@ -237,6 +238,17 @@ class Recipe:
             for key, known in models.items():
                 if method.specialists or (key == "distillation.teachers" and method.late_fusion_of is None):
                     known.append(name)
+
+    def check_cached_teachers(self) -> None:
+        """A student whose teacher has looked beforehand gets the very looks that the teacher had."""
+        for name, method in self.methods.items():
+            if method.distillation is None or method.distillation.teacher_input != "cached":
+                continue
+            where, teacher, student = f"methods.{name}.distillation.teacher_input: cached", self.teacher, self.student.training
+            if student.augment and teacher.token_views < 2:
+                raise ValueError(f"{where} needs teacher.token_views of 2 or more: the first look is not augmented")
+            if student.augment and student.mirror != teacher.training.mirror:
+                raise ValueError(f"{where} needs student.training.mirror as teacher.training.mirror is: {teacher.training.mirror:g}")
 
     def only(self, names: Sequence[str]) -> Recipe:
         """This recipe with the named methods (or `teacher`) and those that they build on, the teacher only where one does.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -89,57 +88,6 @@ def read_description(content: Mapping[str, Any]) -> tuple[dict[str, ModalitySpec
     """What `describe_model` wrote. Raises KeyError, TypeError or AttributeError where it did not."""
     specs = {name: ModalitySpec(name, tuple(spec["input_shape"]), spec["layout"]) for name, spec in content["specs"].items()}
     return specs, LabelSpace({head: tuple(names) for head, names in content["labels"].items()})
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Randomness of one training batch. `mirrored` `(batch,)` flips left–right, in all modalities alike; all else each
-    modality draws from a generator of its own (`of`).
-
-    Every draw has the samples first. Whoever makes only some `rows` of a batch of `whole` samples draws for all of them
-    and keeps these, so that each sample looks the same whichever others are made, and in whichever process.
-    """
-
-    generator: torch.Generator
-    mirrored: Tensor
-    rows: slice | Tensor | None = None  # of the whole batch, by number; None: all
-    whole: int | None = None  # as many as there are in `mirrored`
-
-    @staticmethod
-    def draw(batch_size: int, seed: int, mirror: float = 0.5, rows: slice | None = None) -> Augmentation:
-        """Fresh randomness for `rows` of a batch; `mirror` is the probability of a flip."""
-        generator, rows = torch.Generator().manual_seed(seed), rows or slice(0, batch_size)
-        mirrored = torch.rand(batch_size, generator=generator) < mirror
-        return Augmentation(generator, mirrored[rows], rows, batch_size)
-
-    def of(self, modality: str) -> Augmentation:
-        """This batch's randomness for one modality, whichever other ones are read; `mirrored` stays shared."""
-        seed = (self.generator.initial_seed() ^ zlib.crc32(modality.encode())) % 2**63
-        return replace(self, generator=torch.Generator().manual_seed(seed))
-
-    def whole_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        return (self.whole or len(self.mirrored), *shape[1:])
-
-    def select(self, places: Tensor) -> Augmentation:
-        """The same randomness for some of these samples, given by their places."""
-        whole = self.whole or len(self.mirrored)
-        return replace(self, mirrored=self.mirrored[places], rows=self.own(torch.arange(whole))[places], whole=whole)
-
-    def own(self, drawn: Tensor) -> Tensor:
-        """Of draws for the whole batch those of these samples."""
-        return drawn if self.rows is None else drawn[self.rows]
-
-    def uniform(self, shape: Sequence[int], low: float, high: float) -> Tensor:
-        """Floats `shape` in low…high."""
-        return self.own(torch.rand(self.whole_shape(shape), generator=self.generator)) * (high - low) + low
-
-    def normal(self, shape: Sequence[int], deviation: float) -> Tensor:
-        """Normal floats `shape` around zero."""
-        return self.own(torch.randn(self.whole_shape(shape), generator=self.generator)) * deviation
-
-    def integers(self, shape: Sequence[int], below: int) -> Tensor:
-        """Whole numbers `shape` from 0 to `below` − 1."""
-        return self.own(torch.randint(below, self.whole_shape(shape), generator=self.generator))
 
 
 @dataclass(frozen=True)

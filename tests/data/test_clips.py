@@ -15,6 +15,7 @@ import pytest
 import torch
 from numpy.lib.format import open_memmap
 
+from karmma.augmentation import Augmentation
 from karmma.data.clips import ClipStore
 from karmma.data.loading import EpochLoader, mix_seed, within
 from karmma.data.manifest import Manifest, Segment
@@ -24,7 +25,7 @@ from karmma.data.streaming import StreamStore, read_in_time
 from karmma.data.tokens import TokenStore
 from karmma.datasets.kitchen.manifest import load_kitchen
 from karmma.modalities import Modality, make_modalities
-from karmma.types import Augmentation, Clip, KarmmaError, LabelSpace, collate
+from karmma.types import Clip, KarmmaError, LabelSpace, collate
 
 MODALITIES = make_modalities(
     {"rgb": {"frames": 2, "height": 16, "width": 16}, "audio": {"seconds": 0.5, "bands": 16}, "imu": {}, "detections": {}}
@@ -116,8 +117,10 @@ def test_tokens_are_cached_per_view_and_survive_reopening(store: ClipStore, tmp_
     assert sum(sizes) == len(store) and set(sizes[:-1]) == {4}
     assert not np.array_equal(tokens.shards[0].arrays["rgb"][0], tokens.shards[0].arrays["rgb"][1])
     rows = np.array([1, 4])
-    drawn = TokenStore(tmp_path / "tokens", 4).draw(rows, seed=3)
-    assert drawn["imu"].shape == (2, 3, 4) and torch.equal(drawn["imu"], tokens.draw(rows, seed=3)["imu"])
+    views = np.array([0, 1])
+    looks = TokenStore(tmp_path / "tokens", 4).looks(rows, views)
+    assert tokens.views == 2 and looks["imu"].shape == (2, 3, 4)
+    assert torch.equal(looks["imu"], tokens.gather("imu", views, rows))
     encoded = [store.names.index(name) for name in ("rgb", "imu")]
     assert np.array_equal(tokens.present[:, encoded], store.available.numpy()[:, encoded])
     assert not list((tmp_path / "tokens").glob(".*"))

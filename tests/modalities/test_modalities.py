@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from karmma.augmentation import Augmentation, BatchAugmentation
 from karmma.media.containers import MediaError
 from karmma.modalities import MODALITIES, make_modalities
 from karmma.modalities.audio import Audio, log_mel, mel_filters
@@ -21,7 +22,7 @@ from karmma.modalities.flow import Flow
 from karmma.modalities.imu import Imu
 from karmma.modalities.rgb import Rgb
 from karmma.modalities.skeleton import Skeleton
-from karmma.types import Augmentation, KarmmaError
+from karmma.types import KarmmaError
 
 NEEDED: dict[str, dict[str, object]] = {"features": {"width": 5}}  # settings without a default
 
@@ -100,13 +101,13 @@ def test_mirroring_rgb_and_flow_keeps_them_in_step() -> None:
     pictures = torch.randint(0, 255, (2, 4, 18, 20, 3), dtype=torch.uint8)
     fields = torch.randint(-100, 100, (2, 4, 18, 20, 2), dtype=torch.int8)
     rgb, flow = Rgb(2, 18, 20, 0.0, colour_jitter=0.0), Flow(2, 18, 20, 0.0)
-    straight = Augmentation(torch.Generator().manual_seed(3), torch.tensor([False, False]))
-    turned = Augmentation(torch.Generator().manual_seed(3), torch.tensor([True, False]))
+    straight = BatchAugmentation(torch.tensor([False, False]), torch.Generator().manual_seed(3))
+    turned = BatchAugmentation(torch.tensor([True, False]), torch.Generator().manual_seed(3))
     one, other = rgb.transform(pictures, straight), rgb.transform(pictures, turned)
     torch.testing.assert_close(other[0], one[0].flip(2))
     torch.testing.assert_close(other[1], one[1])
-    straight = Augmentation(torch.Generator().manual_seed(3), straight.mirrored)
-    turned = Augmentation(torch.Generator().manual_seed(3), turned.mirrored)
+    straight = BatchAugmentation(straight.mirrored, torch.Generator().manual_seed(3))
+    turned = BatchAugmentation(turned.mirrored, torch.Generator().manual_seed(3))
     one, other = flow.transform(fields, straight), flow.transform(fields, turned)
     torch.testing.assert_close(other[0, ..., 0], -one[0, ..., 0].flip(2))
     torch.testing.assert_close(other[0, ..., 1], one[0, ..., 1].flip(2))

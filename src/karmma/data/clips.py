@@ -16,9 +16,10 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..augmentation import Augmentation
 from ..files import write_json
 from ..modalities import Modality
-from ..types import Augmentation, Batch, KarmmaError
+from ..types import Batch, KarmmaError
 from ..workers import count_workers, worker_pool
 from .manifest import Segment
 from .missing import KeepSome, split_presence

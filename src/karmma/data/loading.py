@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import processes
-from ..types import Augmentation, Batch, KarmmaError
+from ..augmentation import Augmentation
+from ..types import Batch, KarmmaError
 from .clips import ClipStore
 from .missing import Complete, Scenario, split_presence, stack_presence
 from .streaming import in_order
@@ -77,7 +78,7 @@ class EpochLoader:
     the modalities `names` alone. With several processes each makes its part of every batch, unless `shared` is false.
 
     `scenario` draws what of each sample is present (δ), `draws` times. What no draw leaves is neither decoded nor augmented,
-    unless somebody `sees_all`.
+    unless somebody `sees_all`. With `tokens` beside clips both are the same look at each segment.
     """
 
     def __init__(
@@ -119,16 +120,16 @@ class EpochLoader:
         return np.random.default_rng([self.seed, self.epoch]).permutation(self.usable)
 
     @property
-    def tokens_alone(self) -> TokenStore | None:
-        """The cache, where batches are made of nothing else."""
-        return None if self.clips else self.tokens
+    def tokens_alone(self) -> bool:
+        """Whether batches are made of cached tokens and nothing else."""
+        return self.tokens is not None and not self.clips
 
     @cached_property
     def available(self) -> dict[str, Tensor]:
-        """Who has what, `(segments,)` by modality; for training on tokens it must have been readable when they were made."""
+        """Who has what, `(segments,)` by modality; where tokens are needed it must have been readable when they were made."""
         available = self.store.available
-        if self.tokens_alone is not None:
-            available = available & torch.from_numpy(self.tokens_alone.present)
+        if self.tokens is not None:
+            available = available & torch.from_numpy(self.tokens.present)
         return split_presence(available, self.store.names)
 
     @cached_property
@@ -141,23 +142,36 @@ class EpochLoader:
         indices = np.sort(self.order[number * self.batch_size : (number + 1) * self.batch_size])
         rows = share_of(len(indices)) if self.shared else slice(0, len(indices))
         seed = mix_seed(self.seed, self.epoch, number)
-        tokens = self.tokens.draw(indices, seed, rows) if self.tokens is not None else {}
+        views = self.draw_views(len(indices), seed)
+        tokens = self.tokens.looks(indices[rows], views[rows]) if self.tokens is not None else {}
         whole = {name: self.available[name][indices] for name in self.names}
         seeds = [seed, *(mix_seed(seed, again) for again in range(1, self.draws))]
         each = [draw_presence(self.scenario, whole, one) for one in seeds]
         drawn = {name: torch.stack([draw[name] for draw in each]).any(0)[rows] for name in self.names}
         needed = {name: flags[rows] for name, flags in whole.items()} if self.sees_all else drawn
-        batch = self.clips_of(indices, needed, seed, rows)
+        batch = self.clips_of(indices, needed, views, seed, rows)
         present = {name: flags & batch.present[name] for name, flags in drawn.items()}
         parts = ({name: flags[rows] for name, flags in draw.items()} for draw in each)
         draws = tuple(within(part, present) for part in parts) if self.draws > 1 else ()
         return TrainingBatch(batch, tokens, seed, present, draws)
 
-    def clips_of(self, indices: NDArray[np.int64], needed: Mapping[str, Tensor], seed: int, rows: slice) -> Batch:
+    def draw_views(self, count: int, seed: int) -> NDArray[np.int64]:
+        """Which cached look each sample of a batch has; with clips an augmented one, where these are augmented. Else 0."""
+        if self.tokens is None or not (self.augment or self.tokens_alone):
+            return np.zeros(count, np.int64)
+        return np.random.default_rng(seed).integers(1 if self.clips else 0, self.tokens.views, size=count)
+
+    def clips_of(
+        self, indices: NDArray[np.int64], needed: Mapping[str, Tensor], views: NDArray[np.int64], seed: int, rows: slice
+    ) -> Batch:
         """This process's rows of a batch, augmented: what is needed of them; labels and presence alone on cached tokens."""
         if not self.clips:
             return Batch({}, dict(needed), self.store.bare_batch(indices[rows]).labels)
-        augmentation = Augmentation.draw(len(indices), seed, self.mirror, rows) if self.augment else None
+        augmentation: Augmentation | None = None
+        if self.augment and self.tokens is not None:
+            augmentation = Augmentation.of_looks(indices[rows].tolist(), views[rows].tolist(), self.mirror)
+        elif self.augment:
+            augmentation = Augmentation.draw(len(indices), seed, self.mirror, rows)
         return self.store.batch(indices[rows], augmentation, self.names, needed)
 
 

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..augmentation import Augmentation
 from ..media.members import TarMember
 from ..media.pictures import PictureSequence
 from ..modalities import Modality
-from ..types import Augmentation, Batch
+from ..types import Batch
 from ..workers import use_one_thread
 from .clips import ClipStore, note_failures, transform_some
 from .manifest import Segment

@@ -14,8 +14,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..augmentation import Augmentation
 from ..files import write_json
-from ..types import Augmentation
 from .clips import ClipStore, transform
 from .streaming import in_order
 
@@ -39,7 +39,10 @@ class TokenShard:
 
 
 class TokenStore:
-    """A directory of shards `<number>/`, each renamed into place when it is whole. View 0 is the fixed view."""
+    """A directory of shards `<number>/`, each renamed into place when it is whole.
+
+    View 0 is the fixed look at a segment, the others are its looks of that number (`Augmentation.of_looks`).
+    """
 
     def __init__(self, directory: Path, segments_per_shard: int = SEGMENTS_PER_SHARD) -> None:
         self.directory, self.segments_per_shard = directory, segments_per_shard
@@ -81,11 +84,14 @@ class TokenStore:
         found = {name: array.shape for shard in reversed(self.shards) for name, array in shard.arrays.items()}
         return dict(sorted(found.items()))
 
-    def draw(self, indices: NDArray[np.int64], seed: int, rows: slice = slice(None)) -> dict[str, Tensor]:
-        """Tokens `(rows, tokens, width)` float32 of a random view per segment, for some rows of a batch of segments."""
-        random = np.random.default_rng(seed)
-        views = {name: random.integers(shape[0], size=len(indices)) for name, shape in self.shapes.items()}
-        return {name: self.gather(name, views[name][rows], indices[rows]) for name in self.shapes}
+    @property
+    def views(self) -> int:
+        """How many looks at every segment are stored."""
+        return next(iter(self.shapes.values()))[0]
+
+    def looks(self, indices: NDArray[np.int64], views: NDArray[np.int64]) -> dict[str, Tensor]:
+        """Tokens `(len(indices), tokens, width)` float32, each segment's all from one view."""
+        return {name: self.gather(name, views, indices) for name in self.shapes}
 
     def gather(self, name: str, views: NDArray[np.int64], indices: NDArray[np.int64]) -> Tensor:
         """Tokens `(len(indices), tokens, width)` of one modality; zeros where a whole shard lacks it."""
@@ -116,8 +122,7 @@ def write_shard(
             place, stored = readings[name]
             present[batch[place] - rows[0], column] = True
             for view in range(views):
-                seed = view * 1_000_003 + int(batch[0])
-                augmentation = Augmentation.draw(len(stored), seed, mirror) if view else None
+                augmentation = Augmentation.of_looks(batch[place].tolist(), [view] * len(place), mirror) if view else None
                 tokens = encoders[name](transform(store.modalities[name], name, stored, augmentation))
                 if name not in arrays:
                     shape = (views, len(rows), *tokens.shape[1:])

@@ -17,12 +17,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..augmentation import Augmentation
 from ..data.clips import ClipStore
 from ..data.loading import mix_seed
 from ..data.missing import IndependentDropout, Scenario, Subset, split_presence
 from ..files import replacing
 from ..models.recognizer import RecognizerModel
-from ..types import Augmentation, subset_name, subsets_of
+from ..types import subset_name, subsets_of
 from .metrics import accuracies, correctness, mean_of, retention
 
 WHOSE = ("names", "participants")

@@ -146,5 +146,5 @@ def cache_tokens(context: Context, store: ClipStore) -> TokenStore:
         workers = count_workers(context.recipe.data.workers, len(store))
         TokenStore.write(directory, store, encoders, views, mirror=mirror, on_done=progress.update, workers=workers)
 
-    context.book.run("tokens.train", teacher_settings(context), work)
+    context.book.run("tokens.train", {**teacher_settings(context), "looks": "numbered by sample"}, work)
     return TokenStore(directory)

@@ -11,10 +11,11 @@ import scipy.fft
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
+from ..augmentation import Augmentation
 from ..config import STRICT
 from ..media.audio import read_audio
 from ..media.live import SampleBuffer
-from ..types import Augmentation, ModalitySpec
+from ..types import ModalitySpec
 from .base import window
 
 if TYPE_CHECKING:

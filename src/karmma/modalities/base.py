@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..augmentation import Augmentation
 from ..media.pictures import PictureSequence
-from ..types import Augmentation, ModalitySpec
+from ..types import ModalitySpec
 
 if TYPE_CHECKING:
     import torch

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
+from ..augmentation import Augmentation
 from ..config import STRICT
 from ..media.body import draw_views, find_body
 from ..media.containers import MediaError
 from ..media.series import read_series
-from ..types import Augmentation, ModalitySpec
+from ..types import ModalitySpec
 from .base import crop, mirror_pictures, pick_instants, sample_seconds, warped_positions
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
+from ..augmentation import Augmentation
 from ..config import STRICT
 from ..media.containers import MediaError
 from ..media.live import RowBuffer
 from ..media.tables import EDGES, SENSOR_COLUMNS, Columns, read_table, require_finite, rows_between
-from ..types import Augmentation, ModalitySpec
+from ..types import ModalitySpec
 from .base import pick_frames, sample_seconds
 
 if TYPE_CHECKING:

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
+from ..augmentation import Augmentation
 from ..config import STRICT
 from ..media.flow import Preset, compute_flow, quantise, read_flow
 from ..media.live import FrameBuffer
 from ..media.pictures import PictureSequence, read_picture_flow
 from ..media.video import read_frames
-from ..types import Augmentation, ModalitySpec
+from ..types import ModalitySpec
 from .base import crop, mirror_pictures, pick_frames, sample_seconds
 
 if TYPE_CHECKING:

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
+from ..augmentation import Augmentation
 from ..config import STRICT
 from ..media.containers import MediaError
 from ..media.live import RowBuffer
 from ..media.series import Series, read_series
 from ..media.tables import AXES, Columns, read_table, require_finite, rows_between
-from ..types import Augmentation, ModalitySpec
+from ..types import ModalitySpec
 from .base import random_rotations, sample_linearly, sample_seconds, warped_positions, window
 
 if TYPE_CHECKING:

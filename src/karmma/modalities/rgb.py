@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
+from ..augmentation import Augmentation
 from ..config import STRICT
 from ..media.live import FrameBuffer
 from ..media.pictures import PictureSequence, read_picture_frames
 from ..media.video import read_frames
-from ..types import Augmentation, ModalitySpec
+from ..types import ModalitySpec
 from .base import crop, mirror_pictures, pick_frames, sample_seconds
 
 if TYPE_CHECKING:

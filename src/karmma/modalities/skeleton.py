@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
+from ..augmentation import Augmentation
 from ..config import STRICT
 from ..media.containers import MediaError
 from ..media.series import read_series
-from ..types import Augmentation, ModalitySpec
+from ..types import ModalitySpec
 from .base import random_rotations, sample_linearly, sample_seconds, warped_positions
 
 if TYPE_CHECKING:

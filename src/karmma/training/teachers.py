@@ -65,7 +65,7 @@ class LiveTeacher:
 
 
 class CachedTeacher:
-    """One recognizer that reads cached tokens of a random view: cheaper, but its view is another than the student's."""
+    """One recognizer whose extractors have looked at the very clips that the student gets beforehand: their tokens are cached."""
 
     def __init__(self, model: RecognizerModel) -> None:
         self.model = frozen(model)
