@@ -17,7 +17,9 @@ class Later:
             module = importlib.import_module(self._name)
         except ImportError as error:
             raise ModuleNotFoundError(f"{error}; {self._hint}", name=self._name) from error
-        return getattr(module, attribute)
+        value = getattr(module, attribute)
+        setattr(self, attribute, value)  # the next time nobody has to ask
+        return value
 
 
 torch: Any = Later("torch", "exported models run without PyTorch, but this needs it: pip install 'karmma[train]'")

@@ -151,7 +151,9 @@ def test_a_run_stopped_between_epochs_resumes_inside_the_stage(
     """The state of an unfinished stage is used: weights after the resume equal those of an uninterrupted stage."""
     from karmma.training import fit as fit_module
 
-    tree = {**tiny_recipe(kitchen_root), "seeds": [0], "methods": {"baseline_dropout": {"dropout": 0.3}}}
+    beforehand = {"dropout": 0.3, "own_weight": 0.5, "distillation": {"alpha": 0.5, "teacher_input": "cached"}}
+    tree = {**tiny_recipe(kitchen_root), "seeds": [0], "methods": {"baseline_dropout": {"dropout": 0.3}, "karmma": beforehand}}
+    tree["student"] = {**tree["student"], "recognizer": {**RECOGNIZER, "own_votes": True}}
     recipe: Recipe = build(Recipe, {**tree, "trainings_at_once": 1}, "tiny")  # in this process, where it can be stopped
     whole = run(recipe, tmp_path / "whole")
     original, calls = fit_module.ResumeState.on_train_epoch_end, {"count": 0}

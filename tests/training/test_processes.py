@@ -29,7 +29,10 @@ RECIPE = {
                        "dim": 16, "head_dim": 16, "dropout": 0.0, "own_votes": True, "kernels": {"count": 20, "passes": 1}},
         "training": {"epochs": 3, "batch_size": 4, "checkpoint_activations": True},
     },
-    "methods": {"karmma": {"dropout": 0.3, "own_weight": 0.5, "distillation": {"alpha": 0.5}}},
+    "methods": {
+        "karmma": {"dropout": 0.3, "own_weight": 0.5, "distillation": {"alpha": 0.5}},
+        "beforehand": {"dropout": 0.3, "own_weight": 0.5, "distillation": {"alpha": 0.5, "teacher_input": "cached"}},
+    },
     "evaluation": {"sweep": [], "examples": 0},
 }  # fmt: skip
 
@@ -83,7 +86,7 @@ def test_two_processes_with_half_the_batch_reach_the_losses_of_one(
     done = subprocess.run([*command(recipe, tmp_path / "two", 2), *overrides], env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("mean over subsets") == 1  # the first process talks
-    for stage in ("extractors/teacher/detections", "seed0/teacher", "seed0/karmma"):
+    for stage in ("extractors/teacher/detections", "seed0/teacher", "seed0/karmma", "seed0/beforehand"):
         pair = [losses(out, stage) for out in (one, tmp_path / "two")]
         assert pair[0] and pair[0] == pytest.approx(pair[1], abs=1e-5), stage
     rules = [(out / "seed0" / "kernels" / "imu.safetensors").read_bytes() for out in (one, tmp_path / "two")]

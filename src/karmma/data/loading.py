@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -40,7 +40,8 @@ class TrainingBatch:
     `present[modality]` `(batch,)` is what modality dropout left; `batch.present` is what there is to look at, the same
     unless somebody (a teacher) sees more. Where modalities are dropped several times over, `draws` are what each time left
     and `present` is what any of them did; else `draws` is empty. `batch.data` is empty where only tokens are needed.
-    `tokens[modality]` is `(batch, tokens, width)`. With several processes this is one process's part of a batch.
+    `tokens[modality]` is `(batch, tokens, width)`, `looks` `(batch, 2)` of which segment's which view they are, empty without
+    tokens. With several processes this is one process's part of a batch.
     """
 
     batch: Batch
@@ -48,13 +49,15 @@ class TrainingBatch:
     seed: int
     present: dict[str, Tensor]
     draws: tuple[dict[str, Tensor], ...] = ()
+    looks: Tensor = field(default_factory=lambda: torch.empty(0, 2, dtype=torch.long))
 
     def select(self, rows: Tensor) -> TrainingBatch:
         """The samples `rows` `(count,)`."""
         tokens = {name: values[rows] for name, values in self.tokens.items()}
         present = {name: flags[rows] for name, flags in self.present.items()}
         draws = tuple({name: flags[rows] for name, flags in draw.items()} for draw in self.draws)
-        return replace(self, batch=self.batch.select(rows), tokens=tokens, present=present, draws=draws)
+        looks = self.looks[rows] if len(self.looks) else self.looks
+        return replace(self, batch=self.batch.select(rows), tokens=tokens, present=present, draws=draws, looks=looks)
 
 
 def draw_presence(scenario: Scenario, available: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
@@ -153,7 +156,8 @@ class EpochLoader:
         present = {name: flags & batch.present[name] for name, flags in drawn.items()}
         parts = ({name: flags[rows] for name, flags in draw.items()} for draw in each)
         draws = tuple(within(part, present) for part in parts) if self.draws > 1 else ()
-        return TrainingBatch(batch, tokens, seed, present, draws)
+        looks = torch.from_numpy(np.stack([indices, views], 1)[rows if tokens else slice(0)])
+        return TrainingBatch(batch, tokens, seed, present, draws, looks)
 
     def draw_views(self, count: int, seed: int) -> NDArray[np.int64]:
         """Which cached look each sample of a batch has; with clips an augmented one, where these are augmented. Else 0."""

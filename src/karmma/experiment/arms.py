@@ -107,7 +107,7 @@ def train_student(context: Context, which: Training, store: ClipStore, tokens: T
             cached = tokens if method.distillation.teacher_input == "cached" else None
             sees_all = method.distillation.teacher_sees == "all"
             loader = context.loader(store, training, seed, tokens=cached, sees_all=sees_all, **options)
-            teacher = make_teacher(context, method.distillation, seed)
+            teacher = make_teacher(context, method.distillation, seed, cached)
             task = DistillationTask(
                 model, training, loader, method.mixup, teacher=teacher, distillation=method.distillation,
                 own_weight=method.own_weight,
@@ -151,8 +151,8 @@ def specialist_subsets(context: Context, name: str) -> list[tuple[str, ...]]:
     return subsets_of(context.names)
 
 
-def make_teacher(context: Context, distillation: DistillationConfig, seed: int) -> Teacher:
-    """Who teaches a student, by the names in `distillation.teachers`."""
+def make_teacher(context: Context, distillation: DistillationConfig, seed: int, tokens: TokenStore | None) -> Teacher:
+    """Who teaches a student, by the names in `distillation.teachers`; `tokens` of the looks that the teacher had beforehand."""
     teachers: list[Teacher] = []
     for name in distillation.teachers:
         if name != TEACHER and context.recipe.methods[name].specialists:
@@ -160,8 +160,7 @@ def make_teacher(context: Context, distillation: DistillationConfig, seed: int) 
             teachers.append(SpecialistTeacher(models, context.names, smaller=distillation.smaller_specialists))
             continue
         model, _ = load_checkpoint(context.seed_directory(seed, name))
-        cached = name == TEACHER and distillation.teacher_input == "cached"
-        teachers.append(CachedTeacher(model) if cached else LiveTeacher(model))
+        teachers.append(CachedTeacher(model, tokens) if name == TEACHER and tokens is not None else LiveTeacher(model))
     if not teachers:
         raise KarmmaError("distillation.teachers is empty")
     return teachers[0] if len(teachers) == 1 else EnsembleTeacher(teachers)

@@ -255,7 +255,7 @@ class DistillationTask(StudentTask):
             return batch
         with torch.no_grad(), self.trainer.precision_plugin.train_step_context():
             targets = self.targets(batch, *self.flags(batch))
-        return TaughtBatch(batch.batch, batch.tokens, batch.seed, batch.present, batch.draws, targets=targets)
+        return TaughtBatch(batch.batch, batch.tokens, batch.seed, batch.present, batch.draws, batch.looks, targets)
 
     @torch.no_grad()
     def targets(self, batch: TrainingBatch, present: Mapping[str, Tensor], available: Mapping[str, Tensor]) -> Targets:

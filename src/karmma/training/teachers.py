@@ -6,11 +6,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..data.loading import TrainingBatch
 from ..data.missing import stack_presence
+from ..data.tokens import TokenStore
 from ..models.recognizer import Logits, RecognizerModel
 from ..types import Batch, subsets_of
 
@@ -65,17 +67,59 @@ class LiveTeacher:
 
 
 class CachedTeacher:
-    """One recognizer whose extractors have looked at the very clips that the student gets beforehand: their tokens are cached."""
+    """One recognizer whose extractors have looked at the very clips that the student gets beforehand: their tokens are cached.
 
-    def __init__(self, model: RecognizerModel) -> None:
+    Of one modality alone, of which own votes ask in every step, it says the same whenever it is asked about a look; given the
+    cache itself (`tokens`) it works that out once.
+    """
+
+    def __init__(self, model: RecognizerModel, tokens: TokenStore | None = None) -> None:
         self.model = frozen(model)
+        self.alone = {name: AnswersAlone(self.model, name, tokens) for name in model.modalities} if tokens else {}
 
     def to(self, device: torch.device) -> CachedTeacher:
         self.model.to(device)
         return self
 
     def answers(self, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Answers:
-        return partial(answer_from_tokens, self.model, batch.tokens)
+        return partial(self.logits, batch)
+
+    def logits(self, batch: TrainingBatch, rows: Tensor, present: Mapping[str, Tensor]) -> Logits:
+        """Of some rows of a batch."""
+        names = [name for name, flags in present.items() if flags.any()]
+        if len(names) == 1 and names[0] in self.alone:
+            return self.alone[names[0]].of(batch.looks[rows.to(batch.looks.device)])
+        return answer_from_tokens(self.model, batch.tokens, rows, present)
+
+
+class AnswersAlone:
+    """What a frozen recognizer says of one modality's cached looks, remembered.
+
+    Worked out for a block of consecutive segments together, always the same ones, so that no answer depends on who asked before:
+    a resumed training gets the same to the last bit.
+    """
+
+    BLOCK = 32
+
+    def __init__(self, model: RecognizerModel, name: str, tokens: TokenStore) -> None:
+        self.model, self.name, self.tokens = model, name, tokens
+        self.known: dict[tuple[int, int], Tensor] = {}  # by block and view: `(segments, classes)`, all label sets in a row
+
+    def of(self, looks: Tensor) -> Logits:
+        """Logits of looks `(count, 2)`: segment and view."""
+        answers = [self.block(segment // self.BLOCK, view)[segment % self.BLOCK] for segment, view in looks.tolist()]
+        return self.model.by_head(torch.stack(answers))
+
+    def block(self, number: int, view: int) -> Tensor:
+        if (number, view) not in self.known:
+            segments = np.arange(number * self.BLOCK, min((number + 1) * self.BLOCK, len(self.tokens.present)))
+            device = next(self.model.parameters()).device
+            values = self.tokens.gather(self.name, np.full(len(segments), view), segments).to(device)
+            flags = torch.ones(len(segments), dtype=torch.bool, device=device)
+            present = {name: flags if name == self.name else ~flags for name in self.model.modalities}
+            logits = self.model.fuse({self.name: values}, present)
+            self.known[number, view] = torch.cat([logits[head] for head in self.model.label_sizes], 1)
+        return self.known[number, view]
 
 
 class SpecialistTeacher:
