@@ -24,15 +24,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
 LABELS = LabelSpace({"verb": ("take", "put", "cut"), "noun": ("cup", "pan")})
 
 
-def save_student(directory: Path, settings: dict[str, dict[str, Any]], **changes: Any) -> Path:
+def save_student(directory: Path, settings: dict[str, dict[str, Any]], labels: LabelSpace = LABELS, **changes: Any) -> Path:
     """An untrained student whose logits spread enough to tell answers apart."""
     modalities = make_modalities(settings)
     kinds = {**TINY_RECOGNIZER.encoders, "flow": EncoderConfig("frames", 8)}
     config = replace(TINY_RECOGNIZER, encoders={name: kinds[name] for name in modalities}, **changes)
     specs = {name: modality.spec for name, modality in modalities.items()}
     torch.manual_seed(0)
-    model = RecognizerModel(config, specs, LABELS.sizes)
-    info = CheckpointInfo(config, specs, LABELS, {n: plain(m) for n, m in modalities.items()}, {})
+    model = RecognizerModel(config, specs, labels.sizes)
+    info = CheckpointInfo(config, specs, labels, {n: plain(m) for n, m in modalities.items()}, {})
     save_checkpoint(directory, model, info)
     return directory
 
