@@ -35,12 +35,12 @@ def depth_and_flow(faces: NDArray[np.int32], geometry: FrameGeometry, rays: Floa
     """Depth `(H, W)` in metres and flow `(H, W, 2)` in pixels to the next frame; background (face −1) is 0."""
     seen = faces >= 0
     index = np.where(seen, faces, 0)
-    planes = geometry.planes[index]
+    planes = geometry.planes.take(index, axis=0)
     slope = np.einsum("hwc,hwc->hw", planes[..., :3], rays)
     depth = np.where(seen, planes[..., 3] / np.where(np.abs(slope) < 1e-6, 1e-6, slope), 0.0)
     depth = np.clip(depth, 0.05, 20.0)
     points = np.concatenate([rays * depth[..., None], np.ones((*depth.shape, 1), np.float32)], -1)
-    motion = geometry.part_motion[geometry.part_of_face[index]]
+    motion = geometry.part_motion.take(geometry.part_of_face.take(index), axis=0)
     moved = np.einsum("hwij,hwj->hwi", motion, points)
     target = moved[..., :2] / np.maximum(moved[..., 2:], 0.05)
     flow = (target - rays[..., :2]) * geometry.focal

@@ -6,6 +6,7 @@ knows its face, which makes depth, flow and visible boxes exact (motion.py, boxe
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -56,13 +57,15 @@ class Renderer:
         self.open_inside = np.concatenate([mesh.open_inside for mesh in meshes])
         self.layer = np.array([part.layer for part in parts.values()])[self.part_of_face]
         self.takes_shadow = np.array([part.takes_shadow for part in parts.values()])[self.part_of_face]
-        self.casters = [
-            np.flatnonzero(self.part_of_vertex == index) for index, part in enumerate(parts.values()) if part.casts_shadow
-        ]
+        casters = [np.flatnonzero(self.part_of_vertex == index) for index, part in enumerate(parts.values()) if part.casts_shadow]
+        self.cast = np.concatenate([*casters, np.empty(0, np.int64)])  # vertices that cast shadows, part after part
+        self.cast_from = np.cumsum([0, *map(len, casters)])  # where each part's begin, and the end
         self.focal = FOCAL_SHARE * config.width
         self.grain = random.normal(0, 3.0 * config.grain_level, (2 * config.height, 2 * config.width, 1)).astype(np.int16)
         self.rays = pixel_rays(config.width, config.height, self.focal)
         self.coarse_rays = pixel_rays(config.width, config.height, self.focal, 2)
+        columns, rows = np.arange(config.width, dtype=np.float32), np.arange(config.height, dtype=np.float32)
+        self.grid_x, self.grid_y = np.meshgrid(columns, rows)
 
     def film(self, head: HeadMotion, seconds: Vector) -> Iterator[Frame]:
         """All frames of a recording but the last instant of `seconds`, which only gives motion."""
@@ -118,13 +121,19 @@ class Renderer:
             [camera_normals, np.einsum("fc,fc->f", camera_normals, camera[self.faces[:, 0]])[:, None]], 1
         )
         big = self.paint_faces(camera, planes)
-        colour = np.concatenate([palette, np.zeros((1, 3), np.uint8)]).take(big, axis=0)
         faces = big[::SUPERSAMPLING, ::SUPERSAMPLING]
-        rgb = np.asarray(cv2.resize(colour, (self.config.width, self.config.height), interpolation=cv2.INTER_AREA), np.uint8)
-        rgb = self.cast_shadows(rgb, faces, world, views[0])
+        rgb = self.cast_shadows(self.colour(big, palette), faces, world, views[0])
         geometry = FrameGeometry(planes, self.part_of_face, self.part_motion(views, placements), self.focal)
         rgb = self.blur_motion(rgb, faces, geometry)
         return Frame(self.add_grain(rgb), faces, geometry)
+
+    def colour(self, big: NDArray[np.int32], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The picture `(H, W, 3)` of face numbers `(2H, 2W)`; a face's three bytes are looked up as one number."""
+        words = np.zeros((len(palette) + 1, 4), np.uint8)
+        words[:-1, :3] = palette
+        pixels = words.view(np.uint32)[:, 0].take(big).view(np.uint8).reshape(*big.shape, 4)
+        small = cv2.resize(pixels, (self.config.width, self.config.height), interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(small[..., :3], np.uint8)
 
     def paint_faces(self, camera: FloatArray, planes: FloatArray) -> NDArray[np.int32]:
         """Face numbers `(2H, 2W)`, far faces first within their layer."""
@@ -133,8 +142,9 @@ class Renderer:
         scale = self.focal * SUPERSAMPLING / np.maximum(camera[:, 2:], NEAR_METRES)
         screen = camera[:, :2] * scale + np.array([width / 2, height / 2], np.float32)
         corners = screen[self.faces]
-        low, high = corners.min(1), corners.max(1)
-        visible = (depth.min(1) > NEAR_METRES) & (high > 0).all(1) & (low[:, 0] < width) & (low[:, 1] < height)
+        low, high = functools.reduce(np.minimum, corners.swapaxes(0, 1)), functools.reduce(np.maximum, corners.swapaxes(0, 1))
+        visible = (functools.reduce(np.minimum, depth.T) > NEAR_METRES) & (high[:, 0] > 0) & (high[:, 1] > 0)
+        visible &= (low[:, 0] < width) & (low[:, 1] < height)
         visible &= (planes[:, 3] < 0) | self.open_inside
         chosen = np.flatnonzero(visible)
         order = chosen[np.lexsort((-depth[chosen].mean(1), self.layer[chosen]))]
@@ -149,24 +159,28 @@ class Renderer:
         self, rgb: NDArray[np.uint8], faces: NDArray[np.int32], world: FloatArray, view: Vector
     ) -> NDArray[np.uint8]:
         """Darken the counter under things and hands: their outlines projected along the lamp onto it."""
-        direction = np.array(self.light.direction, np.float32)
         mask = np.zeros(rgb.shape[:2], np.uint8)
-        for vertices in self.casters:
-            points = world[vertices]
-            height = points[:, 1] - COUNTER_HEIGHT
-            if height.max() < 0.0:
-                continue
-            on_counter = points - direction * (np.maximum(height, 0) / direction[1])[:, None]
-            camera = on_counter @ view[:3, :3].T + view[:3, 3]
-            if camera[:, 2].min() < NEAR_METRES:
-                continue
-            screen = camera[:, :2] * (self.focal / camera[:, 2:]) + np.array([rgb.shape[1] / 2, rgb.shape[0] / 2])
-            hull = cv2.convexHull(np.clip(screen, -4000, 4000).astype(np.int32))
-            cv2.fillConvexPoly(mask, hull, 255)
+        for outline in self.shadows(world, view):
+            cv2.fillConvexPoly(mask, cv2.convexHull(outline), 255)
         mask = np.asarray(cv2.blur(mask, (5, 5)), np.uint8)
         mask[~np.append(self.takes_shadow, False)[faces]] = 0
         darkness = cv2.merge([mask] * 3)
         return np.asarray(cv2.subtract(rgb, cv2.multiply(rgb, darkness, scale=SHADOW_STRENGTH / 255)), np.uint8)
+
+    def shadows(self, world: FloatArray, view: Vector) -> Iterator[NDArray[np.int32]]:
+        """Where the vertices of each thing above the counter fall on it along the lamp, in pixels `(points, 2)`."""
+        if not len(self.cast):
+            return
+        direction, points = np.array(self.light.direction, np.float32), world[self.cast]
+        height = points[:, 1] - COUNTER_HEIGHT
+        camera = (points - direction * (np.maximum(height, 0) / direction[1])[:, None]) @ view[:3, :3].T + view[:3, 3]
+        middle = np.array([self.config.width / 2, self.config.height / 2])
+        screen = camera[:, :2] * (self.focal / np.maximum(camera[:, 2:], NEAR_METRES)) + middle
+        pixels = np.clip(screen, -4000, 4000).astype(np.int32)
+        begins = self.cast_from[:-1]
+        seen = (np.maximum.reduceat(height, begins) >= 0) & (np.minimum.reduceat(camera[:, 2], begins) >= NEAR_METRES)
+        for number in np.flatnonzero(seen):
+            yield pixels[self.cast_from[number] : self.cast_from[number + 1]]
 
     def part_motion(self, views: Vector, placements: Vector) -> FloatArray:
         """`(P, 3, 4)`: where each part's camera-space points are one frame later."""
@@ -182,10 +196,9 @@ class Renderer:
         flow = cv2.resize(np.clip(coarse, -12, 12), (self.config.width, self.config.height)) * shutter
         if np.abs(flow).max() < 0.5:
             return rgb
-        grid_x, grid_y = np.meshgrid(np.arange(rgb.shape[1], dtype=np.float32), np.arange(rgb.shape[0], dtype=np.float32))
         total = np.zeros(rgb.shape, np.uint16)
         for share in (-0.45, -0.15, 0.15, 0.45):
-            place = (grid_x + share * flow[..., 0], grid_y + share * flow[..., 1])
+            place = (self.grid_x + share * flow[..., 0], self.grid_y + share * flow[..., 1])
             total += np.asarray(cv2.remap(rgb, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
         return (total >> 2).astype(np.uint8)
 
