@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -34,7 +35,8 @@ class SpectrogramEncoder(Encoder):
         return [(instant + 0.5) / self.TIME_TOKENS for _ in range(self.grid) for instant in range(self.TIME_TOKENS)]
 
     def forward(self, clips: Tensor) -> Tensor:
-        x = functional.relu(self.stem_norm(self.stem(clips.unsqueeze(1))))
+        x = self.stem(clips.unsqueeze(1)).contiguous(memory_format=torch.channels_last)  # or every convolution turns maps round
+        x = functional.relu(self.stem_norm(x))
         for block in self.blocks:
             x = block(x)
         x = functional.adaptive_avg_pool2d(x, (self.grid, self.TIME_TOKENS))
