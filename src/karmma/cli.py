@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from .commands import benchmarks, data, experiments, recordings
+from .commands import benchmarks, data, environment, experiments, recordings
 from .types import KarmmaError
 
 EXTRAS = {
@@ -17,6 +17,7 @@ EXTRAS = {
 VERBS: tuple[Callable[..., None], ...] = (
     experiments.run, experiments.recipes, data.simulate, recordings.predict, experiments.evaluate, experiments.compare,
     recordings.stream, recordings.export, recordings.serve, data.check, data.prepare, experiments.profile, data.features,
+    environment.env,
 )  # fmt: skip
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "bench": ("How fast parts are on this machine.", {"data": data.bench_data}),

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from ..machine import processor_name
+
 PACKAGES = ("karmma", "torch", "lightning", "numpy", "av", "opencv-python-headless")
 
 
@@ -40,13 +42,8 @@ def package_versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    processor = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        processor = models[0] if models else processor
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
-    return {"processor": processor, "cores": os.cpu_count(), "device": device}
+    return {"processor": processor_name(), "cores": os.cpu_count(), "device": device}
 
 
 def provenance() -> dict[str, Any]:
