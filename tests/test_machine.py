@@ -21,6 +21,8 @@ model name\t: Another
 def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(machine, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(machine, "CAMERAS", tmp_path / "video4linux")
+    monkeypatch.setattr(machine, "SOUND_CARDS", tmp_path / "cards")
     monkeypatch.setattr(machine, "LIMITS", (tmp_path / "memory.max",))
     return tmp_path
 
@@ -36,6 +38,7 @@ def test_a_system_that_does_not_tell_is_no_error(system: Path) -> None:
     assert machine.instruction_sets() == ()
     assert machine.usable_memory_bytes() is None
     assert machine.usable_cores() >= 1
+    assert machine.cameras() == {} == machine.sound_cards()
 
 
 def test_a_container_has_the_memory_it_is_given(system: Path) -> None:
@@ -45,3 +48,16 @@ def test_a_container_has_the_memory_it_is_given(system: Path) -> None:
     assert machine.usable_memory_bytes() == 2 << 30
     (system / "memory.max").write_text("max\n")
     assert machine.usable_memory_bytes() == 24684096 * 1024
+
+
+def test_cameras_and_sound_cards_have_addresses_for_karmma_stream(system: Path) -> None:
+    for name, title in (("video10", "Other"), ("video2", "HD Webcam: HD Webcam\n")):
+        (system / "video4linux" / name).mkdir(parents=True)
+        (system / "video4linux" / name / "name").write_text(title)
+    cards = " 0 [PCH            ]: HDA-Intel - HDA Intel PCH\n                      HDA Intel PCH at 0xa1330000 irq 144\n"
+    (system / "cards").write_text(cards + " 1 [Webcam         ]: USB-Audio - HD Webcam\n                      HD Webcam at usb\n")
+    assert machine.cameras() == {"/dev/video2": "HD Webcam: HD Webcam", "/dev/video10": "Other"}
+    assert list(machine.cameras()) == ["/dev/video2", "/dev/video10"]
+    assert machine.sound_cards() == {
+        "alsa:default:CARD=PCH": "HDA-Intel - HDA Intel PCH", "alsa:default:CARD=Webcam": "USB-Audio - HD Webcam",
+    }  # fmt: skip

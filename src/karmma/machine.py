@@ -1,12 +1,14 @@
-"""The machine that this runs on: processor, instruction sets, memory. Knows no torch."""
+"""The machine that this runs on: processor, instruction sets, memory, cameras, sound cards. Knows no torch."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 from pathlib import Path
 
 CPUINFO, MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
+CAMERAS, SOUND_CARDS = Path("/sys/class/video4linux"), Path("/proc/asound/cards")
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 TELLING = {
     "avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "AVX-512 VNNI", "avx512_bf16": "AVX-512 BF16", "amx_tile": "AMX",
@@ -44,3 +46,16 @@ def usable_memory_bytes() -> int | None:
     if MEMINFO.exists():
         found.append(int(MEMINFO.read_text().split("MemTotal:", 1)[1].split()[0]) * 1024)
     return min(found, default=None)
+
+
+def cameras() -> dict[str, str]:
+    """Video devices by the path that opens them, with their own names; none where there is no Video4Linux."""
+    devices = sorted(CAMERAS.iterdir(), key=lambda path: (len(path.name), path.name)) if CAMERAS.exists() else []
+    return {f"/dev/{path.name}": (path / "name").read_text().strip() for path in devices if (path / "name").exists()}
+
+
+def sound_cards() -> dict[str, str]:
+    """Sound cards by ALSA's names for them, with what they are; none where there is no ALSA."""
+    text = SOUND_CARDS.read_text() if SOUND_CARDS.exists() else ""
+    found = re.findall(r"^\s*\d+ \[(\S+)\s*\]: (.*)$", text, re.M)
+    return {f"alsa:default:CARD={name}": description.strip() for name, description in found}

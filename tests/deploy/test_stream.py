@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
 import karmma
 from karmma.deploy.faults import Fault, FaultySensor, parse_fault
 from karmma.deploy.health import ABSENT, DEGRADED, PRESENT, HealthConfig, make_monitors
-from karmma.deploy.sensors import AudioFile, Lines, SensorClock, TableFile, VideoFile, parse_source
+from karmma.deploy.sensors import AudioFile, Camera, Lines, Microphone, SensorClock, TableFile, VideoFile, parse_source
 from karmma.deploy.session import StreamConfig, StreamSession
 from karmma.deploy.stream import simulate_stream
 from karmma.media.live import FrameBuffer, PictureFrame, RowBuffer, SampleBuffer
@@ -238,6 +239,32 @@ def test_unknown_faults_and_sources_are_refused() -> None:
         parse_source("nowhere.mp4", 16000)
     with pytest.raises(KarmmaError, match="a CSV, - for standard input, or tcp:PORT"):
         parse_source("imu=nowhere.csv", 16000)
+
+
+def test_devices_that_ffmpeg_cannot_open_at_all_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("karmma.deploy.sensors.is_input", lambda name: name == "alsa")
+    with pytest.raises(KarmmaError, match=r"audio=pulse:default: FFmpeg has no pulse here; it has alsa \(karmma env"):
+        parse_source("audio=pulse:default", 16000)
+    with pytest.raises(KarmmaError, match="video=/dev/video0: FFmpeg has no v4l2"):
+        parse_source("video=/dev/video0", 16000)
+    assert parse_source("audio=alsa:default:CARD=PCH", 16000) == [Microphone("alsa:default:CARD=PCH", 16000)]
+    assert parse_source("video=rtsp://camera/1", 16000) == [Camera("rtsp://camera/1")]
+
+
+def test_a_microphone_is_opened_by_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[str, str | None]] = []
+
+    def heard(address: str, system: str | None, kind: str) -> Iterator[tuple[float, av.AudioFrame]]:
+        opened.append((address, system))
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4800), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 48000
+        yield 0.5, frame
+
+    monkeypatch.setattr("karmma.deploy.sensors.until_lost", heard)
+    for address in ("alsa:hw:1,0", "rtsp://camera/sound"):
+        seconds, samples = next(Microphone(address, 16000).samples())
+        assert seconds == 0.5 and samples.ndim == 1 and len(samples) > 1000
+    assert opened == [("hw:1,0", "alsa"), ("rtsp://camera/sound", None)]
 
 
 def test_lines_that_cannot_be_read_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:

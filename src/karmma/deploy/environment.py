@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
-from ..machine import instruction_sets, processor_name, usable_cores, usable_memory_bytes
+from ..machine import cameras, instruction_sets, processor_name, sound_cards, usable_cores, usable_memory_bytes
 from ..media.codecs import media_support
 
 Facts = dict[str, Any]
@@ -25,7 +25,7 @@ def environment() -> Facts:
         "karmma": {"version": version_or_none("karmma"), "python": platform.python_version(), "platform": platform.platform()},
         "machine": {
             "processor": processor_name(), "usable_cores": usable_cores(), "instruction_sets": list(instruction_sets()),
-            "usable_memory_bytes": usable_memory_bytes(),
+            "usable_memory_bytes": usable_memory_bytes(), "cameras": cameras(), "sound_cards": sound_cards(),
         },
         "media": media_support(),
         "engines": {name: loaded(name, hint, describe) for name, (hint, describe) in ENGINES.items()},
@@ -113,6 +113,9 @@ def lines_of(facts: Facts) -> list[str]:
     for purpose in ("read", "written"):
         lines += trials_as_lines(purpose, media[purpose])
     lines += trials_as_lines("live", {name: "ok" if there else "missing" for name, there in media["live"].items()})
+    for kind in ("cameras", "sound_cards"):
+        devices = ", ".join(f"{address} ({name})" for address, name in machine[kind].items())
+        lines.append(f"{kind.replace('_', ' '):12} {devices or 'none'}")
     for name, engine in facts["engines"].items():
         lines.append(f"{name:12} " + "; ".join(f"{key} {text_of(value)}" for key, value in engine.items()))
     for extra, packages in facts["extras"].items():

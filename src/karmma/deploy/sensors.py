@@ -19,6 +19,7 @@ import av.error
 import numpy as np
 
 from ..media.audio import audio_stream, decode_sound
+from ..media.codecs import is_input
 from ..media.containers import borrow_container, open_container
 from ..media.tables import SENSOR_COLUMNS, read_table
 from ..media.video import DecodedFrame, decode_from
@@ -26,6 +27,7 @@ from ..types import KarmmaError
 
 Delivery = tuple[float, Any]
 CHUNK_SECONDS = 0.05  # of sound at once
+SOUND_SYSTEMS = ("alsa", "pulse")
 RETRY_SECONDS = 1.0  # before a lost device is opened again
 OPEN_SECONDS, READ_SECONDS = 5.0, 5.0  # after which a network source counts as lost
 
@@ -116,11 +118,11 @@ class Microphone:
     recorded: bool = False
 
     def samples(self) -> Iterator[Delivery]:
-        system, _, device = self.address.partition(":")
-        local = system in ("alsa", "pulse")
+        system = sound_system(self.address)
+        device = self.address if system is None else self.address.removeprefix(f"{system}:")
         while True:
             resampler = av.AudioResampler("fltp", "mono", self.rate_hz)
-            for seconds, frame in until_lost(device if local else self.address, system if local else None, "audio"):
+            for seconds, frame in until_lost(device, system, "audio"):
                 for piece in resampler.resample(frame):
                     yield seconds, piece.to_ndarray()[0]
             time.sleep(RETRY_SECONDS)
@@ -128,6 +130,19 @@ class Microphone:
 
 def device_format(address: str) -> str | None:
     return "v4l2" if address.startswith("/dev/video") else None
+
+
+def sound_system(address: str) -> str | None:
+    system = address.partition(":")[0]
+    return system if system in SOUND_SYSTEMS else None
+
+
+def demand_input(text: str, system: str | None) -> None:
+    """Raise KarmmaError if this FFmpeg cannot open such devices at all: what it lacks never comes back."""
+    if system is None or is_input(system):
+        return
+    there = [name for name in ("v4l2", *SOUND_SYSTEMS) if is_input(name)]
+    raise KarmmaError(f"{text}: FFmpeg has no {system} here; it has {', '.join(there) or 'no devices'} (karmma env tells more)")
 
 
 def until_lost(address: str, system: str | None, kind: str) -> Iterator[Delivery]:
@@ -225,11 +240,17 @@ def parse_source(text: str, rate_hz: int) -> list[Sensor]:
         return [VideoFile(path), AudioFile(path, rate_hz)]
     file = Path(address)
     if kind == "video":
-        return [VideoFile(file) if file.is_file() else Camera(address)]
+        if file.is_file():
+            return [VideoFile(file)]
+        demand_input(text, device_format(address))
+        return [Camera(address)]
     if kind == "audio":
         if address == "pcm:-":
             return [PipedSound(rate_hz)]
-        return [AudioFile(file, rate_hz) if file.is_file() else Microphone(address, rate_hz)]
+        if file.is_file():
+            return [AudioFile(file, rate_hz)]
+        demand_input(text, sound_system(address))
+        return [Microphone(address, rate_hz)]
     if address == "-" or (address.startswith("tcp:") and address[4:].isdigit()):
         return [Lines(address, kind)]
     if not file.is_file():
