@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -19,6 +20,9 @@ VERBS: tuple[Callable[..., None], ...] = (
     recordings.stream, recordings.export, recordings.serve, data.check, data.prepare, experiments.profile, data.features,
     environment.env,
 )  # fmt: skip
+MENDABLE = {  # by whoever started the command: rights, a full disk, a file where a directory should be
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
+}  # fmt: skip
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "bench": ("How fast parts are on this machine.", {"data": data.bench_data}),
     "convert": ("Published detections into this project's box files.",
@@ -43,6 +47,11 @@ def main() -> None:
         app()
     except KarmmaError as error:
         print(f"karmma: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in MENDABLE:
+            raise
+        print(f"karmma: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
     except ModuleNotFoundError as error:
         extra = next((extra for extra, names in EXTRAS.items() if error.name and error.name.split(".")[0] in names), None)
