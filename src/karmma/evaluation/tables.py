@@ -14,7 +14,7 @@ from .profile import Cost
 
 TITLES = {
     "teacher": "teacher", "baseline": "Baseline", "baseline_dropout": "Baseline w/ δ", "karmma": "KARMMA student",
-    "own_votes": "own votes, labels alone", "karmma_absence": "KARMMA, α by absence",
+    "karmma_paper": "KARMMA as in the paper", "own_votes": "own votes, labels alone", "karmma_absence": "KARMMA, α by absence",
     "specialists": "specialist per subset", "early_fusion": "early fusion, zeros", "late_fusion": "late fusion",
 }  # fmt: skip
 
