@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
 from ..machine import cameras, instruction_sets, processor_name, sound_cards, usable_cores, usable_memory_bytes
-from ..media.codecs import media_support
+from ..media.codecs import media_support, words_of
 
 Facts = dict[str, Any]
 
@@ -48,10 +48,6 @@ def loaded(name: str, hint: str, describe: Callable[[Any], Facts]) -> Facts:
         return {"missing": hint} if error.name == name else {"broken": words_of(error)}
     except (ImportError, OSError, RuntimeError) as error:  # a library that a package needs, another processor, a driver
         return {"broken": words_of(error)}
-
-
-def words_of(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def describe_torch(torch: Any) -> Facts:

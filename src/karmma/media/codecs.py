@@ -51,7 +51,8 @@ def trial(codec: str) -> tuple[str, str]:
 
 
 def words_of(error: Exception) -> str:
-    return " ".join(str(error).split())
+    """An error's own words on one line; its name where it has none."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def has_codec(codec: str, mode: Literal["r", "w"]) -> bool:
