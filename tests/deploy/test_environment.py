@@ -46,6 +46,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (None, {"missing": "pip install some-engine"}, False),
         ("DEVICES = ['CPU', 'NPU']", {"version": "1.2", "devices": ["CPU", "NPU"]}, False),
+        ("__version__, DEVICES = '9', []", {"version": "9", "devices": []}, False),
         ("raise OSError('libfoo.so.3: no\\nsuch file')", {"broken": "libfoo.so.3: no such file"}, True),
         ("import not_there_either", {"broken": "No module named 'not_there_either'"}, True),
         ("raise RuntimeError", {"broken": "RuntimeError"}, True),

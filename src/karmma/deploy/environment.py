@@ -43,7 +43,8 @@ def loaded(name: str, hint: str, describe: Callable[[Any], Facts]) -> Facts:
     """An engine's version and what it says of itself, or why there is none."""
     try:
         module = importlib.import_module(name)
-        return {"version": version(name), **describe(module)}
+        own = getattr(module, "__version__", None)  # onnxruntime may have come as onnxruntime-gpu
+        return {"version": str(own or version_or_none(name)), **describe(module)}
     except ModuleNotFoundError as error:
         return {"missing": hint} if error.name == name else {"broken": words_of(error)}
     except (ImportError, OSError, RuntimeError) as error:  # a library that a package needs, another processor, a driver
