@@ -51,7 +51,8 @@ def main() -> None:
     except OSError as error:
         if error.errno not in MENDABLE:
             raise
-        print(f"karmma: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""  # a full disk or a port has no name
+        print(f"karmma: {where}{error.strerror}", file=sys.stderr)
         sys.exit(2)
     except ModuleNotFoundError as error:
         extra = next((extra for extra, names in EXTRAS.items() if error.name and error.name.split(".")[0] in names), None)

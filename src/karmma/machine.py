@@ -1,10 +1,11 @@
-"""The machine that this runs on: processor, instruction sets, memory, cameras, sound cards. Knows no torch."""
+"""The machine that this runs on: processor, instruction sets, memory, cameras, sound cards, packages. Knows no torch."""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 CPUINFO, MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
@@ -59,3 +60,11 @@ def sound_cards() -> dict[str, str]:
     text = SOUND_CARDS.read_text() if SOUND_CARDS.exists() else ""
     found = re.findall(r"^\s*\d+ \[(\S+)\s*\]: (.*)$", text, re.M)
     return {f"alsa:default:CARD={name}": description.strip() for name, description in found}
+
+
+def package_version(name: str) -> str | None:
+    """Version of an installed distribution; None where it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -37,7 +37,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of an engine's package, to be filled."""
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(told, "ENGINES", {"some_engine": ("pip install some-engine", lambda module: {"devices": module.DEVICES})})
-    monkeypatch.setattr(told, "version", lambda name: "1.2")
+    monkeypatch.setattr(told, "package_version", lambda name: "1.2")
     return tmp_path / "some_engine.py"
 
 

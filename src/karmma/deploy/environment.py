@@ -6,10 +6,18 @@ import importlib
 import platform
 import re
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
 from typing import Any
 
-from ..machine import cameras, instruction_sets, processor_name, sound_cards, usable_cores, usable_memory_bytes
+from ..machine import (
+    cameras,
+    instruction_sets,
+    package_version,
+    processor_name,
+    sound_cards,
+    usable_cores,
+    usable_memory_bytes,
+)
 from ..media.codecs import media_support, words_of
 
 Facts = dict[str, Any]
@@ -22,14 +30,14 @@ def environment() -> Facts:
     `{"broken": the error's own words}` where they are and do not load.
     """
     return {
-        "karmma": {"version": version_or_none("karmma"), "python": platform.python_version(), "platform": platform.platform()},
+        "karmma": {"version": package_version("karmma"), "python": platform.python_version(), "platform": platform.platform()},
         "machine": {
             "processor": processor_name(), "usable_cores": usable_cores(), "instruction_sets": list(instruction_sets()),
             "usable_memory_bytes": usable_memory_bytes(), "cameras": cameras(), "sound_cards": sound_cards(),
         },
         "media": media_support(),
         "engines": {name: loaded(name, hint, describe) for name, (hint, describe) in ENGINES.items()},
-        "extras": {extra: installed(names) for extra, names in extras().items()},
+        "extras": {extra: {name: package_version(name) for name in names} for extra, names in extras().items()},
     }  # fmt: skip
 
 
@@ -44,7 +52,7 @@ def loaded(name: str, hint: str, describe: Callable[[Any], Facts]) -> Facts:
     try:
         module = importlib.import_module(name)
         own = getattr(module, "__version__", None)  # onnxruntime may have come as onnxruntime-gpu
-        return {"version": str(own or version_or_none(name)), **describe(module)}
+        return {"version": str(own or package_version(name)), **describe(module)}
     except ModuleNotFoundError as error:
         return {"missing": hint} if error.name == name else {"broken": words_of(error)}
     except (ImportError, OSError, RuntimeError) as error:  # a library that a package needs, another processor, a driver
@@ -77,24 +85,12 @@ ENGINES: dict[str, tuple[str, Callable[[Any], Facts]]] = {
 def extras() -> dict[str, list[str]]:
     """Packages by extra of karmma's own metadata, none without it; what every installation has stands under an empty name."""
     found: dict[str, list[str]] = {}
-    for requirement in (requires("karmma") if version_or_none("karmma") else None) or []:
+    for requirement in (requires("karmma") if package_version("karmma") else None) or []:
         package = re.match(r"[\w.-]+", requirement)
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
         if package is not None and package[0] != "karmma":
             found.setdefault(extra[1] if extra else "", []).append(package[0])
     return found
-
-
-def installed(names: list[str]) -> dict[str, str | None]:
-    """Version of each package; None where it is not installed."""
-    return {name: version_or_none(name) for name in names}
-
-
-def version_or_none(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def lines_of(facts: Facts) -> list[str]:

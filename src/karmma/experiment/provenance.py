@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..machine import processor_name
+from ..machine import package_version, processor_name
 
 PACKAGES = ("karmma", "torch", "lightning", "numpy", "av", "opencv-python-headless")
 
@@ -32,13 +31,8 @@ def git_commit() -> str | None:
 
 
 def package_versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    installed = {name: package_version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **{name: number for name, number in installed.items() if number}}
 
 
 def machine() -> dict[str, Any]:
