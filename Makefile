@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 # One thread per test worker: two threads on busy cores are several times slower than one.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-cluster lint install clean
+.PHONY: demo site test test-cluster lint install clean
 
 demo: install
 	$(BIN)/karmma run recipes/demo.yaml --out runs/demo
@@ -14,6 +14,10 @@ test: install
 	$(BIN)/ruff check src tests scripts benchmarks
 	$(BIN)/mypy
 	$(TEST_ENV) $(BIN)/pytest -n 2
+
+# The documentation as pages, with references of commands, recipes and Python: site/index.html
+site: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The parts of the tests that need Ray (half a gigabyte): a cluster of two nodes, one of which is killed.
 test-cluster: install
@@ -34,4 +38,4 @@ $(STAMP): pyproject.toml scripts/install_torch.py
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) runs site .pytest_cache .mypy_cache .ruff_cache

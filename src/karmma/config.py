@@ -82,14 +82,14 @@ class TrainingConfig:
     epochs: int = 20
     batch_size: int = 32  # of all processes together
     accumulate: int = 1  # batches whose gradients are summed up before a step
-    lr: float = 1e-3
+    lr: float = 1e-3  # highest, after warming up
     weight_decay: float = 0.02
     warmup_epochs: float = 2.0
     schedule: Literal["cosine", "linear"] = "cosine"
-    clip_norm: float = 5.0
-    label_smoothing: float = 0.0
+    clip_norm: float = 5.0  # longest gradient; 0 is no limit
+    label_smoothing: float = 0.0  # share of a label that is spread over all classes
     averaging: float = 0.0  # decay per step of a moving average of the weights, which is what is kept; 0 keeps the last
-    augment: bool = True
+    augment: bool = True  # each modality as its settings say
     mirror: float = 0.5  # probability of a left–right flip while augmenting; 0 where left and right are classes
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     strategy: Literal["ddp", "fsdp"] = "ddp"  # with several processes: copies of the weights, or weights in shards
@@ -162,7 +162,7 @@ class TeacherConfig:
     recognizer: RecognizerConfig
     training: TrainingConfig
     pretraining: TrainingConfig | None = None  # null: extractors stay as their published weights are
-    pretraining_split: str = "source"
+    pretraining_split: str = "source"  # its people need not be those that the student learns from
     dropout: float = 0.3  # δ while the teacher trains; not from the paper
     subsets: Literal["independent", "uniform"] = "independent"
     token_views: Annotated[int, Field(ge=1)] = 4  # looks at each clip whose tokens are cached, fixed one first; not from the paper
@@ -190,8 +190,8 @@ class EvaluationConfig:
     split: str = "test"
     views: Annotated[int, Field(ge=1)] = 1
     sweep: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-    sweep_draws: int = 10
-    examples: int = 4
+    sweep_draws: int = 10  # of who is absent, for each probability of sweep
+    examples: int = 4  # clips with each method's answers in the report
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -200,10 +200,10 @@ class Recipe:
 
     name: str
     data: DataConfig
-    modalities: dict[str, dict[str, Any]]
+    modalities: dict[str, dict[str, Any]]  # which, and what each is read as; for settings see src/karmma/modalities
     teacher: TeacherConfig
     student: StudentConfig
-    methods: dict[str, MethodConfig]
+    methods: dict[str, MethodConfig]  # arms of the experiment, by name
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seeds: tuple[int, ...] = (0,)
     default_methods: tuple[str, ...] = ()  # what runs unless --only says otherwise; empty: everything
