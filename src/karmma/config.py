@@ -195,6 +195,14 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class WatchConfig:
+    """How well a split is recognised while teacher and students train, for the curves; what is trained does not depend on it."""
+
+    split: str = "validation"  # never one that is learnt from
+    every_epochs: Annotated[int, Field(ge=1)] = 5  # and after the last one
+
+
+@dataclass(frozen=True, config=STRICT)
 class Recipe:
     """Everything a run depends on."""
 
@@ -205,6 +213,7 @@ class Recipe:
     student: StudentConfig
     methods: dict[str, MethodConfig]  # arms of the experiment, by name
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    watch: WatchConfig | None = None  # null: training shows nothing but its losses
     seeds: tuple[int, ...] = (0,)
     default_methods: tuple[str, ...] = ()  # what runs unless --only says otherwise; empty: everything
     trainings_at_once: int = 0  # of students that do not need each other, on a CPU; 0: one per thread
@@ -221,6 +230,11 @@ class Recipe:
             raise ValueError("teacher.recognizer.kernels: only students vote with random kernels")
         if not self.seeds:
             raise ValueError("seeds is empty")
+        learnt = ["train", *(part.pretraining_split for part in (self.teacher, self.student) if part.pretraining)]
+        if self.watch is not None and self.watch.split in learnt:
+            raise ValueError(f"watch.split: {self.watch.split} is learnt from; watch validation, or another split that is not")
+        if self.watch is not None and "fsdp" in (self.teacher.training.strategy, self.student.training.strategy):
+            raise ValueError("watch: no process has the whole model with strategy: fsdp; use ddp, or evaluate what is trained")
         models: dict[str, list[str]] = {"distillation.teachers": [], "late_fusion_of": [], "extractors_from": []}
         for name, method in self.methods.items():
             if "teacher" in taught_by(method) and not self.train_teacher:

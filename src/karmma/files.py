@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +19,14 @@ BYTE_ORDER_MARK = "\ufeff"  # with which spreadsheets begin a text in UTF-8
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` (same suffix) that takes its place when the body ends well."""
+    """A temporary path beside `path` (same suffix) that takes its place when the body ends well, readable as any new file is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    temporary.unlink(missing_ok=True)
+    temporary.touch()
+    mode = stat.S_IMODE(temporary.stat().st_mode)
     yield temporary
+    temporary.chmod(mode)  # safetensors makes files that nobody but their owner may read, and a service is another user
     temporary.replace(path)
 
 

@@ -285,6 +285,38 @@ def test_several_views_are_averaged_and_the_single_one_is_kept(
     assert json.loads((tmp_path / "e.json").read_text())["subsets"] == figures["subsets"]
 
 
+def test_a_watched_split_is_measured_while_training_and_shown(
+    finished: Path, kitchen_root: Path, tmp_path: Path
+) -> None:
+    """Teacher and students have a curve of the validation split; what they end in is what they end in unwatched."""
+    recipe: Recipe = build(Recipe, {**tiny_recipe(kitchen_root), "watch": {"every_epochs": 2}}, "tiny")
+    results = run(recipe, tmp_path / "out")
+    before = json.loads((finished / "results.json").read_text())
+    for name, method in results["methods"].items():
+        assert method["subsets"] == before["methods"][name]["subsets"]
+        assert "watched" not in before["methods"][name]
+        curve = method["watched"]["action_top1_mean_over_subsets"]
+        assert list(curve) == ["2", "3"] and all(entry["n"] == 2 for entry in curve.values())
+        assert list(method["watched"]["action_top1"]) == ["2", "3"]
+    assert results["available"]["validation"]["rgb"] > 0
+    assert (tmp_path / "out/plots/watched.png").exists() and "While they trained" in (tmp_path / "out/report.html").read_text()
+    assert "While they trained" not in (finished / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"watch": {"split": "training"}}, "no split|training"),
+        ({"watch": {"split": "train"}}, "watch.split: train is learnt from"),
+        ({"watch": {"every_epochs": 0}}, "every_epochs"),
+        ({"watch": {"every": 3}}, "did you mean watch.every_epochs"),
+    ],
+)  # fmt: skip
+def test_a_watch_that_cannot_be_is_refused(change: dict[str, Any], words: str, kitchen_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(KarmmaError, match=words):
+        run(build(Recipe, {**tiny_recipe(kitchen_root), **change}, "tiny"), tmp_path / "out")
+
+
 def test_what_starts_or_teaches_a_student_draws_clips_of_its_own(
     recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,13 @@ def test_reloaded_logits_are_the_same(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "config.json").read_text())["colour_order"] == "RGB"
 
 
+def test_whoever_may_read_one_file_of_a_checkpoint_may_read_all(tmp_path: Path) -> None:
+    """A service runs as another user than who trained."""
+    save(tmp_path / "student")
+    (tmp_path / "new").touch()
+    assert {path.stat().st_mode for path in (tmp_path / "student").iterdir()} == {(tmp_path / "new").stat().st_mode}
+
+
 def edit(path: Path, **changes: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 

@@ -65,7 +65,7 @@ def environment() -> dict[str, str]:
 def losses(out: Path, stage: str) -> list[float]:
     """Loss of every epoch of a stage."""
     folder = out / stage if stage.startswith("extractors") else out / stage / "training"
-    with (folder / "csv" / "metrics.csv").open() as file:
+    with (folder / "history.csv").open() as file:
         return [float(row["loss"]) for row in csv.DictReader(file) if row.get("loss")]
 
 

@@ -24,7 +24,7 @@ from ..data.missing import IndependentDropout, Scenario, Subset, split_presence
 from ..files import replacing
 from ..models.recognizer import RecognizerModel
 from ..types import subset_name, subsets_of
-from .metrics import accuracies, correctness, mean_of, retention
+from .metrics import accuracies, correctness, headline_of, mean_of, retention
 
 WHOSE = ("names", "participants")
 Accuracies = dict[str, float | None]
@@ -244,6 +244,17 @@ class Evaluation:
     sweep: dict[str, Accuracies]
     retention: dict[str, float | None]
     samples: int
+
+
+def headline_figures(logits: SubsetLogits) -> dict[str, float]:
+    """Percent of the metric to show first: with everything that a sample has, and in the mean over subsets."""
+    subsets = {subset: logits.accuracies(Subset(subset)) for subset in logits.logits}
+    metric = headline_of(list(subsets[logits.modalities]))
+    figures = {
+        metric: subsets[logits.modalities][metric],
+        f"{metric}_mean_over_subsets": mean_of(values[metric] for values in subsets.values()),
+    }
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 def evaluate(logits: SubsetLogits, rates: Sequence[float], draws: int) -> Evaluation:

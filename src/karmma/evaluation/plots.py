@@ -66,6 +66,30 @@ def plot_sweep(results: Mapping[str, Any], metric: str) -> Figure:
     return figure
 
 
+def plot_watched(results: Mapping[str, Any], metric: str) -> Figure:
+    """The watched split's accuracy while methods train, with all sensors and over subsets; bands: deviation over seeds."""
+    figure = new_figure(11.0, 3.6)
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, key, title in zip(panels, (metric, f"{metric}_mean_over_subsets"), ("all sensors", "mean over subsets"), strict=True):
+        for index, (name, method) in enumerate(results["methods"].items()):
+            curve = method.get("watched", {}).get(key, {})
+            means = np.array([entry["mean"] for entry in curve.values()], float)
+            spread = np.array([entry["std"] or 0.0 for entry in curve.values()])
+            epochs, style = [int(epoch) for epoch in curve], style_of(name, index)
+            if curve:
+                axes.plot(epochs, means, label=title_of(name), markersize=4, **style)
+                axes.fill_between(epochs, means - spread, means + spread, color=style["color"], alpha=0.15, linewidth=0)
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel("epochs")
+        tidy(axes)
+    for axes in panels:
+        axes.set_xlim(left=0)
+    panels[0].set_ylim(bottom=0)
+    panels[0].set_ylabel(f"{metric.replace('_', ' ')} on {results['settings']['watch']['split']}, %")
+    panels[1].legend(frameon=False, fontsize=8)
+    return figure
+
+
 LEGEND_LETTERS = 60  # that fit beside each other above a plot
 
 

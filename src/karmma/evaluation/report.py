@@ -28,6 +28,7 @@ from .plots import (
     plot_subsets,
     plot_sweep,
     plot_unimodal,
+    plot_watched,
     save_png,
 )  # fmt: skip
 from .tables import as_share, headline_metric, subsets_of_results, title_of, with_deviation, with_interval
@@ -46,6 +47,8 @@ def write_report(directory: Path, results: Mapping[str, Any], store: ClipStore, 
         figures["unimodal"] = plot_unimodal(results)
     if results["differences"] is not None:
         figures["differences"] = plot_differences(results["differences"])
+    if any("watched" in method for method in results["methods"].values()):
+        figures["watched"] = plot_watched(results, metric)
     for name, figure in figures.items():
         save_png(figure, directory / "plots" / f"{name}.png")
     shown = STUDENT if STUDENT in results["methods"] else list(results["methods"])[-1]

@@ -17,13 +17,15 @@ from ..data.loading import EpochLoader
 from ..data.manifest import Manifest
 from ..data.streaming import StreamStore
 from ..datasets import DataSet, find_data_set
+from ..evaluation.evaluate import headline_figures, subset_logits
 from ..modalities import Modality, make_modalities
 from ..models.checkpoint import CheckpointInfo, save_checkpoint
 from ..models.encoders import start
 from ..models.encoders.hugging_face import check_preprocessing
 from ..models.recognizer import RecognizerModel
 from ..progress import Progress
-from ..training.fit import fit
+from ..training.fit import fit, training_device
+from ..training.history import Watch
 from ..training.tasks import Task
 from ..types import KarmmaError
 from ..workers import count_workers
@@ -88,7 +90,8 @@ class Context:
     def splits(self) -> list[str]:
         """Every split that some stage reads."""
         pretraining = [self.part(role).pretraining_split for role in self.roles if self.part(role).pretraining]
-        return list(dict.fromkeys([*pretraining, "train", self.recipe.evaluation.split]))
+        watched = [self.recipe.watch.split] if self.recipe.watch else []
+        return list(dict.fromkeys([*pretraining, "train", self.recipe.evaluation.split, *watched]))
 
     def seed_directory(self, seed: int, method: str) -> Path:
         return self.directory / f"seed{seed}" / method
@@ -124,7 +127,9 @@ class Context:
 
     def clips_of(self, split: str) -> ClipStore:
         """A split's clips, as they are stored by now."""
-        kind = StreamStore if self.recipe.data.stream and split != self.recipe.evaluation.split else ClipStore
+        watched = self.recipe.watch is not None and split == self.recipe.watch.split
+        stored = watched or split == self.recipe.evaluation.split
+        kind = StreamStore if self.recipe.data.stream and not stored else ClipStore
         segments, kept = self.manifest.split(split), self.kept_modalities(split)
         return kind(self.directory / "clips" / split, segments, self.modalities, kept)
 
@@ -167,9 +172,22 @@ class Context:
 
         return make
 
+    def watch(self) -> Watch | None:
+        """How teacher and students are watched while they train; None where the recipe does not say."""
+        config = self.recipe.watch
+        if config is None:
+            return None
+        store = self.clips_of(config.split)
+
+        def measure(model: RecognizerModel) -> dict[str, float]:
+            figures = headline_figures(subset_logits(model, store, device=training_device()))
+            return {f"{config.split}_{name}": value for name, value in figures.items()}
+
+        return Watch(measure, config.every_epochs)
+
     def train(self, task: Task, directory: Path, progress: Progress, **origin: Any) -> None:
         """Fit and save; the resume state is dropped once the checkpoint is there."""
-        fit(task, directory / "training", progress)
+        fit(task, directory / "training", progress, self.watch())
         if processes.is_first():
             self.save(directory, task.recognizer, **origin)
             (directory / "training" / "state.ckpt").unlink(missing_ok=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import statistics
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..config import plain
@@ -13,6 +15,7 @@ from ..evaluation.metrics import mean_of
 from ..evaluation.profile import count_gflops, count_parameters
 from ..files import read_json
 from ..models.checkpoint import load_checkpoint
+from ..training.history import read_history
 from ..types import subset_name, subsets_of
 from .arms import load_specialists
 from .comparison import compare_methods
@@ -92,7 +95,22 @@ def method_results(context: Context, name: str) -> dict[str, Any]:
         "gflops": gflops[subset_name(context.names)],
         "gflops_by_subset": gflops,
         **({"single_view": subset_results(single_view)} if single_view else {}),
+        **watched_results(context, directories),
     }
+
+
+def watched_results(context: Context, directories: Sequence[Path]) -> dict[str, Any]:
+    """What the watched split's figures were after each epoch that they were measured after; nothing where nobody watched."""
+    if context.recipe.watch is None:
+        return {}
+    prefix = f"{context.recipe.watch.split}_"
+    found: dict[str, dict[str, list[float | None]]] = defaultdict(lambda: defaultdict(list))
+    for row in (row for directory in directories for row in read_history(directory / "training" / "history.csv")):
+        for name, value in row.items():
+            if name.startswith(prefix) and value is not None:
+                found[name.removeprefix(prefix)][str(int(row["epoch"] or 0) + 1)].append(value)
+    watched = {name: {epoch: summarise(values) for epoch, values in epochs.items()} for name, epochs in found.items()}
+    return {"watched": watched} if watched else {}
 
 
 def subset_results(evaluations: Sequence[dict[str, dict[str, float | None]]]) -> dict[str, Any]:

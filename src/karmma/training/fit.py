@@ -7,6 +7,8 @@ import logging
 import math
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
@@ -24,6 +26,7 @@ from .. import processes
 from ..models.encoders import Encoder
 from ..progress import Progress
 from ..types import KarmmaError
+from .history import EpochHistory, Watch, WatchedSplit
 from .tasks import Task, is_sharded
 
 
@@ -82,6 +85,17 @@ class AveragedWeights(Callback):
         if self.values:
             task.recognizer.load_state_dict(self.values)
 
+    @contextmanager
+    def in_place(self, task: Task) -> Iterator[None]:
+        """The average in the weights' place, for as long as the body takes; the weights themselves where there is none."""
+        if not self.values:
+            yield
+            return
+        weights = {name: value.clone() for name, value in task.recognizer.state_dict().items()}
+        self.put_into(task)
+        yield
+        task.recognizer.load_state_dict(weights)
+
     def state_dict(self) -> dict[str, Any]:
         return {"steps": self.steps, "values": self.values}
 
@@ -95,8 +109,8 @@ class EpochProgress(Callback):
     Raises KarmmaError for a loss that is no number: nothing that is trained after it would be worth anything.
     """
 
-    def __init__(self, progress: Progress, steps: int) -> None:
-        self.progress, self.steps = progress, steps
+    def __init__(self, progress: Progress, steps: int, watched: WatchedSplit | None) -> None:
+        self.progress, self.steps, self.watched = progress, steps, watched
         self.waiting, self.started, self.idle_since = 0.0, time.perf_counter(), time.perf_counter()
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:  # type: ignore[no-untyped-def]
@@ -109,7 +123,8 @@ class EpochProgress(Callback):
                 f"{self.progress.title}: the loss is {loss} in step {trainer.global_step} of {self.steps}; "
                 "a lower lr, clip_norm or precision=32-true may help"
             )
-        self.progress.update(trainer.global_step, self.steps, f"loss {loss:.3f}")
+        notes = [f"loss {loss:.3f}", *([self.watched.note] if self.watched and self.watched.note else [])]
+        self.progress.update(trainer.global_step, self.steps, ", ".join(notes))
         self.idle_since = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -117,9 +132,10 @@ class EpochProgress(Callback):
         pl_module.log("data_wait_share", share)
 
 
-def fit(task: Task, directory: Path, progress: Progress) -> None:
+def fit(task: Task, directory: Path, progress: Progress, watch: Watch | None = None) -> None:
     """Train to the end, continuing from `directory/state.ckpt` where there is one.
 
+    Leaves `history.csv` and events for TensorBoard.
     Epoch by epoch everything follows from the seed, so that a killed and resumed run ends in the same weights (CPU).
     """
     quieten()
@@ -127,6 +143,7 @@ def fit(task: Task, directory: Path, progress: Progress) -> None:
     state = directory / "state.ckpt"
     prepare_encoders(task)
     averaged = AveragedWeights(task.config.averaging)
+    watched = WatchedSplit(watch, averaged) if watch else None
     trainer = lightning.Trainer(
         max_epochs=task.config.epochs,
         accelerator="auto",
@@ -138,13 +155,13 @@ def fit(task: Task, directory: Path, progress: Progress) -> None:
         accumulate_grad_batches=task.config.accumulate,
         precision=resolve_precision(task.config.precision),  # type: ignore[arg-type]
         gradient_clip_val=task.config.clip_norm or None,
-        logger=[
-            CSVLogger(str(directory), name="", version="csv"),
-            TensorBoardLogger(str(directory), name="", version="tensorboard"),
-        ],
+        logger=TensorBoardLogger(str(directory), name="", version="tensorboard"),
         callbacks=[
-            *([averaged] if task.config.averaging else []), ResumeState(state),
-            EpochProgress(progress, task.config.epochs * task.steps_per_epoch),
+            *([averaged] if task.config.averaging else []),
+            EpochProgress(progress, task.config.epochs * task.steps_per_epoch, watched),
+            *([watched] if watched else []),
+            EpochHistory(directory / "history.csv", watched),
+            ResumeState(state),
         ],
         enable_progress_bar=False,
         enable_checkpointing=False,
