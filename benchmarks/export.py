@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from recording import RESULTS, write_result
@@ -30,14 +31,14 @@ from karmma.config import load_recipe
 from karmma.data.clips import ClipStore
 from karmma.datasets import load_data_set
 from karmma.deploy.engines import load_graph
-from karmma.deploy.export import export_student, trace, write_folder
+from karmma.deploy.export import behind_encoders, export_student, trace, write_folder
 from karmma.deploy.predict import Recognizer
 from karmma.deploy.quantise import quantise_graph
 from karmma.deploy.recognition import Recognition
 from karmma.deploy.runtime import ExportedRecognizer
 from karmma.evaluation.profile import count_gflops
 from karmma.modalities import make_modalities
-from karmma.models.graphs import SubsetGraph
+from karmma.models.graphs import EncoderGraph, SubsetFusionGraph
 from karmma.models.recognizer import RecognizerModel
 from karmma.types import KarmmaError, subset_name, subsets_of
 
@@ -211,16 +212,17 @@ def measure_paper() -> dict[str, Any]:
     model = RecognizerModel(recipe.student.recognizer, specs, {"verb": 97, "noun": 300}).eval()
     peaks, rows = matmul_peak_gflops(), {}
     for subset in (("rgb",), ("audio",), tuple(specs)):
-        graph, generator = SubsetGraph(model, subset), torch.Generator().manual_seed(0)
-        clips = tuple(torch.rand(1, *specs[name].input_shape, generator=generator) for name in subset)
-        exported = trace(graph, clips, list(subset), ["verb_logits", "noun_logits"], None)
-        arrays, precisions = [clip.numpy() for clip in clips], ["fp32"]
+        generator = torch.Generator().manual_seed(0)
+        clips = {name: torch.rand(1, *specs[name].input_shape, generator=generator) for name in subset}
+        present = {name: torch.tensor([name in clips]) for name in model.modalities}
+        exported = exported_subset(model, clips)
+        arrays, precisions = [clip.numpy() for clip in clips.values()], ["fp32"]
         with tempfile.TemporaryDirectory() as directory:
             write_folder(Path(directory) / "fp32", {"graph": exported})
             if len(subset) == 1:
                 write_folder(Path(directory) / "int8", {"graph": quantise_graph(exported, [dict(zip(subset, arrays, strict=True))])})
                 precisions.append("int8")
-            ways: dict[str, Callable[[], object]] = {"torch": partial(eager_graph, graph, clips)}
+            ways: dict[str, Callable[[], object]] = {"torch": partial(eager, model, clips, present)}
             for engine, precision in WAYS:
                 folder = "fp32" if precision == "bf16" else precision
                 if folder in precisions:
@@ -236,9 +238,14 @@ def measure_paper() -> dict[str, Any]:
     return {"student": "recipes/karmma_epic100.yaml, random weights", "threads": 1, "matmul_peak_gflops": peaks, "speed": rows}
 
 
-@torch.inference_mode()
-def eager_graph(graph: SubsetGraph, clips: tuple[torch.Tensor, ...]) -> None:
-    graph(*clips)
+@torch.no_grad()
+def exported_subset(model: RecognizerModel, clips: Mapping[str, torch.Tensor]) -> onnx.ModelProto:
+    """The graph of the subset that there are clips of, one clip at a time."""
+    tokens = {name: model.extract(name, clip) for name, clip in clips.items()}
+    encoders = {name: trace(EncoderGraph(model, name), (clip,), [name], ["tokens"], None) for name, clip in clips.items()}
+    fusion = SubsetFusionGraph(model, tuple(clips))
+    heads = [f"{head}_logits" for head in model.heads.heads]
+    return behind_encoders(trace(fusion, tuple(tokens.values()), list(tokens), heads, None), encoders)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from karmma.config import EncoderConfig, KernelsConfig
 from karmma.evaluation.profile import measure_cost
 from karmma.models.encoders import make_encoder
 from karmma.models.encoders.styles import StyleMixing
-from karmma.models.graphs import EncoderGraph, FusionGraph, PresenceGraph, SubsetGraph
+from karmma.models.graphs import EncoderGraph, FusionGraph, SubsetFusionGraph
 from karmma.models.random_kernels import RandomKernels, dilations, parts_of
 from karmma.models.recognizer import RecognizerModel
 from karmma.models.signals import SIGNALS, signals
@@ -158,11 +158,11 @@ def test_graphs_vote_as_the_recognizer_does(absent: str, own_votes: bool) -> Non
     expected = model(clips, flags)
     presence = torch.stack(list(flags.values()), 1).float()
     parts = [EncoderGraph(model, name)(clips[name]) for name in SPECS]
-    for values in (PresenceGraph(model)(*clips.values(), presence), FusionGraph(model)(*parts, presence)):
-        for head, found in zip(SIZES, values, strict=True):
-            torch.testing.assert_close(found, expected[head], atol=1e-4, rtol=1e-4)
+    for head, found in zip(SIZES, FusionGraph(model)(*parts, presence), strict=True):
+        torch.testing.assert_close(found, expected[head], atol=1e-4, rtol=1e-4)
     for row, subset in enumerate(subsets):
-        alone = SubsetGraph(model, subset)(*(clips[name][row : row + 1] for name in SPECS if name in subset))
+        extracted = [part[row : row + 1] for name, part in zip(SPECS, parts, strict=True) if name in subset]
+        alone = SubsetFusionGraph(model, subset)(*extracted)
         torch.testing.assert_close(alone[0][0], expected["verb"][row], atol=1e-4, rtol=1e-4)
 
 

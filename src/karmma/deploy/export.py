@@ -13,13 +13,13 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import compose, numpy_helper
 from torch import Tensor, nn
 
 from ..files import write_json
 from ..modalities import Modality, make_modalities
 from ..models.checkpoint import CheckpointInfo, load_checkpoint
-from ..models.graphs import EncoderGraph, FusionGraph, PresenceGraph, SubsetGraph
+from ..models.graphs import EncoderGraph, FusionGraph, SubsetFusionGraph
 from ..models.recognizer import RecognizerModel
 from ..types import describe_model, subset_name, subsets_of
 from .parity import Calibration, agreement, measure
@@ -46,12 +46,13 @@ def export_student(
     samples = probe_inputs(model, calibration)
     one_at_a_time = any(needs_single_clips(info.recognizer.encoders[name].kind) for name in model.modalities)
     jobs = graph_jobs(model, chosen, samples)
-    graphs: dict[str, onnx.ModelProto] = {}
+    parts: dict[str, onnx.ModelProto] = {}
     for name, (graph, arguments, inputs) in jobs.items():
         outputs = ["tokens"] if name.startswith(ENCODER) else [f"{head}_logits" for head in info.labels.heads]
-        graphs[name] = to_onnx(graph, arguments, inputs, outputs, one_at_a_time)
+        parts[name] = to_onnx(graph, arguments, inputs, outputs, one_at_a_time)
         if on_done:
-            on_done(len(graphs), len(jobs) + len(model.modalities), name)
+            on_done(len(parts), len(jobs) + len(model.modalities), name)
+    graphs = whole_graphs(parts, model.modalities, chosen)
     write_folder(out / "fp32", graphs)
     write_preprocessing(out / "prepare", make_modalities(info.modalities))
     if calibration is not None:
@@ -73,16 +74,52 @@ def export_student(
 def graph_jobs(
     model: RecognizerModel, subsets: Sequence[tuple[str, ...]], samples: Mapping[str, Tensor]
 ) -> dict[str, tuple[nn.Module, tuple[Tensor, ...], list[str]]]:
-    """Every graph to write, with arguments to trace it with and the names of its inputs."""
-    presence, names = torch.ones(2, len(model.modalities)), [*model.modalities, "presence"]
+    """What is traced: each extractor, and fusion for every subset and for a presence vector, with arguments and inputs' names."""
+    presence, tokens = torch.ones(2, len(model.modalities)), encoded(model, samples)
     jobs: dict[str, tuple[nn.Module, tuple[Tensor, ...], list[str]]] = {
-        subset_name(subset): (SubsetGraph(model, subset), tuple(samples[name] for name in subset), list(subset))
+        f"{ENCODER}{name}": (EncoderGraph(model, name), (samples[name],), [name]) for name in model.modalities
+    }
+    jobs[FUSION] = FusionGraph(model), (*tokens.values(), presence), [*model.modalities, "presence"]
+    return jobs | {
+        subset_name(subset): (SubsetFusionGraph(model, subset), tuple(tokens[name] for name in subset), list(subset))
         for subset in subsets
     }
-    jobs[WHOLE] = PresenceGraph(model), (*samples.values(), presence), names
-    jobs |= {f"{ENCODER}{name}": (EncoderGraph(model, name), (samples[name],), [name]) for name in model.modalities}
-    jobs[FUSION] = FusionGraph(model), (*encoded(model, samples).values(), presence), names
-    return jobs
+
+
+def whole_graphs(
+    parts: Mapping[str, onnx.ModelProto], modalities: Sequence[str], subsets: Sequence[tuple[str, ...]]
+) -> dict[str, onnx.ModelProto]:
+    """Every graph to write: fusion of each subset behind its extractors, the same with presence, and extractors and fusion apart.
+
+    An extractor is traced once and put before each fusion that it belongs to, which is most of the time that tracing takes.
+    """
+    encoders = {name: parts[f"{ENCODER}{name}"] for name in modalities}
+    graphs = {
+        subset_name(subset): behind_encoders(parts[subset_name(subset)], {name: encoders[name] for name in subset})
+        for subset in subsets
+    }
+    graphs[WHOLE] = behind_encoders(parts[FUSION], encoders)
+    return graphs | {f"{ENCODER}{name}": graph for name, graph in encoders.items()} | {FUSION: parts[FUSION]}
+
+
+def behind_encoders(fusion: onnx.ModelProto, encoders: Mapping[str, onnx.ModelProto]) -> onnx.ModelProto:
+    """One graph from clips to logits; `fusion` has an input named as each of the encoders."""
+    whole = compose.add_prefix(fusion, "fusion/", rename_inputs=False, rename_outputs=False)
+    for name, encoder in reversed(list(encoders.items())):  # each stands before those that are there
+        prefixed = compose.add_prefix(encoder, f"{name}/")
+        whole = compose.merge_models(prefixed, whole, io_map=[(f"{name}/tokens", name)])
+        rename_input(whole, f"{name}/{name}", name)
+    return whole
+
+
+def rename_input(model: onnx.ModelProto, old: str, new: str) -> None:
+    for value in model.graph.input:
+        if value.name == old:
+            value.name = new
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            if name == old:
+                node.input[place] = new
 
 
 @torch.no_grad()

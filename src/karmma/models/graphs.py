@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from .recognizer import Logits, RecognizerModel
 
 
-class SubsetGraph(nn.Module):
-    """Logits from the clips of one subset of modalities; extractors of the others are not in the graph."""
+class SubsetFusionGraph(nn.Module):
+    """Logits from what is extracted of one subset of modalities, where the others are absent."""
 
     def __init__(self, model: RecognizerModel, subset: Sequence[str]) -> None:
         super().__init__()
         self.model, self.subset = model, tuple(name for name in model.modalities if name in subset)
 
-    def forward(self, *clips: Tensor) -> tuple[Tensor, ...]:
-        """`(batch, classes)` per label set, in the order of the model's heads."""
-        features = {name: self.model.extract(name, clip) for name, clip in zip(self.subset, clips, strict=True)}
-        return in_order(self.model, self.fuse(features, clips[0].shape[0]))
+    def forward(self, *extracted: Tensor) -> tuple[Tensor, ...]:
+        """`extracted`: `(batch, rows, width)` in the order of modalities; `(batch, classes)` per label set, as the model's heads."""
+        features = dict(zip(self.subset, extracted, strict=True))
+        return in_order(self.model, self.fuse(features, extracted[0].shape[0]))
 
     def fuse(self, features: dict[str, Tensor], batch: int) -> Logits:
         model, config = self.model, self.model.config
@@ -89,24 +89,6 @@ class FusionGraph(nn.Module):
             total = torch.where(there, torch.stack(list(own_votes.values()), 1), torch.zeros(())).sum(1)
             logits = model.with_votes(logits, total / there.sum(1))
         return in_order(model, logits)
-
-
-class PresenceGraph(nn.Module):
-    """Logits from all clips and a presence vector; every extractor runs, whatever is absent is not looked at."""
-
-    def __init__(self, model: RecognizerModel) -> None:
-        super().__init__()
-        self.model, self.fusion = model, FusionGraph(model)
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """`inputs`: clips in the order of modalities, then presence `(batch, modalities)` float, 1 or 0."""
-        *clips, presence = inputs
-        features = []
-        for index, (name, clip) in enumerate(zip(self.model.modalities, clips, strict=True)):
-            there = (presence[:, index] > 0.5).view(-1, *[1] * (clip.ndim - 1))
-            features.append(self.model.extract(name, torch.where(there, clip, torch.zeros((), dtype=clip.dtype))))
-        logits: tuple[Tensor, ...] = self.fusion(*features, presence)
-        return logits
 
 
 def in_order(model: RecognizerModel, logits: Logits) -> tuple[Tensor, ...]:
