@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from karmma.files import read_csv, read_json, replacing, rows_of, write_json
+from karmma.files import alone_in, read_csv, read_json, replacing, rows_of, write_json
 from karmma.types import KarmmaError
 
 
@@ -19,6 +22,29 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert path.read_text() == '{\n "a": 1\n}'
     write_json(path, [2])
     assert path.read_text() == "[\n 2\n]" and temporary.suffix == ".json"
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from karmma.files import alone_in
+with alone_in(Path(sys.argv[1])):
+    print("in", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_two_runs_do_not_write_into_one_directory_and_a_killed_one_leaves_it_free(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(out)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "in\n"
+        with pytest.raises(KarmmaError, match=rf"out: another run is at work here \(process {other.pid} on .+\); wait"), alone_in(out):
+            pass
+        other.kill()
+    with alone_in(out), pytest.raises(KarmmaError, match=f"process {os.getpid()}"), alone_in(out):
+        pass
+    with alone_in(out):
+        pass
 
 
 HOSTILE = {

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
+import os
+import socket
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +32,29 @@ def replacing(path: Path) -> Iterator[Path]:
     yield temporary
     temporary.chmod(mode)  # safetensors makes files that nobody but their owner may read, and a service is another user
     temporary.replace(path)
+
+
+@contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Keep other runs out of a directory while the body writes there; the system lets go when the process ends, however it ends.
+
+    Raises KarmmaError with who is there.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise KarmmaError(
+                f"{directory}: another run is at work here ({file.read().strip()}); wait for its end, or choose another --out"
+            ) from None
+        except OSError as error:  # a file system without locks
+            print(f"{directory}: cannot be locked ({error.strerror}); no other run may write here meanwhile", file=sys.stderr)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from karmma.training.history import read_history
 
 RECIPE = {
     "name": "tiny",
@@ -62,18 +63,17 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(here), *sys.path])}
 
 
-def losses(out: Path, stage: str) -> list[float]:
+def losses(out: Path, stage: str) -> list[float | None]:
     """Loss of every epoch of a stage."""
     folder = out / stage if stage.startswith("extractors") else out / stage / "training"
-    with (folder / "history.csv").open() as file:
-        return [float(row["loss"]) for row in csv.DictReader(file) if row.get("loss")]
+    return [row["loss"] for row in read_history(folder / "history.csv")]
 
 
 @pytest.fixture(scope="module")
 def alone(kitchen_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     directory = tmp_path_factory.mktemp("processes")
     recipe = write_recipe(directory, kitchen_root)
-    subprocess.run(command(recipe, directory / "one", 1), check=True, env=environment(), capture_output=True)
+    subprocess.run(command(recipe, directory / "one", 1), check=True, env=environment(), capture_output=True, timeout=300)
     return recipe, directory / "one"
 
 
@@ -83,7 +83,9 @@ def test_two_processes_with_half_the_batch_reach_the_losses_of_one(
 ) -> None:
     recipe, one = alone
     overrides = [f"{part}.strategy={strategy}" for part in ("teacher.pretraining", "teacher.training", "student.training")]
-    done = subprocess.run([*command(recipe, tmp_path / "two", 2), *overrides], env=environment(), capture_output=True, text=True)
+    overrides += ["watch.every_epochs=1"] if strategy == "ddp" else []
+    words = [*command(recipe, tmp_path / "two", 2), *overrides]
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("mean over subsets") == 1  # the first process talks
     for stage in ("extractors/teacher/detections", "seed0/teacher", "seed0/karmma", "seed0/beforehand"):
@@ -93,6 +95,8 @@ def test_two_processes_with_half_the_batch_reach_the_losses_of_one(
     assert rules[0] == rules[1]  # the first process alone fits them, to whole batches
     figures = [json.loads((out / "results.json").read_text())["methods"]["karmma"]["subsets"] for out in (one, tmp_path / "two")]
     assert figures[0] == figures[1]
+    watched = [row.get("validation_action_top1") for row in read_history(tmp_path / "two/seed0/karmma/training/history.csv")]
+    assert all((value is not None) == (strategy == "ddp") for value in watched) and watched
 
 
 def test_a_run_killed_in_one_process_resumes(alone: tuple[Path, Path], tmp_path: Path) -> None:
@@ -106,7 +110,7 @@ def test_a_run_killed_in_one_process_resumes(alone: tuple[Path, Path], tmp_path:
     if children:
         os.kill(int(children[-1]), signal.SIGKILL)
     assert running.wait(60) != 0 or (out / "results.json").exists()
-    done = subprocess.run(command(recipe, out, 2), env=environment(), capture_output=True, text=True)
+    done = subprocess.run(command(recipe, out, 2), env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     results = [json.loads((where / "results.json").read_text())["methods"]["karmma"]["subsets"] for where in (one, out)]
     assert results[0] == results[1]

@@ -99,13 +99,14 @@ def features(
 ) -> None:
     """Tokens of extractors for every segment of a data set, in shards of half precision, with their seconds. Resumable."""
     from ..datasets import load_data_set
+    from ..files import alone_in
     from ..preparation.features import load_extractors, write_features
     from ..progress import Progress
 
     extractors = load_extractors(source)
     extractors = extractors.only(only.split("+")) if only else extractors
     manifest = load_data_set(dataset, root, settings or [])
-    with Progress("features") as progress:
+    with alone_in(out), Progress("features") as progress:
         counts = write_features(
             manifest, extractors, out, views=views, batch_size=batch_size, workers=workers, on_done=progress.update
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from .. import processes
 from ..config import Recipe, plain
 from ..evaluation.report import write_report
-from ..files import read_json, write_json
+from ..files import alone_in, read_json, write_json
 from ..memory import keep_freed_memory
 from .arms import train_teacher
 from .context import Context
@@ -26,7 +27,7 @@ def run(recipe: Recipe, directory: Path) -> dict[str, Any]:
     of them see.
     """
     keep_freed_memory()
-    with processes.joined():
+    with alone_in(directory) if processes.is_first() else nullcontext(), processes.joined():
         return run_stages(recipe, directory)
 
 

@@ -44,10 +44,10 @@ class EpochHistory(Callback):
         self.path, self.watched = path, watched
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        logged = {key: float(value) for key, value in trainer.callback_metrics.items()}  # all processes: they are averaged now
         if not processes.is_first():
             return
         before = [row for row in read_history(self.path) if (row["epoch"] or 0) < trainer.current_epoch]
-        logged = {key: float(value) for key, value in trainer.callback_metrics.items()}
         if self.watched:  # whose figures Lightning would repeat until the next ones
             logged = {key: value for key, value in logged.items() if key not in self.watched.names} | self.watched.figures
         write_history(self.path, [*before, {"epoch": trainer.current_epoch, "step": trainer.global_step, **logged}])
