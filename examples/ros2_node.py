@@ -1,62 +1,113 @@
-"""A ROS 2 node that publishes what a student recognises from a camera, a microphone and an IMU. Untested: no ROS here.
+"""A ROS 2 node that publishes what a student recognises from a camera, a microphone and an IMU.
 
-ros2 run needs nothing more than: python3 examples/ros2_node.py --ros-args -p student:=/models/kitchen_export
+    python3 examples/ros2_node.py --ros-args -p student:=/models/kitchen_export -r image:=/camera/color/image_raw -r imu:=/imu/data
 
-Subscribes `image` (sensor_msgs/Image, rgb8 or bgr8), `imu` (sensor_msgs/Imu), `audio` (std_msgs/Float32MultiArray, mono at the
-student's rate); publishes `action` (std_msgs/String, one JSON object per window, as `karmma stream` prints). Topics that are
-silent are absent; health decides who else is.
+Subscribes `image` (sensor_msgs/Image: rgb8, bgr8, rgba8, bgra8, mono8), or `image/compressed` with `-p compressed:=true`, `imu`
+(sensor_msgs/Imu) and `audio` (std_msgs/Float32MultiArray: mono, at the student's rate; it has no stamp, its last sample is of
+when it came). Publishes `action` (std_msgs/String): one JSON object per window, as `karmma stream` prints. A topic that is
+silent is an absent sensor; health decides who else is.
+
+Run with stand-ins of ROS's classes (`tests/test_ros2_node.py`), never with ROS itself.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
+import cv2
 import numpy as np
 import rclpy
+from numpy.typing import NDArray
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
-from sensor_msgs.msg import Image, Imu
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image, Imu
 from std_msgs.msg import Float32MultiArray, String
 
 from karmma.deploy.runtime import load_any
+from karmma.deploy.sensors import SensorClock
 from karmma.deploy.session import StreamConfig, StreamSession
-from karmma.media.live import PictureFrame
+from karmma.media.live import PictureFrame, SampleBuffer
+
+ENCODINGS = {
+    "rgb8": (3, None), "bgr8": (3, cv2.COLOR_BGR2RGB), "rgba8": (4, cv2.COLOR_RGBA2RGB), "bgra8": (4, cv2.COLOR_BGRA2RGB),
+    "mono8": (1, cv2.COLOR_GRAY2RGB),
+}  # fmt: skip
+DEPTHS = {"video": 5, "imu": 500, "audio": 50}  # messages that wait while others are worked on
 
 
 class RecogniserNode(Node):  # type: ignore[misc]
-    """Topics in, one JSON per hop out. The session's buffers are bounded: a dead topic blocks nothing."""
+    """Topics in, one JSON per hop out. The session's buffers are bounded: a dead topic blocks nothing.
+
+    Sensors and answers have threads of their own, so that nothing is lost while a window is recognised. Subscriptions are
+    best effort, as drivers publish: a reliable one would get nothing from them.
+    """
 
     def __init__(self) -> None:
         super().__init__("karmma")
-        path = self.declare_parameter("student", "").value
         config = StreamConfig(hop_seconds=self.declare_parameter("hop_seconds", 0.5).value)
-        self.session = StreamSession(load_any(path), config)
-        self.started = self.now()
+        self.session = StreamSession(load_any(self.declare_parameter("student", "").value), config)
+        self.started, self.refused = self.now(), set[str]()
+        self.clocks = {sensor: SensorClock() for sensor in self.session.sensors}
         self.publisher = self.create_publisher(String, "action", 10)
-        listeners = {"video": (Image, "image", self.on_image), "imu": (Imu, "imu", self.on_imu),
-                     "audio": (Float32MultiArray, "audio", self.on_audio)}  # fmt: skip
+        compressed = self.declare_parameter("compressed", False).value
+        video = (CompressedImage, "image/compressed", self.on_compressed) if compressed else (Image, "image", self.on_image)
+        listeners: dict[str, tuple[type, str, Callable[[Any], None]]] = {
+            "video": video, "imu": (Imu, "imu", self.on_imu), "audio": (Float32MultiArray, "audio", self.on_audio),
+        }  # fmt: skip
+        sensors, answers = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
         for sensor, (kind, topic, callback) in listeners.items():
             if sensor in self.session.sensors:
-                self.create_subscription(kind, topic, callback, 10)
-        self.create_timer(config.hop_seconds, self.answer)
+                quality = QoSProfile(
+                    history=HistoryPolicy.KEEP_LAST, depth=DEPTHS[sensor], reliability=ReliabilityPolicy.BEST_EFFORT
+                )  # fmt: skip
+                self.create_subscription(kind, topic, callback, quality, callback_group=sensors)
+        self.create_timer(config.hop_seconds, self.answer, callback_group=answers)
 
     def now(self) -> float:
-        return self.get_clock().now().nanoseconds / 1e9
+        return float(self.get_clock().now().nanoseconds) / 1e9
+
+    def moment(self, sensor: str, header: Any) -> float:
+        """Stream time of a message: of its stamp, on whatever clock its driver has; of its arrival if it has none."""
+        arrival, stamp = self.now() - self.started, header.stamp.sec + header.stamp.nanosec / 1e9
+        return self.clocks[sensor].to_stream(stamp, arrival) if stamp else arrival
 
     def on_image(self, message: Image) -> None:
-        picture = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, : 3 * message.width]
-        picture = picture.reshape(message.height, message.width, 3)
-        if message.encoding == "bgr8":
-            picture = picture[..., ::-1]
-        self.session.push("video", self.now() - self.started, PictureFrame(np.ascontiguousarray(picture)))
+        if message.encoding not in ENCODINGS:
+            self.refuse(f"images of encoding {message.encoding!r} are left out; known: {', '.join(ENCODINGS)}")
+            return
+        channels, conversion = ENCODINGS[message.encoding]
+        rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, : channels * message.width]
+        pixels = np.ascontiguousarray(rows).reshape(message.height, message.width, channels)
+        self.push_picture(message.header, pixels if conversion is None else cv2.cvtColor(pixels, conversion))
+
+    def on_compressed(self, message: CompressedImage) -> None:
+        pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
+        if pixels is None:
+            self.refuse(f"compressed images of format {message.format!r} are left out: OpenCV cannot read them")
+            return
+        self.push_picture(message.header, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+
+    def push_picture(self, header: Any, picture: NDArray[Any]) -> None:
+        self.session.push("video", self.moment("video", header), PictureFrame(np.asarray(picture, np.uint8)))
 
     def on_imu(self, message: Imu) -> None:
         force, turn = message.linear_acceleration, message.angular_velocity
-        self.session.push("imu", self.now() - self.started, (force.x, force.y, force.z, turn.x, turn.y, turn.z))
+        self.session.push("imu", self.moment("imu", message.header), (force.x, force.y, force.z, turn.x, turn.y, turn.z))
 
     def on_audio(self, message: Float32MultiArray) -> None:
-        samples = np.array(message.data, np.float32)
-        buffer_rate = getattr(self.session.buffers["audio"], "rate_hz", 16000)
-        self.session.push("audio", self.now() - self.started - len(samples) / buffer_rate, samples)
+        samples, buffer = np.array(message.data, np.float32), self.session.buffers["audio"]
+        assert isinstance(buffer, SampleBuffer)
+        self.session.push("audio", self.now() - self.started - len(samples) / buffer.rate_hz, samples)
+
+    def refuse(self, reason: str) -> None:
+        """Say once what is left out; the sensor counts as silent."""
+        if reason not in self.refused:
+            self.refused.add(reason)
+            self.get_logger().error(reason)
 
     def answer(self) -> None:
         event = self.session.answer(self.now() - self.started)
@@ -65,7 +116,9 @@ class RecogniserNode(Node):  # type: ignore[misc]
 
 def main() -> None:
     rclpy.init()
-    rclpy.spin(RecogniserNode())
+    executor = MultiThreadedExecutor(2)
+    executor.add_node(RecogniserNode())
+    executor.spin()
 
 
 if __name__ == "__main__":

@@ -158,9 +158,9 @@ class ExportedRecognizer(Recognition):
         return self.in_batches(self.graph(name, [array[:1] for array in arrays]), arrays)
 
 
-def load_any(path: Path) -> Recognition:
+def load_any(path: str | Path) -> Recognition:
     """A checkpoint (with torch) or an exported student (without). Raises KarmmaError for anything else."""
-    config = path / "config.json"
+    config = Path(path) / "config.json"
     if config.is_file() and read_json(config).get("format") == FORMAT:
         return ExportedRecognizer.load(path)
     from .predict import Recognizer
