@@ -90,7 +90,7 @@ WAYS: dict[str, Callable[[Job], int]] = {
 
 def write_wav(path: Path) -> None:
     with av.open(str(path)) as container:
-        seconds = float(container.duration) / av.time_base
+        seconds = (container.duration or 0) / av.time_base
     samples = read_audio(path, 0.0, seconds, RATE_HZ)
     assert samples is not None
     with wave.open(str(path.with_suffix(".wav")), "wb") as sound:

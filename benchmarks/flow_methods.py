@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def zero(before: Pictures, after: Pictures) -> NDArray[np.float32]:
 
 METHODS: dict[str, Method] = {
     "no motion": zero,
-    **{f"DIS {preset}": lambda before, after, preset=preset: compute_flow(before, after, preset) for preset in PRESETS},
+    **{f"DIS {preset}": partial(compute_flow, preset=preset) for preset in PRESETS},
     "Farnebäck": farneback,
 }
 SHORT_SIDES = (60, 112, 240)

@@ -65,7 +65,7 @@ def repeat_packets(source: Path, target: Path, times: int) -> None:
                 if streams is None:
                     streams = {stream.index: out.add_stream_from_template(stream) for stream in container.streams}
                 for packet in container.demux():
-                    if packet.dts is None:
+                    if packet.dts is None or packet.pts is None:
                         continue
                     late = int(number * 60 / packet.time_base)
                     packet.dts, packet.pts = packet.dts + late, packet.pts + late

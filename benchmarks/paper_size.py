@@ -117,7 +117,7 @@ class Bench:
             ),
             "KD step, cached teacher": (lambda: self.step(self.from_tokens), 3 * self.gflops["student"]),
         }  # fmt: skip
-        rows = {}
+        rows: dict[str, dict[str, Any]] = {}
         for name, (call, gflops) in work.items():
             if self.device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()

@@ -61,9 +61,9 @@ def read_tar_bare(path: Path) -> int:
             assert content is not None
             if not member.name.endswith((".mp4", ".flac")):
                 continue
-            with av.open(io.BytesIO(content.read())) as container:
+            with av.open(io.BytesIO(content.read()), "r") as container:
                 for stream in (*container.streams.video, *container.streams.audio):
-                    stream.thread_count = 1
+                    stream.codec_context.thread_count = 1
                 for _ in container.decode(container.streams[0]):
                     count += 1
     return count

@@ -236,11 +236,17 @@ def resident_megabytes() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 
+def random_kinds(sensor: str, random: np.random.Generator) -> Iterator[str]:
+    """Ways in which a sensor can fall ill, without end."""
+    while True:
+        yield str(random.choice(KINDS[sensor]))
+
+
 def run_long(recognition: Recognition, recordings: Sequence[Recording], minutes: float) -> dict[str, Any]:
     """Two windows a second with random failures of all sensors; memory minute by minute."""
     random, seconds = np.random.default_rng(3), 60 * minutes
     names = [name for name in dict.fromkeys(SENSOR_OF[name] for name in recognition.modalities) if name in KINDS]
-    faults = [f for name in names for f in random_faults(name, seconds, random, iter(lambda n=name: str(random.choice(KINDS[n])), ""))]
+    faults = [f for name in names for f in random_faults(name, seconds, random, random_kinds(name, random))]
     sensors = [FaultySensor(Endless(name, tuple(recordings)), faults) for name in names]
     running = LiveStream(recognition, sensors, StreamConfig(hop_seconds=HOP), duration_seconds=seconds)
     memory: dict[int, list[float]] = defaultdict(list)

@@ -141,7 +141,7 @@ def main() -> None:
     if len(people) > 2:
         fewer = {count: found[count] for count in people[:-1]}
         result["by_power_law_of_fewer_what_was_measured"] = predict(fewer, people[-1])
-    figure = draw(result["top1_by_people"], result["by_power_law_one_more"], list(found[people[0]]))
+    figure = draw(result["top1_by_people"], result["by_power_law_one_more"], list(found[people[0]].hits))
     save_png(figure, RESULTS / f"{options.name}.png")
     write_result(options.name, result)
 

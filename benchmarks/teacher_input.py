@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def main() -> None:
         rounds: dict[str, list[float]] = {}
         for _ in range(ROUNDS + 1):
             for name, (teacher, items) in teachers.items():
-                rounds.setdefault(f"teacher {name}", []).append(seconds_of(lambda item, who=teacher: ask(who, item), items))
+                rounds.setdefault(f"teacher {name}", []).append(seconds_of(partial(ask, teacher), items))
             for cached, name in ((False, "clips, fresh"), (True, "clips, numbered looks with tokens")):
                 rounds.setdefault(name, []).append(timed_loading(loader(cached)))
             with torch.enable_grad():

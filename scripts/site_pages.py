@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
+import typer
 import yaml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -79,7 +79,7 @@ def tracked_files() -> list[str]:
 def commands_page() -> str:
     """`karmma --help` of every command as one page."""
     command = get_command(app)
-    return get_docs_for_click(obj=command, ctx=click.Context(command, info_name="karmma"), name="karmma", title="Commands")
+    return get_docs_for_click(obj=command, ctx=typer.Context(command, info_name="karmma"), name="karmma", title="Commands")
 
 
 def python_page() -> str:

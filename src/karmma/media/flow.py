@@ -31,7 +31,7 @@ def light_flow() -> cv2.DISOpticalFlow:
     return made
 
 
-PRESETS: dict[str, Callable[[], cv2.DISOpticalFlow]] = {
+PRESETS: dict[Preset, Callable[[], cv2.DISOpticalFlow]] = {
     "ultrafast": partial(cv2.DISOpticalFlow.create, cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST),
     "light": light_flow,
     "fast": partial(cv2.DISOpticalFlow.create, cv2.DISOPTICAL_FLOW_PRESET_FAST),
@@ -39,7 +39,7 @@ PRESETS: dict[str, Callable[[], cv2.DISOpticalFlow]] = {
 }
 
 
-def dis(preset: str, shape: tuple[int, int]) -> cv2.DISOpticalFlow:
+def dis(preset: Preset, shape: tuple[int, int]) -> cv2.DISOpticalFlow:
     """One for each thread and size: it keeps its work in itself, so two threads in one object crash; and a small picture
     lowers the object's finest scale for good, which slows larger ones tenfold."""
     if not hasattr(LOCAL, "objects"):
@@ -62,7 +62,7 @@ def compute_flow(before: Pictures, after: Pictures, preset: Preset = "auto") -> 
     return flow
 
 
-def resolved(preset: Preset, longest_side: int) -> str:
+def resolved(preset: Preset, longest_side: int) -> Preset:
     """What `auto` stands for, by the curve of cost and error in benchmarks/results/flow_methods.png."""
     if preset != "auto":
         return preset
