@@ -13,7 +13,7 @@ demo: install
 test: install
 	$(BIN)/ruff check src tests scripts benchmarks
 	$(BIN)/mypy
-	$(TEST_ENV) $(BIN)/pytest -n 2
+	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile  # what a file prepares is prepared once
 
 # The documentation as pages, with references of commands, recipes and Python: site/index.html
 site: install
