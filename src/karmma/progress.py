@@ -19,6 +19,7 @@ from . import processes
 
 Reports = SimpleQueue[tuple[str, int, int, str] | None]  # (title, done, total, note) of stages in worker processes; None ends
 REPORT_SECONDS = 0.2  # a worker reports no more often
+FIRST_LINE_SECONDS, LINE_SECONDS = 60.0, 600.0  # where nobody watches: a line after a minute, then ever less often, at last so often
 _reports: Reports | None = None
 
 
@@ -66,7 +67,8 @@ def report_to(reports: Reports | None) -> None:
 
 
 class Progress:
-    """A stage's progress: `update(done, total, note)`. On a terminal a bar, elsewhere a line at the end of the stage."""
+    """A stage's progress: `update(done, total, note)`. On a terminal a bar; elsewhere, as in a cluster's log, a line now and then
+    and one at the end of the stage."""
 
     def __init__(self, title: str) -> None:
         self.title, self.started, self.note, self.reported = title, time.perf_counter(), "", 0.0
@@ -74,6 +76,7 @@ class Progress:
         self.task = self.bar.add_task(title, total=None, note="")
         self.watched = sys.stderr.isatty() and processes.is_first()
         self.live = self.watched and _reports is None
+        self.told, self.pause, self.already = self.started, FIRST_LINE_SECONDS, -1
 
     def update(self, done: int, total: int, note: str = "") -> None:
         self.note = note
@@ -82,6 +85,19 @@ class Progress:
         elif _reports is not None and (done == total or time.perf_counter() > self.reported + REPORT_SECONDS):
             _reports.put((self.title, done, total, note))
             self.reported = time.perf_counter()
+        elif not self.watched and processes.is_first():
+            self.tell(done, total)
+
+    def tell(self, done: int, total: int) -> None:
+        """A line if the last one is long ago, with the time left as it goes since this process began (a stage may be resumed)."""
+        now = time.perf_counter()
+        self.already = done if self.already < 0 else self.already
+        if now < self.told + self.pause or done == total:
+            return
+        gone, since = now - self.started, done - self.already
+        left = f", about {gone / since * (total - done) / 60:.0f} min left" if since else ""
+        print(f"{self.title:<28} {done} of {total} after {gone / 60:.0f} min{left}  {self.note}", file=sys.stderr, flush=True)
+        self.told, self.pause = now, min(2 * self.pause, LINE_SECONDS)
 
     def __enter__(self) -> Progress:
         if self.live:

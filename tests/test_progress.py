@@ -1,0 +1,40 @@
+"""What long work says where nobody watches."""
+
+from __future__ import annotations
+
+import pytest
+
+from karmma import progress
+from karmma.progress import Progress
+
+
+class Clock:
+    """Seconds that the test sets."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def perf_counter(self) -> float:
+        return self.seconds
+
+
+def test_a_log_hears_of_long_work_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Half of it is done already when the stage is resumed; an hour of 600 steps of 6 s each is left."""
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    with Progress("seed0.karmma") as bar:
+        for step in range(600, 1201):
+            bar.update(step, 1200, f"loss {step}")
+            clock.seconds += 6.0
+    lines = capsys.readouterr().err.splitlines()
+    assert " ".join(lines[0].split()) == "seed0.karmma 610 of 1200 after 1 min, about 59 min left loss 610"
+    minutes = [int(line.split(" after ")[1].split()[0]) for line in lines[:-1]]
+    assert minutes == [1, 3, 7, 15, 25, 35, 45, 55]
+    assert lines[-1].split()[:3] == ["seed0.karmma", "3606.0", "s"]
+
+
+def test_short_work_says_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("read.train") as bar:
+        for step in range(100):
+            bar.update(step, 100)
+    assert len(capsys.readouterr().err.splitlines()) == 1
