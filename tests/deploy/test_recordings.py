@@ -36,6 +36,10 @@ def test_overlapping_windows_are_read_as_segments_are(live_student: karmma.Recog
 
 def test_windows_cover_a_recording(student: karmma.Recognizer, clock_video: Path) -> None:
     assert window_starts(4.0, 2.0, 1.0) == [0.0, 1.0, 2.0] and window_starts(0.5, 2.0, 1.0) == [0.0]
+    assert window_starts(10.0, 1.0, 0.1) == [pytest.approx(number / 10) for number in range(95)]
+    for hop in (1e-9, 5e-324):
+        with pytest.raises(KarmmaError, match="no more than 10,000,000 are cut"):
+            window_starts(4.0, 2.0, hop)
     predictions = list(student.predict_file(clock_video, window_seconds=2.0, hop_seconds=0.5))
     assert [p.start_seconds for p in predictions] == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
     assert predictions[-1].stop_seconds == pytest.approx(4.0, abs=0.1)

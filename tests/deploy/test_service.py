@@ -94,6 +94,12 @@ def test_status_metrics_and_description(client: TestClient) -> None:
     assert 'karmma_requests_total{path="/v1/model",status="200"}' in client.get("/metrics").text
     described = client.get("/openapi.json").json()["paths"]
     assert {"/v1/predict", "/v1/tensors", "/v1/look", "/healthz", "/readyz", "/metrics"} <= set(described)
+    for path in ("/v1/predict", "/v1/tensors", "/v1/look"):
+        responses = described[path]["post"]["responses"]
+        assert {"200", "400", "413", "422", "503"} == set(responses)
+        sentences = [responses[status]["content"]["application/json"]["schema"] for status in ("400", "413", "422", "503")]
+        assert all(list(schema["properties"]) == ["error"] for schema in sentences)
+    assert list(described["/v1/tensors"]["post"]["requestBody"]["content"]) == ["application/octet-stream"]
 
 
 def film(path: Path, width: int, height: int, frames: int) -> bytes:
@@ -123,6 +129,8 @@ def test_bad_uploads_get_one_sentence_and_leave_nothing(client: TestClient, kitc
         "too large": (b"\0" * 5_000_000, "a.mp4", {}, "larger than 4 MB"),
         "path traversal": (b"garbage", "../../../etc/passwd.mp4", {}, "passwd.mp4"),
         "too many windows": (whole, "a.mp4", {"hop_seconds": 0.01}, "take a longer hop"),
+        "windows beyond count": (whole, "a.mp4", {"hop_seconds": 1e-9}, "take a longer hop"),
+        "a hop of nothing": (whole, "a.mp4", {"hop_seconds": 5e-324}, "inf windows"),
         "no such modality": (whole, "a.mp4", {"only": "sonar"}, "unknown modality 'sonar'"),
         "absent modality": (whole, "a.mp4", {"only": "imu"}, "none of the modalities imu"),
         "bad number": (whole, "a.mp4", {"window_seconds": "-1"}, "window_seconds"),

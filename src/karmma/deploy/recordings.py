@@ -17,15 +17,24 @@ from ..types import KarmmaError, Prediction
 from .recognition import Recognition, Window
 
 FROM_FRAMES = ("rgb", "flow")
+MOST_WINDOWS = 10_000_000  # a year of them every three seconds
 AHEAD_SECONDS = 0.5  # decoded beyond a window's end: flow looks a step further
 MEDIA_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".wav", ".flac", ".m4a", ".mp3", ".ogg")
 
 
-def window_starts(duration_seconds: float, window_seconds: float, hop_seconds: float) -> list[float]:
-    """Where windows begin; the last one may be cut short to no less than half its length."""
+def count_windows(duration_seconds: float, window_seconds: float, hop_seconds: float) -> float:
+    """How many windows a recording has, which may be more than anybody can list. Raises KarmmaError for spans of nothing."""
     if window_seconds <= 0 or hop_seconds <= 0:
         raise KarmmaError(f"window and hop must be longer than 0 seconds, not {window_seconds} and {hop_seconds}")
-    return [float(start) for start in np.arange(0, max(duration_seconds - window_seconds / 2, 1e-3), hop_seconds)]
+    return float(np.ceil(max(duration_seconds - window_seconds / 2, 1e-3) / hop_seconds))
+
+
+def window_starts(duration_seconds: float, window_seconds: float, hop_seconds: float) -> list[float]:
+    """Where windows begin; the last one may be cut short to no less than half its length. Raises KarmmaError for too many."""
+    count = count_windows(duration_seconds, window_seconds, hop_seconds)
+    if count > MOST_WINDOWS:
+        raise KarmmaError(f"a hop of {hop_seconds:g} s makes {count:.3g} windows; no more than {MOST_WINDOWS:,} are cut")
+    return [hop_seconds * number for number in range(int(count))]
 
 
 class RecordingReader:

@@ -214,6 +214,24 @@ def make_app(recognition: Recognition, limits: ServiceLimits | None = None, exam
     return app
 
 
+def refusal(description: str) -> dict[str, Any]:
+    """A refusal as the API's own description has it."""
+    sentence = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
+    return {"description": description, "content": {"application/json": {"schema": sentence}}}
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: refusal(words)
+    for status, words in {
+        400: "nothing that could be read at all", 413: "more than this service takes",
+        422: "nothing to recognise in it, or a parameter that cannot be", 503: "too many requests are waiting; try again",
+    }.items()
+}  # fmt: skip
+TENSORS_BODY = {
+    "requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+
 def add_errors(app: FastAPI) -> None:
     """One clear sentence for every refusal."""
 
@@ -243,7 +261,7 @@ def add_status(app: FastAPI, service: Service) -> None:
         """The process lives."""
         return "ok"
 
-    @app.get("/readyz", response_class=PlainTextResponse)
+    @app.get("/readyz", response_class=PlainTextResponse, responses={503: {"description": "no room for a request"}})
     async def readyz() -> Response:
         """The model is loaded and there is room for a request."""
         ready = service.ready and service.inside < service.limits.waiting
@@ -263,7 +281,7 @@ def add_status(app: FastAPI, service: Service) -> None:
 
 
 def add_predictions(app: FastAPI, service: Service) -> None:
-    @app.post("/v1/predict")
+    @app.post("/v1/predict", responses=REFUSALS)
     async def predict(
         file: Upload, boxes: Table = None, imu: Table = None, window_seconds: WindowSeconds = 2.0, hop_seconds: HopSeconds = None,
         only: Only = None,
@@ -279,7 +297,7 @@ def add_predictions(app: FastAPI, service: Service) -> None:
             predictions = await service.predict(usable, names)
         return {"predictions": [prediction_row(prediction, 5) for prediction in predictions]}
 
-    @app.post("/v1/tensors")
+    @app.post("/v1/tensors", responses=REFUSALS, openapi_extra=TENSORS_BODY)
     async def tensors(request: Request, only: Only = None) -> dict[str, Any]:
         """Actions of model inputs in a safetensors body (application/octet-stream): one tensor per modality."""
         names = service.only_of(only)
@@ -288,7 +306,7 @@ def add_predictions(app: FastAPI, service: Service) -> None:
             predictions = await service.predict(windows, names)
         return {"predictions": [prediction_row(prediction, 5) for prediction in predictions]}
 
-    @app.post("/v1/look")
+    @app.post("/v1/look", responses=REFUSALS)
     async def look(
         file: Upload, boxes: Table = None, imu: Table = None, window_seconds: WindowSeconds = 2.0, hop_seconds: HopSeconds = None,
         at_seconds: Annotated[float, Query(ge=0, description="which window is shown in full")] = 0.0,
@@ -324,7 +342,7 @@ def add_page(app: FastAPI, service: Service) -> None:
         """Recordings that the page offers."""
         return list(service.examples)
 
-    @app.get("/v1/examples/{name}")
+    @app.get("/v1/examples/{name}", responses={404: refusal("no example of that name")})
     async def example(name: str) -> FileResponse:
         """One of them."""
         if name not in service.examples:

@@ -19,7 +19,7 @@ from ...media.probe import probe, probe_size
 from ...media.tables import forget_tables
 from ...types import KarmmaError
 from ..recognition import Recognition, Window
-from ..recordings import RecordingReader, window_starts
+from ..recordings import RecordingReader, count_windows, window_starts
 
 SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}$")
 TABLE_FIELDS = {"boxes": "detections", "imu": "imu"}
@@ -78,9 +78,10 @@ def read_windows(
     """All windows of a recording that have anything; its files and tables are let go of. Raises RefusedError or KarmmaError."""
     try:
         duration = check_recording(path, limits)
+        count = count_windows(duration, *spans)
+        if count > limits.windows:
+            raise RefusedError(413, f"{count:.6g} windows; this service takes up to {limits.windows}: take a longer hop")
         starts = window_starts(duration, *spans)
-        if len(starts) > limits.windows:
-            raise RefusedError(413, f"{len(starts)} windows; this service takes up to {limits.windows}: take a longer hop")
         reader = RecordingReader(recognition, path, sources, spans[0])
         try:
             windows = list(cut_windows(reader, starts, spans[0], duration, limits, deadline))
