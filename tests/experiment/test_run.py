@@ -22,6 +22,7 @@ from karmma.data.loading import EpochLoader, TrainingBatch
 from karmma.evaluation.evaluate import SubsetLogits
 from karmma.experiment.run import run
 from karmma.experiment.stages import StageBook
+from karmma.files import alone_in
 from karmma.types import KarmmaError
 
 ENCODERS = {
@@ -239,6 +240,13 @@ def test_bad_input_is_one_line_and_exit_code_2(
     done = run_cli(*[argument.format(**places) for argument in arguments])
     assert done.returncode == 2
     assert words in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_second_run_in_the_same_directory_is_refused(recipe_path: Path, tmp_path: Path) -> None:
+    with alone_in(tmp_path / "out"):
+        done = run_cli("run", recipe_path, "--out", tmp_path / "out")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert f"another run is at work here (process {os.getpid()}" in done.stderr
 
 
 def test_an_empty_split_and_a_backward_row_are_named(recipe_path: Path, kitchen_root: Path, tmp_path: Path) -> None:
