@@ -31,11 +31,12 @@ from karmma.config import load_recipe
 from karmma.data.clips import ClipStore
 from karmma.datasets import load_data_set
 from karmma.deploy.engines import load_graph
-from karmma.deploy.export import behind_encoders, export_student, trace, write_folder
+from karmma.deploy.export import export_student, write_folder
 from karmma.deploy.predict import Recognizer
 from karmma.deploy.quantise import quantise_graph
 from karmma.deploy.recognition import Recognition
 from karmma.deploy.runtime import ExportedRecognizer
+from karmma.deploy.tracing import behind_encoders, trace
 from karmma.evaluation.profile import count_gflops
 from karmma.modalities import make_modalities
 from karmma.models.graphs import EncoderGraph, SubsetFusionGraph

@@ -127,6 +127,18 @@ def test_random_kernels_vote_in_every_graph(tmp_path: Path, own_votes: bool, abs
     assert all((silent[head] - torch.from_numpy(values)).abs().max() > 0.1 for head, values in expected.items())
 
 
+def test_subsets_are_named_as_the_student_orders_them_by_however_many_processes(two_path: Path, tmp_path: Path) -> None:
+    subsets, steps = [("audio", "rgb"), ("audio",)], list[tuple[int, int, str]]()
+    measured = export_student(two_path, tmp_path / "some", subsets=subsets, workers=2, on_done=lambda *step: steps.append(step))
+    assert set(measured["fp32"]["subsets"]) == {"rgb+audio", "audio"}
+    assert [done for done, _, _ in steps] == list(range(1, steps[0][1] + 1))
+    assert not (tmp_path / "some" / "fp32" / "rgb.onnx").exists()
+    refused = {("rgb", "sonar"): r"'sonar' of subset 'rgb\+sonar': this student has rgb, audio", (): "'': this student has rgb, audio"}
+    for subset, words in refused.items():
+        with pytest.raises(KarmmaError, match=words):
+            export_student(two_path, tmp_path / "none", subsets=[subset])
+
+
 def test_int8_is_smaller_and_close(two_path: Path, exported: Path) -> None:
     runtime, student = ExportedRecognizer.load(exported, precision="int8"), karmma.load(two_path)
     inputs = inputs_for(student, 6)

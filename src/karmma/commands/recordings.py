@@ -14,6 +14,8 @@ from .options import Settings
 Sensors = {"boxes": "CSV of boxes for the modality detections, or a directory with one per recording",
            "imu": "CSV of an IMU, or a directory with one per recording"}  # fmt: skip
 
+MOST_TRACERS = 4  # processes that trace unless told otherwise: each holds the whole student
+
 
 def predict(
     checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory, or one that `karmma export` wrote")],
@@ -116,6 +118,7 @@ def export(
     dataset: Annotated[str, typer.Option(help="which data set that is")] = "kitchen",
     samples: Annotated[int, typer.Option(help="segments to calibrate on")] = 128,
     subsets: Annotated[str | None, typer.Option(help="only these subsets, e.g. rgb+audio,rgb; default: all")] = None,
+    workers: Annotated[int, typer.Option(help="processes that trace; 0 is one per core, up to four")] = 0,
     settings: Settings = None,
 ) -> None:
     """A student as ONNX: one graph per subset of modalities and one with a presence vector; checked against torch."""
@@ -125,6 +128,7 @@ def export(
     from ..evaluation.tables import print_export
     from ..models.checkpoint import read_info
     from ..progress import Progress
+    from ..workers import count_workers
 
     inputs = None
     if calibrate is not None:
@@ -132,7 +136,8 @@ def export(
         inputs = calibration_inputs(manifest.split("train"), read_info(checkpoint).modalities, samples)
     chosen = [tuple(subset.split("+")) for subset in subsets.split(",")] if subsets else None
     with Progress("export") as progress:
-        measured = export_student(checkpoint, out, calibration=inputs, subsets=chosen, on_done=progress.update)
+        tracers = workers or count_workers(0, MOST_TRACERS)
+        measured = export_student(checkpoint, out, calibration=inputs, subsets=chosen, workers=tracers, on_done=progress.update)
     print_export(measured)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,17 +11,17 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import compose, numpy_helper
+from onnx import numpy_helper
 from torch import Tensor, nn
 
 from ..files import write_json
 from ..modalities import Modality, make_modalities
 from ..models.checkpoint import CheckpointInfo, load_checkpoint
-from ..models.graphs import EncoderGraph, FusionGraph, SubsetFusionGraph
 from ..models.recognizer import RecognizerModel
-from ..types import describe_model, subset_name, subsets_of
+from ..types import KarmmaError, describe_model, subset_name, subsets_of
 from .parity import Calibration, agreement, measure
 from .runtime import ENCODER, FORMAT, FORMAT_VERSION, FUSION, WHOLE
+from .tracing import Tracer, encoded, trace, trace_parts, whole_graphs
 
 WEIGHTS = "weights.bin"  # all graphs of a folder share their weights in this file
 SHARED_BYTES = 4096  # smaller tensors stay in the graph
@@ -32,105 +30,61 @@ OnDone = Callable[[int, int, str], None]
 
 def export_student(
     checkpoint: Path, out: Path, *, calibration: Calibration | None = None, subsets: Sequence[tuple[str, ...]] | None = None,
-    on_done: OnDone | None = None,
+    workers: int = 1, on_done: OnDone | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write graphs for every subset (or some), the one with a presence vector, and preprocessing; returns what was measured.
 
-    With `calibration` int8 graphs are written, too. Raises KarmmaError if a graph's logits differ from torch's.
+    With `calibration` int8 graphs are written, too. With several `workers` graphs are traced in so many processes (a script
+    that asks for them needs `if __name__ == "__main__"`). Raises KarmmaError for a subset that is none of the student's, and if
+    a graph's logits differ from torch's.
     """
     model, info = load_checkpoint(checkpoint)
-    chosen = subsets_of(model.modalities) if subsets is None else list(subsets)
+    chosen = subsets_of(model.modalities) if subsets is None else [in_model_order(model, subset) for subset in subsets]
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.json").unlink(missing_ok=True)  # what is half written must not look whole
     folders = ("fp32",) if calibration is None else ("fp32", "int8")
     samples = probe_inputs(model, calibration)
-    one_at_a_time = any(needs_single_clips(info.recognizer.encoders[name].kind) for name in model.modalities)
-    jobs = graph_jobs(model, chosen, samples)
-    parts: dict[str, onnx.ModelProto] = {}
-    for name, (graph, arguments, inputs) in jobs.items():
-        outputs = ["tokens"] if name.startswith(ENCODER) else [f"{head}_logits" for head in info.labels.heads]
-        parts[name] = to_onnx(graph, arguments, inputs, outputs, one_at_a_time)
-        if on_done:
-            on_done(len(parts), len(jobs) + len(model.modalities), name)
-    graphs = whole_graphs(parts, model.modalities, chosen)
+    tracer = Tracer(model, chosen, samples)
+    names = [*map(subset_name, chosen), WHOLE, *(f"{ENCODER}{name}" for name in model.modalities), FUSION]
+    steps = Steps(len(tracer.parts) + len(names) * (len(folders) - 1) + len(model.modalities), on_done)
+    graphs = whole_graphs(trace_parts(checkpoint, tracer, chosen, samples, workers, steps.done), model.modalities, chosen)
     write_folder(out / "fp32", graphs)
-    write_preprocessing(out / "prepare", make_modalities(info.modalities))
+    write_preprocessing(out / "prepare", make_modalities(info.modalities), steps.done)
     if calibration is not None:
         from .quantise import quantise_graph
 
-        write_folder(out / "int8", {
-            name: quantise_graph(graph, inputs_of(name, model, calibration)) for name, graph in graphs.items()
-        })  # fmt: skip
+        quantised = {}
+        for name, graph in graphs.items():
+            quantised[name] = quantise_graph(graph, inputs_of(name, model, calibration))
+            steps.done(f"int8 {name}")
+        write_folder(out / "int8", quantised)
     measured = {folder: measure(model, out / folder, chosen, samples) for folder in folders}
     if calibration is not None:
         measured["int8"]["top1_agreement"] = agreement(model, out / "int8", chosen, calibration)
     tokens = {name: tuple(values.shape[1:]) for name, values in encoded(model, samples).items()}
-    write_config(out, info, [*map(subset_name, chosen), WHOLE], folders, tokens, one_at_a_time, measured)
-    if on_done:
-        on_done(len(jobs) + len(model.modalities), len(jobs) + len(model.modalities), "")
+    write_config(out, info, [*map(subset_name, chosen), WHOLE], folders, tokens, tracer.one_at_a_time, measured)
     return measured
 
 
-def graph_jobs(
-    model: RecognizerModel, subsets: Sequence[tuple[str, ...]], samples: Mapping[str, Tensor]
-) -> dict[str, tuple[nn.Module, tuple[Tensor, ...], list[str]]]:
-    """What is traced: each extractor, and fusion for every subset and for a presence vector, with arguments and inputs' names."""
-    presence, tokens = torch.ones(2, len(model.modalities)), encoded(model, samples)
-    jobs: dict[str, tuple[nn.Module, tuple[Tensor, ...], list[str]]] = {
-        f"{ENCODER}{name}": (EncoderGraph(model, name), (samples[name],), [name]) for name in model.modalities
-    }
-    jobs[FUSION] = FusionGraph(model), (*tokens.values(), presence), [*model.modalities, "presence"]
-    return jobs | {
-        subset_name(subset): (SubsetFusionGraph(model, subset), tuple(tokens[name] for name in subset), list(subset))
-        for subset in subsets
-    }
+class Steps:
+    """How far an export is: what was done last, and how much of all."""
+
+    def __init__(self, total: int, on_done: OnDone | None) -> None:
+        self.total, self.on_done, self.count = total, on_done, 0
+
+    def done(self, name: str) -> None:
+        self.count += 1
+        if self.on_done:
+            self.on_done(self.count, self.total, name)
 
 
-def whole_graphs(
-    parts: Mapping[str, onnx.ModelProto], modalities: Sequence[str], subsets: Sequence[tuple[str, ...]]
-) -> dict[str, onnx.ModelProto]:
-    """Every graph to write: fusion of each subset behind its extractors, the same with presence, and extractors and fusion apart.
-
-    An extractor is traced once and put before each fusion that it belongs to, which is most of the time that tracing takes.
-    """
-    encoders = {name: parts[f"{ENCODER}{name}"] for name in modalities}
-    graphs = {
-        subset_name(subset): behind_encoders(parts[subset_name(subset)], {name: encoders[name] for name in subset})
-        for subset in subsets
-    }
-    graphs[WHOLE] = behind_encoders(parts[FUSION], encoders)
-    return graphs | {f"{ENCODER}{name}": graph for name, graph in encoders.items()} | {FUSION: parts[FUSION]}
-
-
-def behind_encoders(fusion: onnx.ModelProto, encoders: Mapping[str, onnx.ModelProto]) -> onnx.ModelProto:
-    """One graph from clips to logits; `fusion` has an input named as each of the encoders."""
-    whole = compose.add_prefix(fusion, "fusion/", rename_inputs=False, rename_outputs=False)
-    for name, encoder in reversed(list(encoders.items())):  # each stands before those that are there
-        prefixed = compose.add_prefix(encoder, f"{name}/")
-        whole = compose.merge_models(prefixed, whole, io_map=[(f"{name}/tokens", name)])
-        rename_input(whole, f"{name}/{name}", name)
-    return whole
-
-
-def rename_input(model: onnx.ModelProto, old: str, new: str) -> None:
-    for value in model.graph.input:
-        if value.name == old:
-            value.name = new
-    for node in model.graph.node:
-        for place, name in enumerate(node.input):
-            if name == old:
-                node.input[place] = new
-
-
-@torch.no_grad()
-def encoded(model: RecognizerModel, clips: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Extractor tokens by modality, in the order of the model's."""
-    return {name: model.extract(name, clips[name]) for name in model.modalities}
-
-
-def needs_single_clips(kind: str) -> bool:
-    """Extractors whose graphs are exported for one clip at a time: their windows depend on the batch in ways that do not trace."""
-    return kind in ("video_swin", "spectrogram_swin", "hugging_face")
+def in_model_order(model: RecognizerModel, subset: Sequence[str]) -> tuple[str, ...]:
+    """A subset as the student's graphs are named. Raises KarmmaError for what it does not have."""
+    unknown = [name for name in subset if name not in model.modalities]
+    if unknown or not subset:
+        named = f"{unknown[0]!r} of subset " if unknown else ""
+        raise KarmmaError(f"{named}{subset_name(subset)!r}: this student has {', '.join(model.modalities)}")
+    return tuple(name for name in model.modalities if name in subset)
 
 
 def probe_inputs(model: RecognizerModel, calibration: Calibration | None) -> dict[str, Tensor]:
@@ -141,32 +95,7 @@ def probe_inputs(model: RecognizerModel, calibration: Calibration | None) -> dic
     return {name: torch.rand(2, *model.specs[name].input_shape, generator=generator) for name in model.modalities}
 
 
-def to_onnx(
-    graph: nn.Module, arguments: tuple[Tensor, ...], inputs: list[str], outputs: list[str], one_at_a_time: bool
-) -> onnx.ModelProto:
-    """An ONNX graph with named inputs and outputs; the batch is free unless clips go one at a time."""
-    if one_at_a_time:
-        arguments = tuple(argument[:1] for argument in arguments)
-    return trace(graph, arguments, inputs, outputs, None if one_at_a_time else torch.export.Dim("batch", min=1, max=1024))
-
-
-def trace(
-    graph: nn.Module, arguments: tuple[Tensor, ...], names: list[str], outputs: list[str], batch: Any
-) -> onnx.ModelProto:
-    """The exporter's chatter is kept down; its errors are not."""
-    shapes = None if batch is None else ((({0: batch},) * len(arguments)),)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            graph.eval(), arguments, dynamo=True, verbose=False, input_names=names, output_names=outputs, dynamic_shapes=shapes,
-            optimize=True,
-        )  # fmt: skip
-    assert program is not None
-    return program.model_proto
-
-
-def write_preprocessing(folder: Path, modalities: Mapping[str, Modality]) -> None:
+def write_preprocessing(folder: Path, modalities: Mapping[str, Modality], on_done: Callable[[str], None]) -> None:
     """One graph per modality from the stored form of a clip to the model's input, so that nothing has to be written twice."""
 
     class Prepare(nn.Module):
@@ -181,6 +110,7 @@ def write_preprocessing(folder: Path, modalities: Mapping[str, Modality]) -> Non
     for name, modality in modalities.items():
         stored = torch.from_numpy(modality.stored_zeros())[None]
         onnx.save(trace(Prepare(modality), (stored,), ["stored"], ["input"], None), str(folder / f"{name}.onnx"))
+        on_done(f"prepare {name}")
 
 
 def write_folder(folder: Path, graphs: Mapping[str, onnx.ModelProto]) -> None:

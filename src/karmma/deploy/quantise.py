@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
 
 import nncf
 import numpy as np
@@ -22,11 +24,12 @@ def quantise_graph(graph: onnx.ModelProto, samples: Iterable[Inputs]) -> onnx.Mo
     logging.getLogger("nncf").setLevel(logging.ERROR)
     found = list(samples)
     transformer = any(node.op_type == "Softmax" for node in copy.graph.node)
-    quantised: onnx.ModelProto = nncf.quantize(
-        copy, nncf.Dataset(found), subset_size=len(found), preset=nncf.QuantizationPreset.MIXED,
-        model_type=nncf.ModelType.TRANSFORMER if transformer else None,
-        ignored_scope=nncf.IgnoredScope(names=narrow_convolutions(copy)),
-    )  # fmt: skip
+    with redirect_stdout(io.StringIO()):  # NNCF draws four bars for each graph
+        quantised: onnx.ModelProto = nncf.quantize(
+            copy, nncf.Dataset(found), subset_size=len(found), preset=nncf.QuantizationPreset.MIXED,
+            model_type=nncf.ModelType.TRANSFORMER if transformer else None,
+            ignored_scope=nncf.IgnoredScope(names=narrow_convolutions(copy)),
+        )  # fmt: skip
     return with_stored_bytes(quantised)
 
 
