@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from .types import KarmmaError
 
 T = TypeVar("T")
+LOCK = ".lock"  # in a directory where a run is or was at work
 BYTE_ORDER_MARK = "\ufeff"  # with which spreadsheets begin a text in UTF-8
 
 
@@ -41,7 +42,7 @@ def alone_in(directory: Path) -> Iterator[None]:
     Raises KarmmaError with who is there.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("a+") as file:
+    with (directory / LOCK).open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -19,7 +19,7 @@ from ..data.manifest import Manifest, Segment
 from ..data.reading import find_stop
 from ..data.streaming import StreamStore
 from ..data.tokens import SEGMENTS_PER_SHARD, TokenStore
-from ..files import read_json, replacing, write_json
+from ..files import LOCK, read_json, replacing, write_json
 from ..media.containers import MediaError
 from ..modalities import Modality, make_modalities
 from ..modalities.base import span_of
@@ -133,7 +133,7 @@ def write_note(out: Path, manifest: Manifest, extractors: Extractors, views: int
         if changed:
             raise KarmmaError(f"{out}: holds features with other {', '.join(changed)}; choose another --out or the same settings")
         return
-    if any(out.glob("*")):
+    if any(path.name != LOCK for path in out.glob("*")):
         raise KarmmaError(f"{out} is neither empty nor a directory of features")
     write_json(path, content)
 
