@@ -30,7 +30,7 @@ def test_a_log_hears_of_long_work_now_and_then(monkeypatch: pytest.MonkeyPatch, 
     assert " ".join(lines[0].split()) == "seed0.karmma 610 of 1200 after 1 min, about 59 min left loss 610"
     minutes = [int(line.split(" after ")[1].split()[0]) for line in lines[:-1]]
     assert minutes == [1, 3, 7, 15, 25, 35, 45, 55]
-    assert lines[-1].split()[:3] == ["seed0.karmma", "3606.0", "s"]
+    assert "about 5 min left" in lines[-2] and lines[-1].split()[:3] == ["seed0.karmma", "3606.0", "s"]
 
 
 def test_short_work_says_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,3 +38,13 @@ def test_short_work_says_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         for step in range(100):
             bar.update(step, 100)
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_last_minute_is_told_in_seconds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    with Progress("pretrain.rgb") as bar:
+        for step in range(101):
+            bar.update(step, 100)
+            clock.seconds += 1.0
+    assert "60 of 100 after 1 min, about 40 s left" in capsys.readouterr().err

@@ -95,8 +95,9 @@ class Progress:
         if now < self.told + self.pause or done == total:
             return
         gone, since = now - self.started, done - self.already
-        left = f", about {gone / since * (total - done) / 60:.0f} min left" if since else ""
-        print(f"{self.title:<28} {done} of {total} after {gone / 60:.0f} min{left}  {self.note}", file=sys.stderr, flush=True)
+        left = gone / since * (total - done) if since else 0.0
+        remaining = f", about {left / 60:.0f} min left" if left >= 60 else f", about {left:.0f} s left" if since else ""
+        print(f"{self.title:<28} {done} of {total} after {gone / 60:.0f} min{remaining}  {self.note}", file=sys.stderr, flush=True)
         self.told, self.pause = now, min(2 * self.pause, LINE_SECONDS)
 
     def __enter__(self) -> Progress:
