@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import pickle
 import re
 import struct
@@ -10,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..files import read_json, replacing
+from ..files import read_json, write_csv
 from ..media.containers import MediaError
 from ..media.probe import probe_size
 from ..types import KarmmaError
@@ -23,10 +22,7 @@ OnDone = Callable[[int, int], None] | None
 
 def write_boxes(path: Path, boxes: Iterable[Box]) -> None:
     """One CSV, atomically."""
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows([f"{box[0]:.4f}", box[1], *(f"{value:.5f}" for value in box[2:])] for box in boxes)
+    write_csv(path, COLUMNS, ([f"{box[0]:.4f}", box[1], *(f"{value:.5f}" for value in box[2:])] for box in boxes))
 
 
 def convert_ssv2_boxes(files: Iterable[Path], videos: Path, out: Path, on_done: OnDone = None) -> dict[str, int]:

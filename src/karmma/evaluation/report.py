@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from math import isinf
@@ -15,7 +14,7 @@ import numpy as np
 
 from ..data.clips import ClipStore
 from ..data.manifest import Manifest
-from ..files import write_text
+from ..files import write_csv, write_text
 from ..types import subset_name, subsets_of
 from .evaluate import SubsetLogits
 from .metrics import confusion
@@ -104,16 +103,9 @@ def write_tables(directory: Path, results: Mapping[str, Any]) -> None:
             for key, metrics in entry[protocol].items()
             for metric, summary in metrics.items()
         ]
-        write_rows(directory / f"{protocol}.csv", ["method", protocol.removesuffix("s"), "metric", "mean", "std", "n"], rows)
+        write_csv(directory / f"{protocol}.csv", ["method", protocol.removesuffix("s"), "metric", "mean", "std", "n"], rows)
     rows = [[name, metric, value] for name, metrics in results["unimodal"].items() for metric, value in metrics.items()]
-    write_rows(directory / "unimodal.csv", ["modality", "metric", "percent"], rows)
-
-
-def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
+    write_csv(directory / "unimodal.csv", ["modality", "metric", "percent"], rows)
 
 
 def confusions(

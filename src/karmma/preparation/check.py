@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..data.manifest import Manifest, Segment
-from ..files import replacing
+from ..files import write_csv
 from ..media.containers import MediaError
 from ..media.inspection import FileReport, inspect_file
 from ..media.members import TarMember
@@ -49,13 +48,12 @@ class Check:
     def write_csv(self, path: Path) -> None:
         """One row per file."""
         keys = list(dict.fromkeys(key for report in self.files for key in report.facts))
-        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["path", "modalities", *keys, "errors", "warnings"])
-            for report in self.files:
-                facts = [report.facts.get(key, "") for key in keys]
-                complaints = ["; ".join(report.errors), "; ".join(report.warnings)]
-                writer.writerow([report.path, "+".join(report.modalities), *facts, *complaints])
+        rows = (
+            [report.path, "+".join(report.modalities), *(report.facts.get(key, "") for key in keys),
+             "; ".join(report.errors), "; ".join(report.warnings)]
+            for report in self.files
+        )  # fmt: skip
+        write_csv(path, ["path", "modalities", *keys, "errors", "warnings"], rows)
 
 
 def check_manifest(manifest: Manifest, workers: int = 0, on_done: OnDone | None = None) -> Check:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from ..data.manifest import Manifest, Segment
 from ..data.reading import find_stop
 from ..data.streaming import StreamStore
 from ..data.tokens import SEGMENTS_PER_SHARD, TokenStore
-from ..files import LOCK, read_json, replacing, write_json
+from ..files import LOCK, read_json, replacing, write_csv, write_json
 from ..media.containers import MediaError
 from ..modalities import Modality, make_modalities
 from ..modalities.base import span_of
@@ -154,11 +153,10 @@ def save_seconds(path: Path, segments: Sequence[Segment], modality: Modality, en
 
 def write_segments(path: Path, segments: Sequence[Segment], tokens: TokenStore, names: Sequence[str]) -> None:
     """One row per segment: where it lies in the recording, in which shard and row its tokens are, what is present."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["name", "participant", "start_seconds", "stop_seconds", "labels", "shard", "row", "present"])
-        for index, (segment, there) in enumerate(zip(segments, tokens.present, strict=True)):
-            shard, row = divmod(index, tokens.segments_per_shard)
-            present = "+".join(name for name, flag in zip(names, there, strict=True) if flag)
-            seconds = [segment.start_seconds, segment.stop_seconds]
-            writer.writerow([segment.name, segment.participant, *seconds, json.dumps(segment.labels), f"{shard:06d}", row, present])
+    rows = []
+    for index, (segment, there) in enumerate(zip(segments, tokens.present, strict=True)):
+        shard, row = divmod(index, tokens.segments_per_shard)
+        present = "+".join(name for name, flag in zip(names, there, strict=True) if flag)
+        seconds = [segment.start_seconds, segment.stop_seconds]
+        rows.append([segment.name, segment.participant, *seconds, json.dumps(segment.labels), f"{shard:06d}", row, present])
+    write_csv(path, ["name", "participant", "start_seconds", "stop_seconds", "labels", "shard", "row", "present"], rows)

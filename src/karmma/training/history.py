@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,10 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 
 from .. import processes
-from ..files import replacing, rows_of
+from ..files import rows_of, write_csv
 from ..models.recognizer import RecognizerModel
 
+COUNTS = ("epoch", "step")
 Row = dict[str, float | None]  # by column; None where nothing was measured
 
 
@@ -22,16 +22,14 @@ def read_history(path: Path) -> list[Row]:
     """Epochs of a training, first one first; none where there is no table yet. Raises KarmmaError for a broken one."""
     if not path.exists():
         return []
-    return [{key: float(cell) if cell else None for key, cell in row.items()} for _, row in rows_of(path, ["epoch"])]
+    return [{key: float(cell) if cell else None for key, cell in row.items()} for _, row in rows_of(path, COUNTS)]
 
 
 def write_history(path: Path, rows: Sequence[Row]) -> None:
     """A CSV with a column for everything that any epoch has, atomically."""
-    columns = list(dict.fromkeys(["epoch", "step", *(key for row in rows for key in sorted(row))]))
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows({**row, "epoch": int(row["epoch"] or 0), "step": int(row["step"] or 0)} for row in rows)
+    measured = list(dict.fromkeys(key for row in rows for key in sorted(row) if key not in COUNTS))
+    cells = ([*(int(row[key] or 0) for key in COUNTS), *(row.get(key) for key in measured)] for row in rows)
+    write_csv(path, [*COUNTS, *measured], cells)
 
 
 class EpochHistory(Callback):

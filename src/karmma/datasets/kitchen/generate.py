@@ -18,14 +18,14 @@ import dataclasses
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ...files import read_json, replacing, write_json
+from ...files import read_json, replacing, write_csv, write_json
 from ...media.write import VideoWriter
 from ...types import KarmmaError
 from ...workers import count_workers, worker_pool
@@ -138,11 +138,11 @@ def write_recording(directory: Path, plan: RecordingPlan, config: KitchenConfig)
     video = directory / "videos" / plan.participant / f"{plan.video_id}.MP4"
     box_rows = film(video, plan, kitchen, head, config, None if missing[0] else sound)
     if not missing[1]:
-        write_table(directory / "boxes" / plan.participant / f"{plan.video_id}.csv", BOX_COLUMNS, box_rows)
+        write_csv(directory / "boxes" / plan.participant / f"{plan.video_id}.csv", BOX_COLUMNS, box_rows)
     if not missing[2]:
         rows = ([f"{row[0]:.3f}", *(f"{value:.4f}" for value in row[1:])] for row in imu)
-        write_table(directory / "imu" / plan.participant / f"{plan.video_id}.csv", IMU_COLUMNS, rows)
-    write_table(done, ANNOTATION_COLUMNS, annotation_rows(plan, labelled, config))
+        write_csv(directory / "imu" / plan.participant / f"{plan.video_id}.csv", IMU_COLUMNS, rows)
+    write_csv(done, ANNOTATION_COLUMNS, annotation_rows(plan, labelled, config))
 
 
 def film(
@@ -185,13 +185,6 @@ def write_truth(path: Path, truth: Sequence[tuple[FloatArray, FloatArray]], conf
         np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(rows)
-
-
 def timestamp(seconds: float) -> str:
     """EPIC's HH:MM:SS.ss."""
     whole = int(seconds)
@@ -220,18 +213,18 @@ def write_annotations(directory: Path, plans: list[RecordingPlan], config: Kitch
             if plan.split == split:
                 with (directory / "labels" / f"{plan.video_id}.csv").open(newline="") as file:
                     rows += list(csv.reader(file))[1:]
-        write_table(annotations / f"KITCHEN_{split}.csv", ANNOTATION_COLUMNS, rows)
+        write_csv(annotations / f"KITCHEN_{split}.csv", ANNOTATION_COLUMNS, rows)
         if split == "train":
             for row in rows:
                 counts["verb"][row[9]] += 1
                 counts["noun"][row[11]] += 1
     for kind, names in (("verb", VERBS), ("noun", NOUNS)):
-        write_table(annotations / f"KITCHEN_{kind}_classes.csv", ("id", "key"), list(enumerate(names)))
-        write_table(annotations / f"KITCHEN_tail_{kind}s.csv", (kind,), [[index] for index in tail(counts[kind], names)])
+        write_csv(annotations / f"KITCHEN_{kind}_classes.csv", ("id", "key"), list(enumerate(names)))
+        write_csv(annotations / f"KITCHEN_tail_{kind}s.csv", (kind,), [[index] for index in tail(counts[kind], names)])
     unseen = sorted({plan.participant for plan in plans if plan.split in ("validation", "test")})
-    write_table(annotations / "KITCHEN_unseen_participant_ids.csv", ("participant_id",), [[name] for name in unseen])
+    write_csv(annotations / "KITCHEN_unseen_participant_ids.csv", ("participant_id",), [[name] for name in unseen])
     info = [[plan.video_id, config.recording_seconds, config.frames_hz, f"{config.width}x{config.height}"] for plan in plans]
-    write_table(annotations / "KITCHEN_video_info.csv", ("video_id", "duration", "fps", "resolution"), info)
+    write_csv(annotations / "KITCHEN_video_info.csv", ("video_id", "duration", "fps", "resolution"), info)
 
 
 def tail(counts: Counter[str], names: Sequence[str]) -> list[int]:
