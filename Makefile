@@ -10,10 +10,11 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 demo: install
 	$(BIN)/karmma run recipes/demo.yaml --out runs/demo
 
+# Tests of one file go to one worker: what a file prepares is prepared once.
 test: install
-	$(BIN)/ruff check src tests scripts benchmarks
+	$(BIN)/ruff check src tests scripts benchmarks examples
 	$(BIN)/mypy
-	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile  # what a file prepares is prepared once
+	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile
 
 # The documentation as pages, with references of commands, recipes and Python: site/index.html
 site: install
@@ -25,7 +26,7 @@ test-cluster: install
 	$(TEST_ENV) $(BIN)/pytest tests/preparation/test_cluster.py
 
 lint: install
-	$(BIN)/ruff check src tests scripts benchmarks
+	$(BIN)/ruff check src tests scripts benchmarks examples
 	$(BIN)/mypy
 
 install: $(STAMP)

@@ -27,6 +27,7 @@ from karmma.datasets.epic import EpicConfig
 from karmma.datasets.epic_sounds import EpicSoundsConfig
 from karmma.datasets.folder import FolderConfig
 from karmma.datasets.kitchen import KitchenConfig
+from karmma.datasets.prepared import PreparedConfig
 from karmma.datasets.ssv2 import Ssv2Config
 from karmma.datasets.utd_mhad import UtdMhadConfig
 from karmma.modalities import MODALITIES
@@ -50,11 +51,12 @@ RECIPE_PARTS = {
         "teacher.recognizer, student.recognizer": recipe.RecognizerConfig, "….recognizer.encoders": recipe.EncoderConfig,
         "….recognizer.kernels": recipe.KernelsConfig, "….training, ….pretraining": recipe.TrainingConfig,
         "methods": recipe.MethodConfig, "methods.….distillation": recipe.DistillationConfig, "evaluation": recipe.EvaluationConfig,
+        "watch": recipe.WatchConfig,
     },
     "modalities": dict(MODALITIES),
     "data.settings": {
         "kitchen": KitchenConfig, "utd_mhad": UtdMhadConfig, "epic": EpicConfig, "epic_sounds": EpicSoundsConfig,
-        "ssv2": Ssv2Config, "folder": FolderConfig,
+        "ssv2": Ssv2Config, "folder": FolderConfig, "prepared": PreparedConfig,
     },
 }  # fmt: skip
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from karmma import config
 from karmma.cli import app
-from karmma.config import MethodConfig, Recipe, TrainingConfig
+from karmma.datasets import DATASETS
 from karmma.modalities import MODALITIES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,8 +48,8 @@ def test_references_are_complete(site: Path) -> None:
     for name in getattr(get_command(app), "commands"):  # noqa: B009 - typer does not say that this is a group
         assert f'id="karmma-{name}"' in commands, name
     recipes = (site / "reference/recipes.html").read_text()
-    keys = [field.name for kind in (Recipe, MethodConfig, TrainingConfig) for field in dataclasses.fields(kind)]
-    assert all(f"<code>{key}</code>" in recipes for key in keys)
-    assert all(f'id="{name}"' in recipes for name in MODALITIES)
+    for kind in (value for value in vars(config).values() if dataclasses.is_dataclass(value)):
+        assert all(f"<code>{field.name}</code>" in recipes for field in dataclasses.fields(kind)), kind
+    assert all(f'id="{name}"' in recipes for name in (*MODALITIES, *DATASETS))
     assert "learned tokens (paper), nothing, or zeros as input" in recipes
     assert 'id="karmma.deploy.predict.Recognizer.load"' in (site / "reference/python.html").read_text()

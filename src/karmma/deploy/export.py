@@ -45,9 +45,9 @@ def export_student(
     folders = ("fp32",) if calibration is None else ("fp32", "int8")
     samples = probe_inputs(model, calibration)
     tracer = Tracer(model, chosen, samples)
-    names = [*map(subset_name, chosen), WHOLE, *(f"{ENCODER}{name}" for name in model.modalities), FUSION]
-    steps = Steps(len(tracer.parts) + len(names) * (len(folders) - 1) + len(model.modalities), on_done)
-    graphs = whole_graphs(trace_parts(checkpoint, tracer, chosen, samples, workers, steps.done), model.modalities, chosen)
+    quantised_graphs = (len(tracer.parts) + 1) * (len(folders) - 1)  # the parts and the whole
+    steps = Steps(len(tracer.parts) + quantised_graphs + len(model.modalities), on_done)
+    graphs = whole_graphs(trace_parts(checkpoint, tracer, workers, steps.done), model.modalities, chosen)
     write_folder(out / "fp32", graphs)
     write_preprocessing(out / "prepare", make_modalities(info.modalities), steps.done)
     if calibration is not None:
@@ -61,7 +61,7 @@ def export_student(
     measured = {folder: measure(model, out / folder, chosen, samples) for folder in folders}
     if calibration is not None:
         measured["int8"]["top1_agreement"] = agreement(model, out / "int8", chosen, calibration)
-    tokens = {name: tuple(values.shape[1:]) for name, values in encoded(model, samples).items()}
+    tokens = {name: tuple(values.shape[1:]) for name, values in tracer.tokens.items()}
     write_config(out, info, [*map(subset_name, chosen), WHOLE], folders, tokens, tracer.one_at_a_time, measured)
     return measured
 

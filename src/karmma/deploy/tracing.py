@@ -39,7 +39,8 @@ class Tracer:
     """The parts of a recognizer's graphs by name; `samples` are two clips per modality."""
 
     def __init__(self, model: RecognizerModel, subsets: Subsets, samples: Mapping[str, Tensor]) -> None:
-        tokens, heads = encoded(model, samples), tuple(f"{head}_logits" for head in model.heads.heads)
+        self.subsets, self.samples, self.tokens = subsets, samples, encoded(model, samples)
+        tokens, heads = self.tokens, tuple(f"{head}_logits" for head in model.heads.heads)
         presence = torch.ones(2, len(model.modalities))
         self.one_at_a_time = takes_single_clips(model)
         self.parts = {
@@ -71,25 +72,22 @@ def takes_single_clips(model: RecognizerModel) -> bool:
 
 
 def trace_parts(
-    checkpoint: Path, tracer: Tracer, subsets: Subsets, samples: Mapping[str, Tensor], workers: int,
-    on_done: Callable[[str], None],
-) -> dict[str, onnx.ModelProto]:  # fmt: skip
+    checkpoint: Path, tracer: Tracer, workers: int, on_done: Callable[[str], None]
+) -> dict[str, onnx.ModelProto]:
     """The graphs of all parts of a tracer; with several `workers` each makes its own tracer from the checkpoint."""
     graphs: dict[str, onnx.ModelProto] = {}
-    for name, graph in traced(checkpoint, tracer, subsets, samples, min(workers, len(tracer.parts))):
+    for name, graph in traced(checkpoint, tracer, min(workers, len(tracer.parts))):
         graphs[name] = graph
         on_done(name)
     return graphs
 
 
-def traced(
-    checkpoint: Path, tracer: Tracer, subsets: Subsets, samples: Mapping[str, Tensor], workers: int
-) -> Iterator[tuple[str, onnx.ModelProto]]:
+def traced(checkpoint: Path, tracer: Tracer, workers: int) -> Iterator[tuple[str, onnx.ModelProto]]:
     if workers <= 1:
         yield from ((name, tracer.trace(name)) for name in tracer.parts)
         return
-    arrays = {name: values.numpy() for name, values in samples.items()}
-    with worker_pool(workers, begin_tracing, checkpoint, list(subsets), arrays) as pool:
+    arrays = {name: values.numpy() for name, values in tracer.samples.items()}
+    with worker_pool(workers, begin_tracing, checkpoint, tracer.subsets, arrays) as pool:
         for name, content in zip(tracer.parts, pool.map(trace_in_worker, tracer.parts), strict=True):
             yield name, onnx.load_model_from_string(content)
 
