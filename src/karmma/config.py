@@ -203,6 +203,15 @@ class WatchConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class WandbConfig:
+    """Weights & Biases: every training's figures go there, too; what is trained does not depend on it."""
+
+    project: str = "karmma"
+    entity: str | None = None  # whose project; null: of whoever is logged in
+    mode: Literal["online", "offline"] = "online"  # offline: kept in the run's directory until `wandb sync`
+
+
+@dataclass(frozen=True, config=STRICT)
 class Recipe:
     """Everything a run depends on."""
 
@@ -214,6 +223,7 @@ class Recipe:
     methods: dict[str, MethodConfig]  # arms of the experiment, by name
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     watch: WatchConfig | None = None  # null: training shows nothing but its losses
+    wandb: WandbConfig | None = None  # null: nothing leaves this machine
     seeds: tuple[int, ...] = (0,)
     default_methods: tuple[str, ...] = ()  # what runs unless --only says otherwise; empty: everything
     trainings_at_once: int = 0  # of students that do not need each other, on a CPU; 0: one per thread

@@ -27,6 +27,7 @@ from ..progress import Progress
 from ..training.fit import fit, training_device
 from ..training.history import Watch
 from ..training.tasks import Task
+from ..training.tracking import Tracker
 from ..types import KarmmaError
 from ..workers import count_workers
 from .provenance import provenance
@@ -185,9 +186,15 @@ class Context:
 
         return Watch(measure, config.every_epochs)
 
+    @cached_property
+    def tracker(self) -> Tracker | None:
+        """Who else hears of every training; None where the recipe names nobody."""
+        config = self.recipe.wandb
+        return Tracker(config, self.directory, plain(self.recipe)) if config else None
+
     def train(self, task: Task, directory: Path, progress: Progress, **origin: Any) -> None:
         """Fit and save; the resume state is dropped once the checkpoint is there."""
-        fit(task, directory / "training", progress, self.watch())
+        fit(task, directory / "training", progress, self.watch(), self.tracker)
         if processes.is_first():
             self.save(directory, task.recognizer, **origin)
             (directory / "training" / "state.ckpt").unlink(missing_ok=True)

@@ -105,7 +105,7 @@ def pretrain(context: Context, stores: Mapping[str, ClipStore], role: str, name:
     def work(progress: Progress) -> None:
         task = pretraining_task(context, role, name, config, store)
         training = context.directory / "extractors" / role / name
-        fit(task, training, progress)
+        fit(task, training, progress, tracker=context.tracker)
         if processes.is_first():
             save_extractor(extractor_path(context, role, name), task.recognizer.encoder)
             (training / "state.ckpt").unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from ..data.clips import ClipStore
 from ..data.manifest import Segment
 from ..evaluation.metrics import mean_of
 from ..evaluation.profile import count_gflops, count_parameters
+from ..evaluation.tables import headline_metric
 from ..files import read_json
 from ..models.checkpoint import load_checkpoint
 from ..training.history import read_history
@@ -111,6 +112,15 @@ def watched_results(context: Context, directories: Sequence[Path]) -> dict[str, 
                 found[name.removeprefix(prefix)][str(int(row["epoch"] or 0) + 1)].append(value)
     watched = {name: {epoch: summarise(values) for epoch, values in epochs.items()} for name, epochs in found.items()}
     return {"watched": watched} if watched else {}
+
+
+def final_figures(results: Mapping[str, Any]) -> dict[str, float]:
+    """Percent of the metric to show first, `METHOD/SUBSET` and `METHOD/mean_over_subsets`, in the mean over seeds."""
+    metric, figures = headline_metric(results), dict[str, float]()
+    for name, method in results["methods"].items():
+        rows = {**method["subsets"], "mean_over_subsets": method["mean_over_subsets"]}
+        figures |= {f"{name}/{row}": means[metric]["mean"] for row, means in rows.items() if means[metric]["mean"] is not None}
+    return figures
 
 
 def subset_results(evaluations: Sequence[dict[str, dict[str, float | None]]]) -> dict[str, Any]:

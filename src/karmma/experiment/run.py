@@ -15,7 +15,7 @@ from .arms import train_teacher
 from .context import Context
 from .jobs import evaluations, preparations, trainings
 from .pretraining import cache_tokens, keep_published
-from .results import collect_results
+from .results import collect_results, final_figures
 from .side_by_side import run_jobs
 from .testing import measure_unimodal
 
@@ -37,6 +37,8 @@ def run_stages(recipe: Recipe, directory: Path) -> dict[str, Any]:
     if processes.is_first():
         write_json(directory / "recipe.json", plain(recipe))
     context = Context(recipe, directory)
+    if context.tracker and processes.is_first():
+        context.tracker.check()
     context.make_data()
     stores = {split: context.read_clips(split) for split in context.splits}
     keep_published(context)
@@ -51,5 +53,7 @@ def run_stages(recipe: Recipe, directory: Path) -> dict[str, Any]:
         results = collect_results(context, stores)
         write_json(directory / "results.json", results)
         write_report(directory, results, stores[recipe.evaluation.split], context.manifest)
+        if context.tracker:
+            context.tracker.tell_results(final_figures(results), sorted((directory / "plots").glob("*.png")))
     processes.wait()
     return read_json(directory / "results.json")

@@ -16,7 +16,6 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
@@ -28,6 +27,7 @@ from ..progress import Progress
 from ..types import KarmmaError
 from .history import EpochHistory, Watch, WatchedSplit
 from .tasks import Task, is_sharded
+from .tracking import Tracker, open_loggers
 
 
 def training_device() -> torch.device:
@@ -132,10 +132,10 @@ class EpochProgress(Callback):
         pl_module.log("data_wait_share", share)
 
 
-def fit(task: Task, directory: Path, progress: Progress, watch: Watch | None = None) -> None:
+def fit(task: Task, directory: Path, progress: Progress, watch: Watch | None = None, tracker: Tracker | None = None) -> None:
     """Train to the end, continuing from `directory/state.ckpt` where there is one.
 
-    Leaves `history.csv` and events for TensorBoard.
+    Leaves `history.csv` and events for TensorBoard; the tracker's server hears the same.
     Epoch by epoch everything follows from the seed, so that a killed and resumed run ends in the same weights (CPU).
     """
     quieten()
@@ -155,7 +155,6 @@ def fit(task: Task, directory: Path, progress: Progress, watch: Watch | None = N
         accumulate_grad_batches=task.config.accumulate,
         precision=resolve_precision(task.config.precision),  # type: ignore[arg-type]
         gradient_clip_val=task.config.clip_norm or None,
-        logger=TensorBoardLogger(str(directory), name="", version="tensorboard"),
         callbacks=[
             *([averaged] if task.config.averaging else []),
             EpochProgress(progress, task.config.epochs * task.steps_per_epoch, watched),
@@ -172,7 +171,7 @@ def fit(task: Task, directory: Path, progress: Progress, watch: Watch | None = N
         default_root_dir=str(directory),
     )
     whole = copy.deepcopy(task.recognizer) if is_sharded(task.config) else None
-    with task.working_ahead():
+    with task.working_ahead(), open_loggers(directory, tracker) as trainer.loggers:
         trainer.fit(task, ckpt_path=str(state) if state.exists() else None, weights_only=True)
     averaged.put_into(task)
     if whole is not None:
