@@ -52,6 +52,7 @@ RECIPE_PARTS = {
         "….recognizer.kernels": recipe.KernelsConfig, "….training, ….pretraining": recipe.TrainingConfig,
         "methods": recipe.MethodConfig, "methods.….distillation": recipe.DistillationConfig, "evaluation": recipe.EvaluationConfig,
         "watch": recipe.WatchConfig,
+        "wandb": recipe.WandbConfig,
     },
     "modalities": dict(MODALITIES),
     "data.settings": {
