@@ -7,7 +7,7 @@ import torch
 
 from karmma.config import EncoderConfig
 from karmma.models.encoders import make_encoder
-from karmma.models.encoders.residual import shift_frames
+from karmma.models.encoders.residual import pick_places, shift_frames
 from karmma.models.encoders.skeleton import SkeletonEncoder
 from karmma.types import KarmmaError, ModalitySpec
 
@@ -66,6 +66,19 @@ def test_distances_between_joints_know_no_turn_of_the_body() -> None:
 def test_skeletons_of_any_number_of_joints_are_read(joints: int) -> None:
     encoder = make_encoder(ModalitySpec("skeleton", (16, joints, 3), "frames joints xyz"), EncoderConfig("skeleton", width=8))
     assert encoder(torch.randn(2, 16, joints, 3)).shape == (2, 4, 8)
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (1, 2)])
+def test_a_shortcut_reads_what_a_convolution_with_strides_would_and_no_map_is_turned_round(strides: tuple[int, int]) -> None:
+    """A gradient in another layout than the map it is added to made a training step of the extractors a sixth longer."""
+    maps = torch.randn(2, 6, 9, 10).contiguous(memory_format=torch.channels_last).requires_grad_()
+    weight = torch.randn(4, 6, 1, 1)
+    expected = torch.nn.functional.conv2d(maps, weight, stride=strides)
+    assert torch.allclose(torch.nn.functional.conv2d(pick_places(maps, strides), weight), expected, atol=1e-5)
+    inside, gradients = maps.clone(), list[torch.Tensor]()
+    inside.register_hook(gradients.append)
+    pick_places(inside, strides).pow(2).sum().backward()
+    assert gradients[0].is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(("kind", "shape"), [("spectrogram", (64, 125)), ("frames", (3, 64, 80, 3))])

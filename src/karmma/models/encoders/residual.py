@@ -25,10 +25,19 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = shift_frames(x, self.frames) if self.frames > 1 else x
         y = functional.relu(self.norm1(self.conv1(y)))
-        # places are picked here, not by a stride of the 1×1 convolution: with channels last and 8 of them or fewer, oneDNN's
-        # gradient of that writes outside its memory where several threads share it
-        kept = x[:, :, :: self.strides[0], :: self.strides[1]]
-        return functional.relu(self.norm2(self.conv2(y)) + self.shortcut(kept))
+        return functional.relu(self.norm2(self.conv2(y)) + self.shortcut(pick_places(x, self.strides)))
+
+
+def pick_places(x: Tensor, strides: tuple[int, int]) -> Tensor:
+    """Every so manieth place of maps `(batch, C, H, W)`, what a 1×1 convolution with these strides would read.
+
+    Not left to that convolution: with channels last and 8 of them or fewer, oneDNN's gradient of it writes outside its memory
+    where several threads share it. Picked with channels last, so that the gradient has them last, too, and what it is added
+    to need not be turned round.
+    """
+    if strides == (1, 1):
+        return x
+    return x.permute(0, 2, 3, 1)[:, :: strides[0], :: strides[1]].permute(0, 3, 1, 2)
 
 
 def shift_frames(x: Tensor, frames: int) -> Tensor:

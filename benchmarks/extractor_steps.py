@@ -1,0 +1,95 @@
+"""How long a training step of each extractor takes, and what share of this machine's matrix product that is.
+
+python benchmarks/extractor_steps.py [RECIPE ...] [--clips 32] [--repeats 20] [--name extractor_steps]
+
+One thread, in the precision that training takes here. The floor is a square matrix product in the same precision in the same
+run: an extractor's floating point operations (forward and backward) at that speed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from recording import write_result
+from torch.utils.flop_counter import FlopCounterMode
+
+from karmma.config import find_recipe, load_recipe
+from karmma.memory import keep_freed_memory
+from karmma.modalities import make_modalities
+from karmma.models.encoders import make_encoder
+from karmma.progress import Progress
+from karmma.training.fit import resolve_precision
+
+SIDE = 1024  # of the matrices
+
+
+def seconds_of(work: Callable[[], object], repeats: int) -> float:
+    """The fastest of some runs, after two that do not count: whatever else runs on the machine only adds."""
+    times = []
+    for _ in range(repeats + 2):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return min(times[2:])
+
+
+def matmul_gflops_per_second(dtype: torch.dtype, repeats: int) -> float:
+    left, right = torch.rand(SIDE, SIDE).to(dtype), torch.rand(SIDE, SIDE).to(dtype)
+    return 2 * SIDE**3 / seconds_of(lambda: left @ right, repeats) / 1e9
+
+
+def measure(recipe_name: str, dtype: torch.dtype, peak: float, clips: int, repeats: int) -> list[dict[str, Any]]:
+    """Figures of every extractor of a recipe's teacher and student."""
+    recipe, rows = load_recipe(find_recipe(Path(recipe_name))), []
+    for role, config in (("teacher", recipe.teacher.recognizer), ("student", recipe.student.recognizer)):
+        for name, modality in make_modalities(recipe.modalities).items():
+            torch.manual_seed(0)
+            encoder, data = make_encoder(modality.spec, config.encoders[name]).train(), torch.rand(clips, *modality.spec.input_shape)
+
+            def step(encoder: torch.nn.Module = encoder, data: torch.Tensor = data) -> None:
+                with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+                    level = encoder(data).float().square().mean()
+                level.backward()
+                encoder.zero_grad()
+
+            with FlopCounterMode(display=False) as counter:
+                step()
+            gflops, seconds = counter.get_total_flops() / 1e9, seconds_of(step, repeats)
+            rows.append({
+                "recipe": recipe_name, "role": role, "modality": name, "kind": config.encoders[name].kind,
+                "ms_per_step": round(1000 * seconds, 2), "gflops_per_step": round(gflops, 2),
+                "share_of_matmul": round(gflops / seconds / peak, 3),
+            })  # fmt: skip
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipes", nargs="*", default=["utd_mhad", "kitchen"])
+    parser.add_argument("--clips", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--name", default="extractor_steps")
+    options = parser.parse_args()
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    precision = resolve_precision("auto")
+    dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
+    peak = matmul_gflops_per_second(dtype, options.repeats)
+    rows: list[dict[str, Any]] = []
+    with Progress("steps") as progress:
+        for done, recipe in enumerate(options.recipes):
+            progress.update(done, len(options.recipes), recipe)
+            rows += measure(recipe, dtype, peak, options.clips, options.repeats)
+    write_result(options.name, {
+        "threads": 1, "precision": precision, "clips_per_step": options.clips, "matmul_gflops_per_second": round(peak, 1),
+        "rows": rows,
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
