@@ -4,7 +4,7 @@ python benchmarks/folds_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--seeds 0] [
 
 One process and thread per fold, as many at once as there are cores. The official test subjects are never read. Models whose
 random kernels vote are tested without these votes, too, and so are the votes alone. `--pool` puts the seeds of earlier results
-(results/NAME.json and .npz, of the same overrides) beside those trained here.
+(results/NAME.json and .npz, of the same overrides and folds) beside those trained here, or their folds, where seeds are the same.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from torch import nn
 
 from karmma.config import Recipe, load_recipe
 from karmma.evaluation.evaluate import several_views, subset_logits
-from karmma.evaluation.paired import Outcomes
+from karmma.evaluation.paired import Outcomes, join_folds
 from karmma.evaluation.plots import plot_subsets, save_png
 from karmma.experiment.comparison import describe as describe_difference
 from karmma.experiment.comparison import find_methods, read_outcomes
@@ -140,12 +140,25 @@ def draw(top1: dict[str, dict[str, float]], networks: dict[str, dict[str, float]
     save_png(plot_subsets({"methods": methods}, "action_top1"), path)
 
 
+def pooled(
+    name: str, overrides: list[str], found: dict[str, Outcomes], folds: list[int], seeds: list[int]
+) -> tuple[dict[str, Outcomes], list[int], list[int]]:
+    """What an earlier result and this one have in common, with the seeds or the folds of both."""
+    other, before = json.loads((RESULTS / f"{name}.json").read_text()), load_outcomes(RESULTS / f"{name}.npz")
+    if other["overrides"] == overrides and other["folds"] == folds:
+        return join_seeds([before, found]), folds, other["seeds"] + seeds
+    if other["overrides"] == overrides and other["seeds"] == seeds and not {*other["folds"]} & {*folds}:
+        joined = {key: join_folds([rows, found[key]]) for key, rows in before.items() if key in found}
+        return joined, other["folds"] + folds, seeds
+    raise ValueError(f"{name}: folds {other['folds']}, seeds {other['seeds']}, overrides {other['overrides']} do not go with these")
+
+
 def main() -> None:
     parser = fold_arguments(__doc__)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--only", default="karmma,own_votes,baseline_dropout")
     parser.add_argument("--name", default="folds_utd", help="of the file in results/")
-    parser.add_argument("--pool", default="", help="earlier results whose seeds count, too")
+    parser.add_argument("--pool", default="", help="earlier results whose seeds or folds count, too")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_intermixed_args()
     folds, seeds, names = numbers(options.folds), numbers(options.seeds), options.only.split(",")
@@ -158,10 +171,7 @@ def main() -> None:
         seconds = [round(sum(stages.values())) for stages in pool.map(run_fold, jobs)]
     found = read_folds(directories, seeds)
     for name in filter(None, options.pool.split(",")):
-        other = json.loads((RESULTS / f"{name}.json").read_text())
-        if (other["folds"], other["overrides"]) != (folds, options.overrides):
-            raise ValueError(f"{name}: folds {other['folds']} and overrides {other['overrides']} are others than here")
-        found, seeds = join_seeds([load_outcomes(RESULTS / f"{name}.npz"), found]), other["seeds"] + seeds
+        found, folds, seeds = pooled(name, options.overrides, found, folds, seeds)
     head = {"folds": folds, "seeds": seeds, "pooled": options.pool, "overrides": options.overrides}
     result = {**head, "seconds_per_fold_one_thread": seconds, **describe(found, folds, seeds)}
     save_outcomes(RESULTS / f"{options.name}.npz", found)

@@ -44,6 +44,7 @@ def test_folds_keep_their_groups_apart() -> None:
     both = join_folds([fold, fold])
     assert both.groups.tolist() == [0, 0, 1, 2, 2, 3] and both.folds.tolist() == [0, 0, 0, 1, 1, 1]
     assert both.hits["a"].tolist() == [[1, 0, 1, 1, 0, 1]]
+    assert join_folds([both, fold]).folds.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
 def test_samples_that_fall_together_are_one_witness() -> None:

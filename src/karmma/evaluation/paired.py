@@ -55,14 +55,19 @@ def group_samples(participants: Sequence[str], labels: Mapping[str, Sequence[int
     return np.array([numbers[key] for key in keys], np.int64)
 
 
-def join_folds(folds: Sequence[Outcomes]) -> Outcomes:
-    """All samples of several folds, each of which was tested by trainings of its own."""
-    firsts = np.cumsum([0, *(int(fold.groups.max()) + 1 for fold in folds[:-1])])
+def join_folds(parts: Sequence[Outcomes]) -> Outcomes:
+    """All samples of several parts with one fold or more, each of which was tested by trainings of its own."""
     return Outcomes(
-        {subset: np.concatenate([fold.hits[subset] for fold in folds], 1) for subset in folds[0].hits},
-        np.concatenate([fold.groups + first for fold, first in zip(folds, firsts, strict=True)]),
-        np.concatenate([np.full(len(fold.groups), number) for number, fold in enumerate(folds)]),
+        {subset: np.concatenate([part.hits[subset] for part in parts], 1) for subset in parts[0].hits},
+        numbered_on([part.groups for part in parts]),
+        numbered_on([part.folds for part in parts]),
     )
+
+
+def numbered_on(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """All numbers in a row, those of each part above those before it."""
+    firsts = np.cumsum([0, *(int(part.max()) + 1 for part in parts[:-1])])
+    return np.concatenate([part + first for part, first in zip(parts, firsts, strict=True)])
 
 
 def compare(values: Outcomes, reference: Outcomes) -> Difference:
