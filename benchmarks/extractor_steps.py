@@ -1,9 +1,9 @@
-"""How long a training step of each extractor takes, and what share of this machine's matrix product that is.
+"""How long a training step of each extractor and of a whole student takes, and what share of this machine's matrix product that is.
 
 python benchmarks/extractor_steps.py [RECIPE ...] [--clips 32] [--repeats 20] [--name extractor_steps]
 
 One thread, in the precision that training takes here. The floor is a square matrix product in the same precision in the same
-run: an extractor's floating point operations (forward and backward) at that speed.
+run: all floating point operations (forward and backward) at that speed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from karmma.config import find_recipe, load_recipe
 from karmma.memory import keep_freed_memory
 from karmma.modalities import make_modalities
 from karmma.models.encoders import make_encoder
+from karmma.models.recognizer import RecognizerModel
 from karmma.progress import Progress
 from karmma.training.fit import resolve_precision
 
 SIDE = 1024  # of the matrices
+CLASSES = 30
 
 
 def seconds_of(work: Callable[[], object], repeats: int) -> float:
@@ -43,29 +46,47 @@ def matmul_gflops_per_second(dtype: torch.dtype, repeats: int) -> float:
     return 2 * SIDE**3 / seconds_of(lambda: left @ right, repeats) / 1e9
 
 
+def step_of(model: torch.nn.Module, answer: Callable[[], list[torch.Tensor]], dtype: torch.dtype) -> Callable[[], None]:
+    """Forward and backward of whatever answers."""
+
+    def step() -> None:
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            level = torch.stack([values.float().square().mean() for values in answer()]).sum()
+        level.backward()
+        model.zero_grad()
+
+    return step
+
+
+def figures_of(step: Callable[[], None], peak: float, repeats: int) -> dict[str, float]:
+    with FlopCounterMode(display=False) as counter:
+        step()
+    gflops, seconds = counter.get_total_flops() / 1e9, seconds_of(step, repeats)
+    share = gflops / seconds / peak
+    return {"ms_per_step": round(1000 * seconds, 2), "gflops_per_step": round(gflops, 2), "share_of_matmul": round(share, 3)}
+
+
 def measure(recipe_name: str, dtype: torch.dtype, peak: float, clips: int, repeats: int) -> list[dict[str, Any]]:
-    """Figures of every extractor of a recipe's teacher and student."""
+    """Figures of every extractor of a recipe's teacher and student, and of the student as a whole, with everything present."""
     recipe, rows = load_recipe(find_recipe(Path(recipe_name))), []
+    modalities = make_modalities(recipe.modalities)
+    data = {name: torch.rand(clips, *modality.spec.input_shape) for name, modality in modalities.items()}
+    torch.manual_seed(0)
     for role, config in (("teacher", recipe.teacher.recognizer), ("student", recipe.student.recognizer)):
-        for name, modality in make_modalities(recipe.modalities).items():
-            torch.manual_seed(0)
-            encoder, data = make_encoder(modality.spec, config.encoders[name]).train(), torch.rand(clips, *modality.spec.input_shape)
+        for name, modality in modalities.items():
+            encoder = make_encoder(modality.spec, config.encoders[name]).train()
+            step = step_of(encoder, lambda encoder=encoder, name=name: [encoder(data[name])], dtype)  # type: ignore[misc]
+            rows.append({"recipe": recipe_name, "role": role, "part": name, **figures_of(step, peak, repeats)})
+    specs = {name: modality.spec for name, modality in modalities.items()}
+    student = RecognizerModel(replace(recipe.student.recognizer, kernels=None), specs, {"action": CLASSES}).train()
+    present = {name: torch.ones(clips, dtype=torch.bool) for name in specs}
 
-            def step(encoder: torch.nn.Module = encoder, data: torch.Tensor = data) -> None:
-                with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-                    level = encoder(data).float().square().mean()
-                level.backward()
-                encoder.zero_grad()
+    def answer() -> list[torch.Tensor]:
+        fused, votes = student.answers(data, present, [present])
+        return [logits["action"] for logits in (*fused, *votes.values())]
 
-            with FlopCounterMode(display=False) as counter:
-                step()
-            gflops, seconds = counter.get_total_flops() / 1e9, seconds_of(step, repeats)
-            rows.append({
-                "recipe": recipe_name, "role": role, "modality": name, "kind": config.encoders[name].kind,
-                "ms_per_step": round(1000 * seconds, 2), "gflops_per_step": round(gflops, 2),
-                "share_of_matmul": round(gflops / seconds / peak, 3),
-            })  # fmt: skip
-    return rows
+    whole = figures_of(step_of(student, answer, dtype), peak, repeats)
+    return [*rows, {"recipe": recipe_name, "role": "student", "part": "whole", **whole}]
 
 
 def main() -> None:

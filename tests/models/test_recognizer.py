@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from karmma.config import EncoderConfig
 from karmma.models.encoders import make_encoder
+from karmma.models.fusion import WRITTEN_OUT_TOKENS, attend
 from karmma.types import KarmmaError, subsets_of
 
 from ..conftest import LABEL_SIZES, SPECS, make_batch, make_recognizer
@@ -144,3 +145,23 @@ def test_boxes_with_score_zero_are_no_boxes() -> None:
     before = encoder(clips)
     clips[:, :, 2, :4] = 9.0
     torch.testing.assert_close(encoder(clips), before)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("tokens", [9, WRITTEN_OUT_TOKENS + 1])
+def test_attention_and_its_gradient_are_those_of_the_definition_in_bf16(tokens: int, masked: bool) -> None:
+    torch.manual_seed(0)
+    query, key, value = exact = [torch.randn(2, 3, tokens, 16, requires_grad=True) for _ in range(3)]
+    visible = torch.arange(tokens).expand(2, 1, 1, tokens) % 3 < 2 if masked else None
+    query16, key16, value16 = rounded = [values.detach().bfloat16().requires_grad_() for values in exact]
+    upstream = torch.randn(2, 3, tokens, 16)
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, visible)
+    expected.backward(upstream)
+    given = attend(query16, key16, value16, visible, 0.0)
+    given.backward(upstream.bfloat16())
+    for found, known in [(given, expected), *((one.grad, other.grad) for one, other in zip(rounded, exact, strict=True))]:
+        assert found is not None and known is not None
+        assert (found.float() - known).norm() < 0.01 * known.norm()
+    if masked:
+        hidden = (torch.arange(tokens) % 3 == 2).nonzero().flatten()
+        assert all(values.grad is not None and not values.grad[:, :, hidden].any() for values in rounded[1:])
