@@ -13,7 +13,7 @@ from .types import KarmmaError
 
 EXTRAS = {
     "train": ("torch", "lightning", "tensorboard"), "export": ("onnx", "onnxscript", "nncf"),
-    "serve": ("fastapi", "uvicorn", "prometheus_client"), "data": ("pyarrow", "fsspec"),
+    "serve": ("fastapi", "uvicorn", "prometheus_client"), "data": ("pyarrow", "fsspec"), "wandb": ("wandb",),
 }  # fmt: skip
 VERBS: tuple[Callable[..., None], ...] = (
     experiments.run, experiments.recipes, data.simulate, recordings.predict, experiments.evaluate, experiments.compare,

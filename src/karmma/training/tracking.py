@@ -28,27 +28,36 @@ class Tracker:
     settings: Mapping[str, Any]  # the recipe as plain values, shown beside the curves
 
     def check(self) -> None:
-        """Raise KarmmaError, before anything is trained, where the package is missing or nobody is logged in."""
-        wandb = import_wandb()
+        """Raise KarmmaError where nobody is logged in, ModuleNotFoundError without the package: both before anything is trained."""
+        import wandb
+
         if self.config.mode == "offline":
             return
         try:
             known = wandb.login()
         except wandb.errors.Error as error:
-            raise KarmmaError(f"wandb: {error}; or wandb.mode=offline, and `wandb sync` later") from error
+            raise unreachable(error) from error
         if not known:
-            raise KarmmaError("wandb: nobody is logged in: `wandb login`, or wandb.mode=offline, and `wandb sync` later")
+            raise unreachable("nobody is logged in")
 
     @contextmanager
     def run(self, directory: Path) -> Iterator[Any]:
-        """The run there that belongs to the root or a directory below it, ended with the body; as failed, if that fails."""
-        wandb, below = import_wandb(), directory.relative_to(self.root).as_posix()
-        run = wandb.init(
-            project=self.config.project, entity=self.config.entity, mode=self.config.mode, dir=self.root,
-            group=self.root.resolve().name, name="results" if below == "." else below.removesuffix("/training"),
-            id=remembered_id(directory / ID_FILE), resume="allow", reinit="create_new",
-            config=dict(self.settings), settings=wandb.Settings(silent=True, console="off"),
-        )  # fmt: skip
+        """The run there that belongs to the root or a directory below it, ended with the body; as failed, if that fails.
+
+        Raises KarmmaError where the server cannot be reached.
+        """
+        import wandb
+
+        below = directory.relative_to(self.root).as_posix()
+        try:
+            run = wandb.init(
+                project=self.config.project, entity=self.config.entity, mode=self.config.mode, dir=self.root,
+                group=self.root.resolve().name, name="results" if below == "." else below.removesuffix("/training"),
+                id=remembered_id(directory / ID_FILE), resume="allow", reinit="create_new",
+                config=dict(self.settings), settings=wandb.Settings(silent=True, console="off"),
+            )  # fmt: skip
+        except wandb.errors.Error as error:
+            raise unreachable(error) from error
         try:
             yield run
         except BaseException:
@@ -56,20 +65,17 @@ class Tracker:
             raise
         run.finish()
 
-
     def tell_results(self, figures: Mapping[str, float], plots: Iterable[Path]) -> None:
         """What came out in the end, as the summary of the run that belongs to the root itself, with pictures."""
+        import wandb
+
         with self.run(self.root) as run:
-            run.log({f"plots/{path.stem}": import_wandb().Image(str(path)) for path in plots})
+            run.log({f"plots/{path.stem}": wandb.Image(str(path)) for path in plots})
             run.summary.update(dict(figures))
 
 
-def import_wandb() -> Any:
-    try:
-        import wandb
-    except ImportError as error:
-        raise KarmmaError("wandb: Weights & Biases is not installed: pip install 'karmma[wandb]'") from error
-    return wandb
+def unreachable(reason: object) -> KarmmaError:
+    return KarmmaError(f"wandb: {reason}; with wandb.mode=offline everything waits here for `wandb sync`")
 
 
 def remembered_id(path: Path) -> str:
