@@ -15,7 +15,7 @@ from karmma.augmentation import Augmentation, BatchAugmentation
 from karmma.media.containers import MediaError
 from karmma.modalities import MODALITIES, make_modalities
 from karmma.modalities.audio import Audio, log_mel, mel_filters
-from karmma.modalities.base import mirror_pictures, pick_frames, sample_seconds, window
+from karmma.modalities.base import mirror_pictures, pick_frames, sample_seconds, warped_positions, window
 from karmma.modalities.depth import stretched_rows
 from karmma.modalities.detections import Detections
 from karmma.modalities.flow import Flow
@@ -229,3 +229,28 @@ def test_a_skeleton_without_a_torso_is_refused_and_one_of_zeros_is_nobody(tmp_pa
     np.savez(path, skeleton=poses)
     with pytest.raises(MediaError, match="neck and hip lie on one spot"):
         Skeleton().read(path, 0.0, 1.0)
+
+
+def test_a_drifting_pace_passes_every_moment_once_from_end_to_end() -> None:
+    even = warped_positions(64, 256, 128, Augmentation.draw(64, 0), trim=0.0, bend=0.0)
+    drifting = warped_positions(64, 256, 128, Augmentation.draw(64, 0), trim=0.0, bend=0.0, pace=0.4)
+    assert torch.allclose(drifting[:, 0], even[:, 0]) and torch.allclose(drifting[:, -1], even[:, -1], atol=1e-3)
+    steps = drifting.diff(dim=1)
+    assert (steps > 0).all() and steps.max() > 1.5 * 255 / 127 and steps.min() < 255 / 127 / 1.5
+    assert warped_positions(3, 8, 4, None, trim=0.1, bend=0.3, pace=0.4).tolist() == warped_positions(3, 8, 4, None, 0, 0).tolist()
+
+
+def test_vigour_changes_movement_and_leaves_gravity() -> None:
+    still = {"bias": 0.0, "noise": 0.0, "stretch": 0.0, "trim": 0.0, "bend": 0.0, "force_scale": 1.0}
+    imu = Imu(span="segment", seconds=2.56, vigour=0.4, **still)
+    time = torch.linspace(0, 1, 2 * imu.samples)
+    shaking = torch.sin(2 * torch.pi * 20 * time)
+    stored = torch.stack([torch.full_like(time, 9.8), shaking, 0 * time, shaking, 0 * time, 0 * time], -1).expand(40, -1, -1)
+    one = imu.transform(stored, Augmentation.draw(40, 1, mirror=0.0))
+    assert torch.allclose(one[..., 0], torch.tensor(9.8), atol=1e-3)
+    middle = slice(20, -20)  # at the ends the slow part is of fewer samples
+    assert torch.allclose(one[:, middle, 1], one[:, middle, 3], atol=0.15)
+    strength = one[:, :, 3].abs().amax(1)
+    assert 0.2 < strength.min() < 0.8 and 1.25 < strength.max() < 5
+    plain = Imu(span="segment", seconds=2.56, **still)
+    assert torch.equal(imu.transform(stored, None), plain.transform(stored, None))

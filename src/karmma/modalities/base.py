@@ -19,6 +19,9 @@ else:
     from ..later import torch
 
 
+KNOTS = 6  # moments of a clip between which a varying factor's logarithm changes evenly
+
+
 class Modality(Protocol):
     """A sensor. Implementations are frozen dataclasses whose fields are the recipe's keys below `modalities.<name>`."""
 
@@ -112,11 +115,12 @@ def mirror_pictures(pictures: Tensor, mirrored: Tensor, axis: int = 3) -> Tensor
 
 
 def warped_positions(
-    batch: int, stored: int, count: int, augmentation: Augmentation | None, trim: float, bend: float
+    batch: int, stored: int, count: int, augmentation: Augmentation | None, trim: float, bend: float, pace: float = 0.0
 ) -> Tensor:
     """Where to sample `stored` instants: `(batch, count)` fractional indices, evenly spread in the fixed view.
 
-    While training up to `trim` of either end is cut off and the pace bends by a power in `exp(±bend)` (time warp).
+    While training up to `trim` of either end is cut off, speed drifts from moment to moment (`pace`, see `varying`), and all of it
+    bends by a power in `exp(±bend)` (time warp).
     """
     even = torch.linspace(0, 1, count).expand(batch, count)
     if augmentation is None:
@@ -124,7 +128,20 @@ def warped_positions(
     first = augmentation.uniform((batch, 1), 0, trim)
     last = 1 - augmentation.uniform((batch, 1), 0, trim)
     power = augmentation.uniform((batch, 1), -bend, bend).exp()
+    if pace:
+        gone = varying(batch, count - 1, augmentation, pace).cumsum(1)
+        even = torch.nn.functional.pad(gone / gone[:, -1:], (1, 0))
     return (first + even.pow(power) * (last - first)) * (stored - 1)
+
+
+def varying(batch: int, count: int, augmentation: Augmentation, deviation: float) -> Tensor:
+    """Factors `(batch, count)` around 1: one for the whole clip times one that drifts, its logarithm changing evenly between knots.
+
+    `deviation`: of either logarithm.
+    """
+    knots = augmentation.normal((batch, 1, KNOTS), deviation)
+    drift = torch.nn.functional.interpolate(knots, count, mode="linear", align_corners=True)[:, 0]
+    return (drift + augmentation.normal((batch, 1), deviation)).exp()
 
 
 def sample_linearly(stored: Tensor, positions: Tensor) -> Tensor:

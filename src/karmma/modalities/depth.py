@@ -43,6 +43,7 @@ class Depth:
     far_metres: float = 3.0  # person: how far behind the trunk; picture: farthest visible
     trim: float = 0.12
     bend: float = 0.3
+    pace: float = 0.0  # how much speed drifts within a segment: deviation of its logarithm
     stretch: float = 0.1
     gain: float = 0.2
 
@@ -90,7 +91,7 @@ class Depth:
 
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         batch = len(stored)
-        positions = warped_positions(batch, stored.shape[1], self.frames, augmentation, self.trim, self.bend)
+        positions = warped_positions(batch, stored.shape[1], self.frames, augmentation, self.trim, self.bend, self.pace)
         chosen = pick_instants(stored, positions.round().long()).unsqueeze(-1)
         if self.content == "person":
             views = chosen.split([self.stored_size, self.stored_size // 2, self.stored_size // 2], 3)

@@ -17,13 +17,16 @@ from ..media.live import RowBuffer
 from ..media.series import Series, read_series
 from ..media.tables import AXES, Columns, read_table, require_finite, rows_between
 from ..types import ModalitySpec
-from .base import random_rotations, sample_linearly, sample_seconds, warped_positions, window
+from .base import random_rotations, sample_linearly, sample_seconds, varying, warped_positions, window
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 else:
     from ..later import torch
+
+
+SLOW = 0.25  # of a clip's samples, over which force is averaged to find its slow part
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -43,6 +46,8 @@ class Imu:
     offset_seconds: float = 0.0
     trim: float = 0.15  # of a segment's span, while training
     bend: float = 0.3
+    pace: float = 0.0  # how much speed drifts within a segment: deviation of its logarithm
+    vigour: float = 0.0  # how much turning, and force beyond its slow part, are stronger or weaker, drifting as well
     rotate_degrees: float = 0.0
     stretch: float = 0.15
     axis_stretch: float = 0.0
@@ -104,6 +109,8 @@ class Imu:
         values = values * torch.tensor([1 / self.force_scale] * 3 + [1 / self.turn_scale] * 3)
         if augmentation is None:
             return values
+        if self.vigour:
+            values = self.moved_otherwise(values, augmentation)
         flip = torch.tensor([-1.0, 1, 1, 1, -1, -1])
         values = torch.where(augmentation.mirrored.view(-1, 1, 1), values * flip, values)
         if self.rotate_degrees:
@@ -113,10 +120,17 @@ class Imu:
         values = values * augmentation.uniform((len(values), 1, 6), 1 - self.axis_stretch, 1 + self.axis_stretch)
         return values + augmentation.normal((len(values), 1, 6), self.bias) + augmentation.normal(values.shape, self.noise)
 
+    def moved_otherwise(self, values: Tensor, augmentation: Augmentation) -> Tensor:
+        """As of somebody who moves more or less in the same posture: the slow part of force, mostly gravity, stays as it is."""
+        factors = varying(len(values), values.shape[1], augmentation, self.vigour)[..., None]
+        force, window = values[..., :3], 2 * (round(SLOW * self.samples) // 2) + 1
+        slow = torch.nn.functional.avg_pool1d(force.transpose(1, 2), window, 1, window // 2, count_include_pad=False).transpose(1, 2)
+        return torch.cat([slow + (force - slow) * factors, values[..., 3:] * factors], -1)
+
     def cut(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         """The samples the model gets: a window shifted at random, or a time warp of the whole segment."""
         if self.span == "segment":
-            positions = warped_positions(len(stored), stored.shape[1], self.samples, augmentation, self.trim, self.bend)
+            positions = warped_positions(len(stored), stored.shape[1], self.samples, augmentation, self.trim, self.bend, self.pace)
             return sample_linearly(stored, positions)
         spare = stored.shape[1] - self.samples
         if augmentation is None:

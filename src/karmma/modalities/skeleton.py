@@ -41,6 +41,7 @@ class Skeleton:
     mirror_pairs: tuple[tuple[int, int], ...] = ((4, 8), (5, 9), (6, 10), (7, 11), (12, 16), (13, 17), (14, 18), (15, 19))
     trim: float = 0.15
     bend: float = 0.3
+    pace: float = 0.0  # how much speed drifts within a segment: deviation of its logarithm
     turn_degrees: float = 25.0  # about the vertical
     tilt_degrees: float = 8.0
     stretch: float = 0.1
@@ -82,7 +83,7 @@ class Skeleton:
 
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         batch = len(stored)
-        positions = warped_positions(batch, stored.shape[1], self.frames, augmentation, self.trim, self.bend)
+        positions = warped_positions(batch, stored.shape[1], self.frames, augmentation, self.trim, self.bend, self.pace)
         poses = sample_linearly(stored, positions)
         if augmentation is None:
             return poses
