@@ -40,7 +40,12 @@ from karmma.types import ModalitySpec
 
 DEFAULT = "recipe"
 VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "imu": {DEFAULT: ()},
+    "imu": {
+        DEFAULT: (),
+        "no drifting pace": ("modalities.imu.pace=0",),
+        "no vigour": ("modalities.imu.vigour=0",),
+        "neither": ("modalities.imu.pace=0", "modalities.imu.vigour=0"),
+    },
     "skeleton": {
         DEFAULT: (),
         "no exchange of styles": ("student.recognizer.encoders.skeleton.mix_styles=0",),
