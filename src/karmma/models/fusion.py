@@ -10,7 +10,8 @@ WRITTEN_OUT_TOKENS = 512  # longer sequences' scores would take more memory than
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None, dropout: float) -> Tensor:
-    """`softmax(query @ keyᵀ / √width) @ value` of `(batch, heads, tokens, width)`; `visible` `(batch, 1, 1, tokens)` of the keys.
+    """`softmax(query @ keyᵀ / √width) @ value` of `(batch, heads, tokens, width)`; `visible` `(batch, 1, 1, tokens)` of the keys,
+    of which each sample has one at least.
 
     Written out for short sequences in bf16 on a CPU, where the gradient of torch's fused kernel takes up to seven times as long.
     """

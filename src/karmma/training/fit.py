@@ -155,6 +155,7 @@ def fit(task: Task, directory: Path, progress: Progress, watch: Watch | None = N
         accumulate_grad_batches=task.config.accumulate,
         precision=resolve_precision(task.config.precision),  # type: ignore[arg-type]
         gradient_clip_val=task.config.clip_norm or None,
+        logger=False,  # set below, where they are closed again
         callbacks=[
             *([averaged] if task.config.averaging else []),
             EpochProgress(progress, task.config.epochs * task.steps_per_epoch, watched),
