@@ -9,13 +9,14 @@ run: all floating point operations (forward and backward) at that speed.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from paper_size import matmul_gflops_per_second
+from paper_size import measure as median_seconds
 from recording import write_result
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -27,23 +28,7 @@ from karmma.models.recognizer import RecognizerModel
 from karmma.progress import Progress
 from karmma.training.fit import resolve_precision
 
-SIDE = 1024  # of the matrices
-CLASSES = 30
-
-
-def seconds_of(work: Callable[[], object], repeats: int) -> float:
-    """The fastest of some runs, after two that do not count: whatever else runs on the machine only adds."""
-    times = []
-    for _ in range(repeats + 2):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return min(times[2:])
-
-
-def matmul_gflops_per_second(dtype: torch.dtype, repeats: int) -> float:
-    left, right = torch.rand(SIDE, SIDE).to(dtype), torch.rand(SIDE, SIDE).to(dtype)
-    return 2 * SIDE**3 / seconds_of(lambda: left @ right, repeats) / 1e9
+CLASSES, CPU = 30, torch.device("cpu")
 
 
 def step_of(model: torch.nn.Module, answer: Callable[[], list[torch.Tensor]], dtype: torch.dtype) -> Callable[[], None]:
@@ -61,7 +46,7 @@ def step_of(model: torch.nn.Module, answer: Callable[[], list[torch.Tensor]], dt
 def figures_of(step: Callable[[], None], peak: float, repeats: int) -> dict[str, float]:
     with FlopCounterMode(display=False) as counter:
         step()
-    gflops, seconds = counter.get_total_flops() / 1e9, seconds_of(step, repeats)
+    gflops, seconds = counter.get_total_flops() / 1e9, median_seconds(step, repeats, CPU)
     share = gflops / seconds / peak
     return {"ms_per_step": round(1000 * seconds, 2), "gflops_per_step": round(gflops, 2), "share_of_matmul": round(share, 3)}
 
@@ -100,7 +85,7 @@ def main() -> None:
     torch.set_num_threads(1)
     precision = resolve_precision("auto")
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
-    peak = matmul_gflops_per_second(dtype, options.repeats)
+    peak = matmul_gflops_per_second(CPU, dtype)
     rows: list[dict[str, Any]] = []
     with Progress("steps") as progress:
         for done, recipe in enumerate(options.recipes):

@@ -13,7 +13,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None, dr
     """`softmax(query @ keyᵀ / √width) @ value` of `(batch, heads, tokens, width)`; `visible` `(batch, 1, 1, tokens)` of the keys,
     of which each sample has one at least.
 
-    Written out for short sequences in bf16 on a CPU, where the gradient of torch's fused kernel takes up to seven times as long.
+    Written out for short sequences in bf16 on a CPU, where the gradient of torch's fused kernel takes several times as long.
     """
     if query.device.type != "cpu" or query.dtype != torch.bfloat16 or query.shape[2] > WRITTEN_OUT_TOKENS:
         return functional.scaled_dot_product_attention(query, key, value, visible, dropout)
