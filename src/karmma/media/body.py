@@ -25,6 +25,15 @@ class BodyFrame:
     trunk_metres: float
 
 
+def crop_to_body(depth_metres: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The part of all frames `(T, H, W)` outside which there is background in each: several times less to look at."""
+    nearest = depth_metres.max(0)
+    rows, columns = np.flatnonzero(nearest.max(1) > 0), np.flatnonzero(nearest.max(0) > 0)
+    if not len(rows):
+        return depth_metres
+    return depth_metres[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
 def find_body(depth_metres: NDArray[np.float32]) -> BodyFrame | None:
     """Window and trunk depth from all frames `(T, H, W)` of a clip; 0 is background. None if nobody is there."""
     body = depth_metres > 0
@@ -50,11 +59,11 @@ def draw_views(
     before the trunk to `far_metres` behind it.
     """
     nearness = np.clip((frame.trunk_metres + far_metres - depth_metres) / (near_metres + far_metres), 0, 1)
-    body = (depth_metres > 0).astype(np.float32)
+    body = depth_metres > 0
     scale = 2 * size / frame.side
     place = np.array([[scale, 0, -frame.left * scale], [0, scale, -frame.top * scale]], np.float32)
     front = shrink((0.3 + 0.7 * nearness) * body, place, size)
-    y, x = np.nonzero(depth_metres)
+    y, x = np.nonzero(body)
     places = np.stack([y - frame.top, x - frame.left]) * size / frame.side
     inside = ((places >= 0) & (places < size)).all(0)
     rows, columns = places[:, inside].astype(np.int64)

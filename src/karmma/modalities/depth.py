@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from ..augmentation import Augmentation
 from ..config import STRICT
-from ..media.body import draw_views, find_body
+from ..media.body import crop_to_body, draw_views, find_body
 from ..media.containers import MediaError
 from ..media.series import read_series
 from ..types import ModalitySpec
@@ -74,6 +74,7 @@ class Depth:
 
     def person(self, metres: NDArray[np.float32]) -> NDArray[np.uint8] | None:
         """Stored views, or None if no frame shows anybody."""
+        metres = crop_to_body(metres)
         frame = find_body(metres)
         if frame is None:
             return None
