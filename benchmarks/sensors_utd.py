@@ -53,6 +53,10 @@ VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "depth": {
         DEFAULT: (),
+        "64 pixels": ("modalities.depth.size=64",),
+        "40 pixels": ("modalities.depth.size=40",),
+        "32 pixels": ("modalities.depth.size=32",),
+        "stacks of eight frames": ("student.recognizer.encoders.depth.stack=8",),
         "16 frames by 2": ("modalities.depth.frames=16", "student.recognizer.encoders.depth.stack=2"),
     },
 }

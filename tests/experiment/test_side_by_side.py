@@ -57,9 +57,9 @@ def test_students_that_are_taught_begin_first_and_small_specialists_last(tmp_pat
 
 
 def test_each_model_waits_for_what_it_is_built_on(tmp_path: Path) -> None:
-    context = Context(load_recipe(RECIPES / "utd_mhad.yaml"), tmp_path)
+    context = Context(load_recipe(RECIPES / "utd_mhad.yaml", ["methods.tutors.specialists=true"]), tmp_path)
     needs = {job.stage: job.needs for job in trainings(context)}
-    assert needs["seed0.tutors.imu"] == {"pretrain.student.imu"}  # no kernels
+    assert needs["seed0.tutors.imu+skeleton"] == {"pretrain.student.imu", "pretrain.student.skeleton"}  # no kernels
     assert "seed0.kernels.imu" in needs["seed0.specialists.imu"] and "seed0.kernels.depth" not in needs["seed0.specialists.imu"]
     assert needs["seed0.karmma"] >= {stage for stage in needs if ".tutors." in stage} | {"seed0.kernels.depth"}
     assert not any(stage.startswith("seed0.tutors") for stage in needs["seed0.own_votes"])
