@@ -98,7 +98,7 @@ def test_taught_ahead_the_same_weights_come_out(tmp_path: Path, sees: Literal["s
 
     class Watched(DistillationTask):
         def losses(self, batch: Any, *flags: Any) -> Any:
-            kinds.add((self.ahead is not None, type(batch) is TaughtBatch, torch.get_num_threads()))
+            kinds.add((self.ahead is not None, self.beside is not None, type(batch) is TaughtBatch, torch.get_num_threads()))
             return super().losses(batch, *flags)
 
     def trained(ahead: int) -> dict[str, torch.Tensor]:
@@ -112,6 +112,6 @@ def test_taught_ahead_the_same_weights_come_out(tmp_path: Path, sees: Literal["s
         return weights
 
     alone, ahead = trained(0), trained(1)
-    assert kinds == {(False, False, 1), (True, True, 1)}
+    assert kinds == {(False, False, False, 1), (True, True, True, 1)}
     assert all(torch.equal(alone[key], ahead[key]) for key in alone)
     assert torch.get_num_threads() == 2

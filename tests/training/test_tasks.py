@@ -14,7 +14,7 @@ import torch
 from karmma.config import DistillationConfig, TrainingConfig
 from karmma.data.loading import TrainingBatch, draw_presence
 from karmma.data.missing import Complete, IndependentDropout, Scenario, Subset
-from karmma.models.recognizer import Logits
+from karmma.models.recognizer import Logits, RecognizerModel
 from karmma.progress import Progress
 from karmma.training import losses
 from karmma.training.fit import fit, resolve_precision
@@ -309,6 +309,18 @@ def test_no_specialist_looks_at_a_sample_twice() -> None:
             torch.testing.assert_close(alone["verb"][-len(places):], fused["verb"][places])
     seen = [(subset, value) for subset, values in looks for value in values]
     assert len(seen) == len(set(seen)) == 6  # four for the fused answers, and the first sample's imu and rgb alone
+
+
+def test_a_specialist_of_one_modality_sees_all_who_have_it_at_once() -> None:
+    names = tuple(SPECS)
+    models: dict[tuple[str, ...], RecognizerModel] = {(name,): make_recognizer(seed) for seed, name in enumerate(names)}
+    counts: list[int] = []
+    for model in models.values():
+        model.register_forward_pre_hook(lambda _, given: counts.append(len(next(iter(given[0].values())))))
+    batch = make_batch(4)
+    present = {name: torch.tensor([True, name == "imu", name in ("imu", "rgb"), name == "rgb"]) for name in names}
+    taught_by(SpecialistTeacher(models, names), batch, present)
+    assert sorted(counts) == [1, 1, 3, 3]
 
 
 def test_specialists_of_the_parts_teach_together() -> None:

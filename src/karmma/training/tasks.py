@@ -22,6 +22,7 @@ from ..models.recognizer import Logits, RecognizerModel
 from ..models.unimodal import UnimodalClassifier
 from . import losses
 from .ahead import PreparedEpoch, WorkingAhead, leaving_threads, threads_to_spare
+from .beside import ExtractorsBeside
 from .mixing import mix
 from .teachers import Teacher, token_logits
 
@@ -64,6 +65,7 @@ class Task(lightning.LightningModule):
         self.config, self.make_loader, self.mixup = config, make_loader, mixup
         self.steps_per_epoch = math.ceil(len(make_loader(0)) / config.accumulate)
         self.ahead: WorkingAhead | None = None  # while batches are prepared on other threads
+        self.beside: ExtractorsBeside | None = None  # while extractors share the backward pass among threads
 
     def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
         raise NotImplementedError
@@ -111,6 +113,13 @@ class Task(lightning.LightningModule):
             sync_dist=processes.count() > 1,
         )  # fmt: skip
         return total
+
+    def backward(self, loss: Tensor, *arguments: Any, **options: Any) -> None:
+        """Lightning's step back from the loss."""
+        if self.beside is None:
+            super().backward(loss, *arguments, **options)
+        else:
+            self.beside.backward(loss)
 
     def flags(self, batch: TrainingBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What is present and what is available of this recognizer's modalities, each `(batch,)`."""
@@ -235,14 +244,24 @@ class DistillationTask(StudentTask):
 
     @contextmanager
     def working_ahead(self) -> Iterator[None]:
-        """The teacher answers for the next batch where there are threads to spare."""
+        """The teacher answers for the next batch where there are threads to spare; extractors share what it leaves of them."""
         threads = self.spare_threads()
         if not threads:
             yield
             return
-        with leaving_threads(threads), WorkingAhead(self.make_loader, self.taught, threads, self.config.epochs) as self.ahead:
+        with (
+            leaving_threads(threads),
+            WorkingAhead(self.make_loader, self.taught, threads, self.config.epochs) as self.ahead,
+            self.sharing_backward() as self.beside,
+        ):
             yield
-        self.ahead = None
+        self.ahead = self.beside = None
+
+    def sharing_backward(self) -> AbstractContextManager[ExtractorsBeside | None]:
+        """Nobody where extractors are compiled, hooks and all, or draw random numbers again while they recompute activations."""
+        if self.config.compile or self.config.checkpoint_activations:
+            return nullcontext()
+        return ExtractorsBeside(list(self.recognizer.encoders.values()), torch.get_num_threads())
 
     def spare_threads(self) -> int:
         """None for mixup: what is blended with what is not known before the step."""

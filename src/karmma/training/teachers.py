@@ -150,15 +150,21 @@ class SpecialistTeacher:
     ) -> Logits:
         """Of some rows of a batch, each by those who know what is present there."""
         presence = stack_presence(present, self.modalities)
+        groups = [self.group(presence, pattern) for pattern in presence.unique(dim=0)]
+        for subset, specialist in asked.items():  # all that it will be asked of, at once
+            specialist.look_at(torch.cat([rows[:0], *(rows[places] for places, subsets in groups if subset in subsets)]))
         result: Logits = {}
-        for pattern in presence.unique(dim=0):
-            places = (presence == pattern).all(1).nonzero().flatten()
-            names = [name for name, flag in zip(self.modalities, pattern.tolist(), strict=True) if flag]
-            answers = [asked[subset].logits(rows[places]) for subset in self.who_knows(names)]
+        for places, subsets in groups:
+            answers = [asked[subset].logits(rows[places]) for subset in subsets]
             for head in answers[0]:
                 values = torch.stack([answer[head] for answer in answers]).mean(0)
                 result.setdefault(head, values.new_zeros(len(presence), values.shape[1]))[places] = values
         return result
+
+    def group(self, presence: Tensor, pattern: Tensor) -> tuple[Tensor, list[frozenset[str]]]:
+        """Which samples have just these modalities `(modalities,)`, and which subsets' specialists teach them."""
+        names = [name for name, flag in zip(self.modalities, pattern.tolist(), strict=True) if flag]
+        return (presence == pattern).all(1).nonzero().flatten(), self.who_knows(names)
 
     def who_knows(self, names: Sequence[str]) -> list[frozenset[str]]:
         """Subsets whose specialists teach samples that have these modalities."""
@@ -177,13 +183,17 @@ class AskedSpecialist:
 
     def logits(self, rows: Tensor) -> Logits:
         """Logits `(rows, classes)`, float32."""
+        self.look_at(rows)
+        return {head: values[rows] for head, values in self.said.items()}
+
+    def look_at(self, rows: Tensor) -> None:
+        """See those rows that it has not seen yet."""
         new = [row for row in rows.tolist() if not self.known[row]]
         if new:
             for head, values in self.look(torch.tensor(new, device=rows.device)).items():
                 self.said.setdefault(head, values.new_zeros(len(self.batch), values.shape[1]))[new] = values
             for row in new:
                 self.known[row] = True
-        return {head: values[rows] for head, values in self.said.items()}
 
     def look(self, rows: Tensor) -> Logits:
         data = {name: self.batch.data[name][rows] for name in self.subset}
