@@ -65,11 +65,16 @@ def test_kernels_reach_as_far_as_a_clip_is_long() -> None:
     assert parts_of(3) == [(0, 1), (1, 2), (2, 3)] and parts_of(32) == [(0, 11), (11, 21), (21, 32)]
 
 
-def test_responses_are_those_of_the_definition() -> None:
-    kernels = filled(RandomKernels(SPECS["imu"], CONFIG, 4))
-    clips = clips_of(2)["imu"]
+FEW, MANY = SPECS["imu"], ModalitySpec("skeleton", (20, 20, 3), "frames joints xyz")
+
+
+@pytest.mark.parametrize("spec", [FEW, MANY])
+def test_responses_are_those_of_the_definition(spec: ModalitySpec) -> None:
+    kernels = filled(RandomKernels(spec, CONFIG, 4))
+    clips = torch.randn(2, *spec.input_shape, generator=torch.Generator().manual_seed(1))
+    assert kernels.is_spread == (spec is FEW)
     found = kernels.responses(clips)
-    x = torch.nn.functional.pad((signals(SPECS["imu"], clips) - kernels.mean) / kernels.scale, (20, 20))
+    x = torch.nn.functional.pad((signals(spec, clips) - kernels.mean) / kernels.scale, (20, 20))
     places = kernels.inputs.view(-1, 3)
     assert kernels.dilations == (1, 2) and kernels.each == 3 and len({tuple(row.tolist()) for row in places}) > 1
     for index, dilation in enumerate(kernels.dilations):
@@ -86,6 +91,17 @@ def test_responses_are_those_of_the_definition() -> None:
             expected = [above.mean(1), values.amax(1), *(above[:, a:b].mean(1) for a, b in ((0, 7), (7, 13), (13, 20)))]
             torch.testing.assert_close(block, torch.stack(expected, 1))
     torch.testing.assert_close(torch.cat(list(kernels.taps)).sum(-1), torch.zeros(6, 3), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("spec", [FEW, MANY])
+def test_a_checkpoint_holds_the_taps_alone_and_is_enough(spec: ModalitySpec) -> None:
+    kernels = filled(RandomKernels(spec, CONFIG, 4))
+    state = kernels.state_dict()
+    assert not any(key.startswith("spread") for key in state) and {"taps.0", "taps.1", "inputs"} <= set(state)
+    again = RandomKernels(spec, CONFIG, 4)
+    again.load_state_dict(state)
+    clips = torch.randn(2, *spec.input_shape, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(again(clips), kernels(clips)) and kernels(clips).abs().sum() > 0
 
 
 def test_votes_add_their_mean_over_what_is_present() -> None:
@@ -127,9 +143,9 @@ def test_kernels_are_counted_in_what_a_student_costs() -> None:
     with_kernels, without = (
         measure_cost(some, SPECS, SIZES, ("imu",), torch.device("cpu"), repeats=0) for some in (config, replace(config, kernels=None))
     )
-    # constants: taps, biases, weights and offsets; a dilation's convolutions and the rule, two per multiply-add
+    # constants: taps, biases, weights and offsets; a dilation's convolutions of all 14 signals and the rule, two per multiply-add
     assert with_kernels.parameters - without.parameters == 100 * 3 * 9 + 100 + 12 * 500 + 12
-    assert with_kernels.gflops - without.gflops == pytest.approx(2 * (100 * 3 * 9 * 20 + 12 * 500) / 1e9)
+    assert with_kernels.gflops - without.gflops == pytest.approx(2 * (100 * 14 * 9 * 20 + 12 * 500) / 1e9)
 
 
 def test_nobody_votes_while_training_and_nothing_of_them_is_trained() -> None:

@@ -19,6 +19,7 @@ from .signals import signals
 
 TAPS, INPUTS, PARTS = 9, 3, 3
 PER_KERNEL = 2 + PARTS  # share of positive responses in the clip, the largest response, shares in each third
+SPREAD_CHANNELS = 32  # of up to so many signals a kernel reads all, most of them with zeros: one plain convolution is faster
 
 
 class RandomKernels(nn.Module):
@@ -45,6 +46,11 @@ class RandomKernels(nn.Module):
         # a tensor per dilation: of a part of a larger one, quantisers do not see that it is constant
         self.taps = nn.ParameterList(constant(self.each, inputs, TAPS) for _ in self.dilations)
         self.bias = nn.ParameterList(constant(self.each) for _ in self.dilations)
+        self.is_spread = channels <= SPREAD_CHANNELS
+        if self.is_spread:  # what follows from taps and inputs is not stored, and constant in an exported graph
+            for index in range(len(self.dilations)):
+                self.register_buffer(f"spread{index}", torch.zeros(self.each, channels, TAPS), persistent=False)
+            self.register_load_state_dict_post_hook(spread_again)
         self.weight = constant(classes, self.features)
         self.offset = constant(classes)
 
@@ -58,24 +64,48 @@ class RandomKernels(nn.Module):
         for index, some in enumerate((taps - taps.mean(-1, keepdim=True)).split(self.each)):
             self.taps[index].copy_(some)
             self.bias[index].copy_(bias[index * self.each : (index + 1) * self.each])
+        if self.is_spread:
+            self.spread()
+
+    @torch.no_grad()
+    def spread(self) -> None:
+        """Taps of each kernel at the places of the signals that it reads, zeros at those of all others."""
+        for index, (taps, inputs) in enumerate(zip(self.taps, self.inputs.chunk(len(self.dilations)), strict=True)):
+            places = inputs.view(self.each, -1, 1).expand_as(taps)
+            self.get_buffer(f"spread{index}").zero_().scatter_(1, places, taps)
 
     def responses(self, clips: Tensor) -> Tensor:
         """Features `(batch, features)` of clips `(batch, …)`."""
-        x = ((signals(self.spec, clips) - self.mean) / self.scale).index_select(1, self.inputs)
+        x = (signals(self.spec, clips) - self.mean) / self.scale
         found = []
-        for part, taps, bias, dilation in zip(
-            x.chunk(len(self.dilations), 1), self.taps, self.bias, self.dilations, strict=True
-        ):
-            padding = (TAPS - 1) * dilation // 2
-            y = functional.conv1d(part, taps, bias, 1, padding, dilation, groups=self.each)
+        for y in self.convolved(x):
             positive = (y > 0).to(y.dtype)
             thirds = [positive[..., a:b].mean(-1) for a, b in parts_of(self.steps)]
             found += [positive.mean(-1), y.amax(-1), *thirds]
         return torch.cat(found, 1)
 
+    def convolved(self, x: Tensor) -> list[Tensor]:
+        """Signals `(batch, channels, steps)` through the kernels of each dilation, `(batch, kernels, steps)`."""
+        count = len(self.dilations)
+        if self.is_spread:
+            parts, groups, weights = [x] * count, 1, [self.get_buffer(f"spread{index}") for index in range(count)]
+        else:
+            parts, groups, weights = list(x.index_select(1, self.inputs).chunk(count, 1)), self.each, list(self.taps)
+        each = zip(parts, weights, self.bias, self.dilations, strict=True)
+        return [
+            functional.conv1d(part, weight, bias, 1, (TAPS - 1) * dilation // 2, dilation, groups=groups)
+            for part, weight, bias, dilation in each
+        ]
+
     def forward(self, clips: Tensor) -> Tensor:
         """Votes `(batch, classes)`: logits of all label sets, one after the other."""
         return self.sharpness * functional.linear(self.responses(clips), self.weight, self.offset)
+
+
+def spread_again(kernels: nn.Module, _: object) -> None:
+    """After a checkpoint was loaded."""
+    assert isinstance(kernels, RandomKernels)
+    kernels.spread()
 
 
 def constant(*shape: int) -> nn.Parameter:
