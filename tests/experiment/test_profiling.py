@@ -34,7 +34,7 @@ def test_the_paper_size_recipe_equals_the_published_gflops(tmp_path: Path) -> No
     assert (tmp_path / "plots" / "gflops.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_a_checkpoint_is_measured(tmp_path: Path) -> None:
+def test_a_checkpoint_is_measured(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     model = make_recognizer()
     labels = LabelSpace({head: tuple(f"{head}{i}" for i in range(count)) for head, count in LABEL_SIZES.items()})
     save_checkpoint(tmp_path / "student", model, CheckpointInfo(model.config, SPECS, labels, {}, {}))
@@ -43,6 +43,7 @@ def test_a_checkpoint_is_measured(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     rows = json.loads((tmp_path / "p.json").read_text())["recognizers"]["student"]
     assert len(rows) == 15
+    assert "profiler" not in capfd.readouterr().err  # torch's own lines
     everything, alone = rows["rgb+audio+imu+detections"], rows["imu"]
     assert everything["parameters"] == sum(parameter.numel() for parameter in model.parameters())
     assert alone["parameters"] < everything["parameters"] and alone["gflops"] < alone["gflops_with_absent_tokens"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from ..models.recognizer import RecognizerModel
 from ..types import ModalitySpec
 
 Specs = Mapping[str, ModalitySpec]
+SILENT = "99"  # above all levels at which torch's profiler writes to the terminal, twice for each model
 
 
 def count_parameters(model: torch.nn.Module) -> int:
@@ -109,6 +111,7 @@ def peak_bytes(model: RecognizerModel, data: Mapping[str, torch.Tensor], present
         before = torch.cuda.memory_allocated()
         model(data, present)
         return torch.cuda.max_memory_allocated() - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", SILENT)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         model(data, present)
     events = [event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]
