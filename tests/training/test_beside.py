@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -24,6 +24,14 @@ from .test_tasks import CONFIG, make_loader
 Present = dict[str, Tensor]
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def loss_of(model: RecognizerModel, batch: Batch, present: Present) -> Tensor:
     return torch.stack([values.square().sum() for values in model(batch.data, present).values()]).sum()
 
@@ -41,7 +49,7 @@ def test_gradients_are_those_of_one_pass(left_out: tuple[str, ...]) -> None:
     present = {name: torch.tensor([name not in left_out, True, name == "rgb", True]) for name in SPECS}
     present |= {name: torch.zeros(4, dtype=torch.bool) for name in left_out}
     alone = gradients(model, torch.Tensor.backward, batch, present)
-    with ExtractorsBeside(list(model.encoders.values()), torch.get_num_threads()) as beside:
+    with ExtractorsBeside(list(model.encoders.values())) as beside:
         for _ in range(3):  # in another order once it is known who takes long
             shared = gradients(model, beside.backward, batch, present)
             assert shared.keys() == alone.keys() and all(torch.equal(shared[name], alone[name]) for name in alone)
@@ -70,7 +78,7 @@ def test_two_extractors_are_at_work_at_once() -> None:
     names: list[str] = []
     meeting = threading.Barrier(2)
     pair = [Slow(meeting, names), Slow(meeting, names)]
-    with ExtractorsBeside(pair, 1) as beside:
+    with ExtractorsBeside(pair) as beside:
         beside.backward(pair[0](torch.ones(3)).sum() * 2 + pair[1](torch.ones(3)).sum() * 5)
     assert sorted(name.startswith("beside") for name in names) == [False, True]
     assert [float(one.weight.grad) for one in pair if one.weight.grad is not None] == [6, 15]
@@ -82,7 +90,7 @@ def test_an_error_on_either_thread_reaches_the_step(broken: int) -> None:
         raise ValueError("extractor is broken")
 
     pair = [nn.Linear(3, 3), nn.Linear(3, 3)]
-    with ExtractorsBeside(pair, 1) as beside:
+    with ExtractorsBeside(pair) as beside:
         outputs = [one(torch.ones(1, 3)) for one in pair]
         beside.cuts[pair[broken]][0][0].register_hook(fail)
         with pytest.raises(ValueError, match="extractor is broken"):
@@ -93,7 +101,7 @@ def test_an_error_on_either_thread_reaches_the_step(broken: int) -> None:
 
 def test_nothing_is_cut_without_gradients_or_afterwards() -> None:
     model, batch = make_recognizer(), make_batch(2)
-    with ExtractorsBeside(list(model.encoders.values()), 1) as beside:
+    with ExtractorsBeside(list(model.encoders.values())) as beside:
         with torch.no_grad():
             model(batch.data, batch.present)
         assert not beside.cuts
@@ -104,7 +112,7 @@ def test_nothing_is_cut_without_gradients_or_afterwards() -> None:
     assert all(parameter.grad is not None for parameter in model.encoders.parameters() if parameter.requires_grad)
 
 
-def test_not_beside_compiled_or_recomputed_extractors() -> None:
+def test_not_beside_compiled_or_recomputed_extractors_or_on_several_threads() -> None:
     make = partial(
         DistillationTask, make_recognizer(), teacher=LiveTeacher(make_recognizer(seed=9)), distillation=DistillationConfig(0.7, 2.0)
     )
@@ -112,4 +120,7 @@ def test_not_beside_compiled_or_recomputed_extractors() -> None:
     for config in (CONFIG, replace(CONFIG, compile=True), replace(CONFIG, checkpoint_activations=True)):
         with make(config, make_loader).sharing_backward() as beside:
             found.append(beside is not None)
-    assert found == [True, False, False]
+    torch.set_num_threads(2)
+    with make(CONFIG, make_loader).sharing_backward() as beside:
+        found.append(beside is not None)
+    assert found == [True, False, False, False]

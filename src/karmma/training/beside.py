@@ -18,13 +18,13 @@ Cut = tuple[Tensor, Tensor]  # what an extractor gave, and what the rest of the 
 class ExtractorsBeside:
     """Cuts the graph of a loss behind each extractor; `backward` follows it to the cuts, and then the extractors' parts at once.
 
-    The gradients are those of one pass to the last bit, whichever thread works them out, as long as both use as many threads
-    for one operation. An extractor that takes long goes first, so that the others fit beside it.
+    Made for steps that have one thread for each operation: then the gradients are those of one pass to the last bit, whichever
+    thread works them out. An extractor that takes long goes first, so that the others fit beside it.
     """
 
-    def __init__(self, extractors: Sequence[nn.Module], threads: int) -> None:
+    def __init__(self, extractors: Sequence[nn.Module]) -> None:
         self.extractors = extractors
-        self.pool = ThreadPoolExecutor(1, "beside", torch.set_num_threads, (threads,))
+        self.pool = ThreadPoolExecutor(1, "beside", torch.set_num_threads, (1,))
         self.hooks: list[RemovableHandle] = []
         self.cuts: dict[nn.Module, list[Cut]] = {}
         self.seconds: dict[nn.Module, float] = {}  # that each took the last time

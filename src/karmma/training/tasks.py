@@ -258,10 +258,11 @@ class DistillationTask(StudentTask):
         self.ahead = self.beside = None
 
     def sharing_backward(self) -> AbstractContextManager[ExtractorsBeside | None]:
-        """Nobody where extractors are compiled, hooks and all, or draw random numbers again while they recompute activations."""
-        if self.config.compile or self.config.checkpoint_activations:
+        """Nobody where extractors are compiled, hooks and all, or draw random numbers again while they recompute activations;
+        nor where an operation has several threads, which would be more of them than cores."""
+        if self.config.compile or self.config.checkpoint_activations or torch.get_num_threads() > 1:
             return nullcontext()
-        return ExtractorsBeside(list(self.recognizer.encoders.values()), torch.get_num_threads())
+        return ExtractorsBeside(list(self.recognizer.encoders.values()))
 
     def spare_threads(self) -> int:
         """None for mixup: what is blended with what is not known before the step."""
