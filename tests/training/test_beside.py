@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from karmma.config import DistillationConfig
 from karmma.models.recognizer import RecognizerModel
+from karmma.training.ahead import leaving_threads
 from karmma.training.beside import ExtractorsBeside
 from karmma.training.tasks import DistillationTask
 from karmma.training.teachers import LiveTeacher
@@ -26,10 +27,8 @@ Present = dict[str, Tensor]
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with leaving_threads(torch.get_num_threads() - 1):
+        yield
 
 
 def loss_of(model: RecognizerModel, batch: Batch, present: Present) -> Tensor:
