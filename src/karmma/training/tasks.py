@@ -65,7 +65,6 @@ class Task(lightning.LightningModule):
         self.config, self.make_loader, self.mixup = config, make_loader, mixup
         self.steps_per_epoch = math.ceil(len(make_loader(0)) / config.accumulate)
         self.ahead: WorkingAhead | None = None  # while batches are prepared on other threads
-        self.beside: ExtractorsBeside | None = None  # while extractors share the backward pass among threads
 
     def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
         raise NotImplementedError
@@ -113,13 +112,6 @@ class Task(lightning.LightningModule):
             sync_dist=processes.count() > 1,
         )  # fmt: skip
         return total
-
-    def backward(self, loss: Tensor, *arguments: Any, **options: Any) -> None:
-        """Lightning's step back from the loss."""
-        if self.beside is None:
-            super().backward(loss, *arguments, **options)
-        else:
-            self.beside.backward(loss)
 
     def flags(self, batch: TrainingBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What is present and what is available of this recognizer's modalities, each `(batch,)`."""
@@ -241,6 +233,7 @@ class DistillationTask(StudentTask):
         super().__init__(*arguments, own_weight=own_weight)
         self.distillation = distillation
         self.teacher = teacher  # no module: neither trained, nor saved, nor put into train mode
+        self.beside: ExtractorsBeside | None = None  # while extractors share the backward pass among threads
 
     @contextmanager
     def working_ahead(self) -> Iterator[None]:
@@ -263,6 +256,13 @@ class DistillationTask(StudentTask):
         if self.config.compile or self.config.checkpoint_activations or torch.get_num_threads() > 1:
             return nullcontext()
         return ExtractorsBeside(list(self.recognizer.encoders.values()))
+
+    def backward(self, loss: Tensor, *arguments: Any, **options: Any) -> None:
+        """Lightning's step back from the loss."""
+        if self.beside is None:
+            super().backward(loss, *arguments, **options)
+        else:
+            self.beside.backward(loss)
 
     def spare_threads(self) -> int:
         """None for mixup: what is blended with what is not known before the step."""
