@@ -16,7 +16,7 @@ from karmma.media.containers import MediaError
 from karmma.modalities import MODALITIES, make_modalities
 from karmma.modalities.audio import Audio, log_mel, mel_filters
 from karmma.modalities.base import mirror_pictures, pick_frames, sample_seconds, warped_positions, window
-from karmma.modalities.depth import stretched_rows
+from karmma.modalities.depth import Depth, stretched_rows
 from karmma.modalities.detections import Detections
 from karmma.modalities.flow import Flow
 from karmma.modalities.imu import Imu
@@ -254,3 +254,24 @@ def test_vigour_changes_movement_and_leaves_gravity() -> None:
     assert 0.2 < strength.min() < 0.8 and 1.25 < strength.max() < 5
     plain = Imu(span="segment", seconds=2.56, **still)
     assert torch.equal(imu.transform(stored, None), plain.transform(stored, None))
+
+
+def test_a_person_is_seen_from_several_directions_while_training_and_from_the_front_otherwise(kitchen_root: Path) -> None:
+    bare, turning = (Depth(4, 16, "person", turn_degrees=degrees) for degrees in (0.0, 30.0))
+    plain, stored = (one.read(source_of("depth", kitchen_root), 2.0, 3.7) for one in (bare, turning))
+    assert plain is not None and stored is not None
+    assert plain.shape == bare.stored_zeros().shape == (8, 1, 20, 40)
+    assert stored.shape == turning.stored_zeros().shape == (8, 5, 20, 40)
+    assert turning.directions == [0.0, -15.0, 15.0, -30.0, 30.0] and np.array_equal(stored[:, :1], plain)
+    assert not any(np.array_equal(stored[:, one], stored[:, 0]) for one in range(1, 5))
+    fixed = [one.transform(torch.from_numpy(some)[None], None) for one, some in ((bare, plain), (turning, stored))]
+    assert torch.equal(*fixed)
+
+
+def test_all_directions_are_drawn_alike_and_one_per_clip() -> None:
+    depth = Depth(4, 16, "person", turn_degrees=30.0, trim=0.0, bend=0.0, stretch=0.0, gain=0.0)
+    levels = torch.arange(5, dtype=torch.uint8).view(1, 1, 5, 1, 1) * 50  # a brightness for each direction
+    seen = depth.transform(levels.expand(500, 8, 5, 20, 40), Augmentation.draw(500, 3))
+    assert torch.equal(seen.flatten(1).amin(1), seen.flatten(1).amax(1))
+    counts = torch.bincount((seen[:, 0, 0, 0, 0] * 255 / 100).round().long(), minlength=5)
+    assert counts.min() > 70 and counts.max() < 130

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from ..augmentation import Augmentation
 from ..config import STRICT
-from ..media.body import crop_to_body, draw_views, find_body
+from ..media.body import crop_to_body, draw_views, find_body, find_points
 from ..media.containers import MediaError
 from ..media.series import read_series
 from ..types import ModalitySpec
@@ -46,6 +47,15 @@ class Depth:
     pace: float = 0.0  # how much speed drifts within a segment: deviation of its logarithm
     stretch: float = 0.1
     gain: float = 0.2
+    turn_degrees: float = 0.0  # person: how far it is turned about the vertical, to either side
+    turns: Annotated[int, Field(ge=1)] = 5  # person: from so many directions it is drawn, the fixed look's among them
+
+    @property
+    def directions(self) -> list[float]:
+        """Degrees by which a stored person is turned, that of the fixed look, 0, first."""
+        if self.content == "picture" or not self.turn_degrees:
+            return [0.0]
+        return sorted(np.linspace(-self.turn_degrees, self.turn_degrees, self.turns).tolist(), key=abs)
 
     @property
     def stored_size(self) -> int:
@@ -73,12 +83,14 @@ class Depth:
         return self.person(metres) if self.content == "person" else self.pictures(metres)
 
     def person(self, metres: NDArray[np.float32]) -> NDArray[np.uint8] | None:
-        """Stored views, or None if no frame shows anybody."""
+        """Stored views of each direction, or None if no frame shows anybody."""
         metres = crop_to_body(metres)
         frame = find_body(metres)
         if frame is None:
             return None
-        return np.stack([draw_views(m, frame, self.stored_size, self.near_metres, self.far_metres) for m in metres])
+        points = find_points(metres, frame, self.stored_size)
+        size, near, far = self.stored_size, self.near_metres, self.far_metres
+        return np.stack([draw_views(points.turned(degrees), size, near, far) for degrees in self.directions], 1)
 
     def pictures(self, metres: NDArray[np.float32]) -> NDArray[np.uint8]:
         height = self.stored_size
@@ -88,24 +100,33 @@ class Depth:
 
     def stored_zeros(self) -> NDArray[np.uint8]:
         side = self.stored_size
-        return np.zeros((2 * self.frames, side, 2 * side if self.content == "person" else side * 5 // 4), np.uint8)
+        if self.content == "person":
+            return np.zeros((2 * self.frames, len(self.directions), side, 2 * side), np.uint8)
+        return np.zeros((2 * self.frames, side, side * 5 // 4), np.uint8)
 
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         batch = len(stored)
         positions = warped_positions(batch, stored.shape[1], self.frames, augmentation, self.trim, self.bend, self.pace)
-        chosen = pick_instants(stored, positions.round().long()).unsqueeze(-1)
+        index = positions.round().long()
         if self.content == "person":
-            views = chosen.split([self.stored_size, self.stored_size // 2, self.stored_size // 2], 3)
-            panels = self.shifted(views, augmentation)
-            if augmentation is not None:
-                panels[0] = mirror_pictures(panels[0], augmentation.mirrored)
-                panels[2] = mirror_pictures(panels[2], augmentation.mirrored, axis=2)
-            pictures = torch.cat(panels, 3)
-        else:
-            pictures = crop(chosen, self.size, self.width, augmentation)
-            if augmentation is not None:
-                pictures = mirror_pictures(pictures, augmentation.mirrored)
+            return self.brightened(self.views(stored, index, augmentation).float(), augmentation)
+        pictures = crop(pick_instants(stored, index).unsqueeze(-1), self.size, self.width, augmentation)
+        if augmentation is not None:
+            pictures = mirror_pictures(pictures, augmentation.mirrored)
         return self.brightened(pictures.float(), augmentation)
+
+    def views(self, stored: Tensor, index: Tensor, augmentation: Augmentation | None) -> Tensor:
+        """Front, side and top at the instants `index`, from one direction per clip, each cut to size, next to each other."""
+        directions = stored.shape[2]
+        index = index * directions
+        if augmentation is not None and directions > 1:
+            index = index + augmentation.integers((len(stored), 1), directions)
+        chosen = pick_instants(stored.flatten(1, 2), index).unsqueeze(-1)
+        panels = self.shifted(chosen.split([self.stored_size, self.stored_size // 2, self.stored_size // 2], 3), augmentation)
+        if augmentation is not None:
+            panels[0] = mirror_pictures(panels[0], augmentation.mirrored)
+            panels[2] = mirror_pictures(panels[2], augmentation.mirrored, axis=2)
+        return torch.cat(panels, 3)
 
     def shifted(self, views: tuple[Tensor, ...], augmentation: Augmentation | None) -> list[Tensor]:
         """Cut each view to size; the shifts along x, y and z are the same in all views that show the axis."""
