@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from karmma.augmentation import Augmentation, BatchAugmentation
 from karmma.media.containers import MediaError
-from karmma.modalities import MODALITIES, make_modalities
+from karmma.modalities import MODALITIES, make_for_fixed_looks, make_modalities
 from karmma.modalities.audio import Audio, log_mel, mel_filters
 from karmma.modalities.base import mirror_pictures, pick_frames, sample_seconds, warped_positions, window
 from karmma.modalities.depth import Depth, stretched_rows
@@ -266,6 +266,9 @@ def test_a_person_is_seen_from_several_directions_while_training_and_from_the_fr
     assert not any(np.array_equal(stored[:, one], stored[:, 0]) for one in range(1, 5))
     fixed = [one.transform(torch.from_numpy(some)[None], None) for one, some in ((bare, plain), (turning, stored))]
     assert torch.equal(*fixed)
+    settings = {"depth": {"frames": 4, "size": 16, "content": "person", "turn_degrees": 30.0}, "imu": {}}
+    sparing = make_for_fixed_looks(settings)
+    assert sparing["depth"] == bare and sparing["imu"] == make_modalities(settings)["imu"]
 
 
 def test_all_directions_are_drawn_alike_and_one_per_clip() -> None:

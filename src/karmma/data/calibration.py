@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..modalities import make_modalities
+from ..modalities import make_for_fixed_looks
 from ..types import KarmmaError
 from .manifest import Segment
 from .reading import read_segment
@@ -19,7 +19,7 @@ def calibration_inputs(
     segments: Sequence[Segment], settings: Mapping[str, Mapping[str, Any]], count: int, seed: int = 0
 ) -> dict[str, NDArray[np.float32]]:
     """Fixed views `(up to count, *input_shape)` by modality of random segments that have everything. Raises KarmmaError."""
-    modalities = make_modalities(settings)
+    modalities = make_for_fixed_looks(settings)
     found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in modalities}
     for index in np.random.default_rng(seed).permutation(len(segments)).tolist():
         arrays = read_segment(segments[index], modalities).arrays

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from ..files import write_json
-from ..modalities import Modality, make_modalities
+from ..modalities import Modality, make_for_fixed_looks
 from ..models.checkpoint import CheckpointInfo, load_checkpoint
 from ..models.recognizer import RecognizerModel
 from ..types import KarmmaError, describe_model, subset_name, subsets_of
@@ -49,7 +49,7 @@ def export_student(
     steps = Steps(len(tracer.parts) + quantised_graphs + len(model.modalities), on_done)
     graphs = whole_graphs(trace_parts(checkpoint, tracer, workers, steps.done), model.modalities, chosen)
     write_folder(out / "fp32", graphs)
-    write_preprocessing(out / "prepare", make_modalities(info.modalities), steps.done)
+    write_preprocessing(out / "prepare", make_for_fixed_looks(info.modalities), steps.done)
     if calibration is not None:
         from .quantise import quantise_graph
 

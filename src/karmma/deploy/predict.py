@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..modalities import Modality, make_modalities
+from ..modalities import Modality, make_for_fixed_looks
 from ..models.checkpoint import CheckpointInfo, load_checkpoint
 from ..models.recognizer import RecognizerModel
 from ..types import Batch
@@ -34,7 +34,7 @@ class Recognizer(Recognition):
     def load(path: str | Path) -> Recognizer:
         """Load a checkpoint directory. Raises KarmmaError if it is not one."""
         model, info = load_checkpoint(Path(path))
-        return Recognizer(model, info, make_modalities(info.modalities, f"{path}/config.json: modalities"))
+        return Recognizer(model, info, make_for_fixed_looks(info.modalities, f"{path}/config.json: modalities"))
 
     def run(self, inputs: Arrays, present: Mapping[str, NDArray[np.bool_]]) -> Arrays:
         device = next(self.model.parameters()).device

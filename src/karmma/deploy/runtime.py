@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import read_json
-from ..modalities import Modality, make_modalities
+from ..modalities import Modality, make_for_fixed_looks
 from ..types import KarmmaError, LabelSpace, ModalitySpec, read_description, subset_name
 from .engines import PRECISIONS, Array, Graph, find_engines, load_fastest
 from .recognition import Arrays, Recognition
@@ -87,7 +87,7 @@ class ExportedRecognizer(Recognition):
         info = read_export(directory)
         if precision not in PRECISIONS or (precision != "bf16" and precision not in info.precisions):
             raise KarmmaError(f"{directory}: no precision {precision!r}; there is: {', '.join((*info.precisions, 'bf16'))}")
-        modalities = make_modalities(info.modalities, f"{path}/config.json: modalities")
+        modalities = make_for_fixed_looks(info.modalities, f"{path}/config.json: modalities")
         threads = threads or int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count() or 1
         return ExportedRecognizer(directory, info, modalities, find_engines(engine, precision), precision, threads)
 

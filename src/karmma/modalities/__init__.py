@@ -9,7 +9,7 @@ from typing import Any
 from ..config import build
 from ..types import KarmmaError
 from .audio import Audio
-from .base import LiveReader, Modality, PictureReader
+from .base import LiveReader, ManyLooks, Modality, PictureReader
 from .depth import Depth
 from .detections import Detections
 from .features import Features
@@ -49,4 +49,10 @@ def make_modalities(settings: Mapping[str, Mapping[str, Any]], where: str = "mod
     }
 
 
-__all__ = ["MODALITIES", "LiveReader", "Modality", "PictureReader", "find_modality", "make_modalities"]
+def make_for_fixed_looks(settings: Mapping[str, Mapping[str, Any]], where: str = "modalities") -> dict[str, Modality]:
+    """As make_modalities, but reading no more than the fixed look at a clip needs: not for training or several looks."""
+    made = make_modalities(settings, where)
+    return {name: modality.for_fixed_look() if isinstance(modality, ManyLooks) else modality for name, modality in made.items()}
+
+
+__all__ = ["MODALITIES", "LiveReader", "Modality", "PictureReader", "find_modality", "make_for_fixed_looks", "make_modalities"]

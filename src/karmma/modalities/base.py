@@ -62,6 +62,14 @@ class WindowReader(Protocol):
         """From which second to which its model input reaches."""
 
 
+@runtime_checkable
+class ManyLooks(Protocol):
+    """A modality whose stored form holds more than the fixed look needs, for training."""
+
+    def for_fixed_look(self) -> Modality:
+        """The same modality, whose stored form holds no more than that; the fixed look at it is the same."""
+
+
 def span_of(modality: Modality, start_seconds: float, stop_seconds: float) -> tuple[float, float]:
     """From which second to which a modality looks at a segment: the segment, or a window around its middle."""
     if isinstance(modality, WindowReader):

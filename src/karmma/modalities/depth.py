@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -56,6 +57,9 @@ class Depth:
         if self.content == "picture" or not self.turn_degrees:
             return [0.0]
         return sorted(np.linspace(-self.turn_degrees, self.turn_degrees, self.turns).tolist(), key=abs)
+
+    def for_fixed_look(self) -> Depth:
+        return replace(self, turn_degrees=0.0)
 
     @property
     def stored_size(self) -> int:
