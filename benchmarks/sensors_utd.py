@@ -1,6 +1,7 @@
 """What one sensor alone reaches on folds over UTD-MHAD's training subjects, for every way to read or train it that was weighed.
 
 python benchmarks/sensors_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--seeds 0,1,2] [--sensors imu,skeleton,depth]
+                                 [--variants "recipe,no vigour,…"]
 
 Extractors with pooled linear heads, trained as the recipe pre-trains the student's. Each variant differs from the recipe
 in the overrides that are named; intervals as in karmma.evaluation.paired. Finished models are not trained again,
@@ -53,6 +54,7 @@ VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "depth": {
         DEFAULT: (),
+        "never turned": ("modalities.depth.turn_degrees=0",),
         "64 pixels": ("modalities.depth.size=64",),
         "40 pixels": ("modalities.depth.size=40",),
         "32 pixels": ("modalities.depth.size=32",),
@@ -123,8 +125,16 @@ def run_job(job: Job) -> None:
     recognised(*job)
 
 
-def measure(root: Path, work: Path, name: str, folds: list[int], seeds: list[int]) -> dict[str, Any]:
-    """Top-1 of every variant of a sensor, and its difference to the recipe."""
+def chosen_variants(name: str, only: str) -> list[str]:
+    """The recipe and, of a sensor's other variants, those that were asked for by name, all if none was."""
+    wanted = only.split(",")
+    return [variant for variant in VARIANTS[name] if not only or variant == DEFAULT or variant in wanted]
+
+
+def measure(
+    root: Path, work: Path, name: str, variants: list[str], folds: list[int], seeds: list[int]
+) -> dict[str, Any]:
+    """Top-1 of variants of a sensor, and their differences to the recipe."""
     groups = [groups_of(context_of(root, work, name, DEFAULT, fold)) for fold in folds]
 
     def looked(variant: str, row: int) -> list[Outcomes]:
@@ -143,7 +153,7 @@ def measure(root: Path, work: Path, name: str, folds: list[int], seeds: list[int
             "against_recipe": {what: compare(rows, default[what]) for what, rows in joined.items()},
         }
 
-    return {variant: entry(variant) for variant in VARIANTS[name]}
+    return {variant: entry(variant) for variant in variants}
 
 
 def groups_of(context: Context) -> NDArray[np.int64]:
@@ -157,6 +167,7 @@ def main() -> None:
     parser = fold_arguments(__doc__)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--sensors", default="imu,skeleton,depth")
+    parser.add_argument("--variants", default="", help="only these, and the recipe itself")
     options = parser.parse_args()
     root, work = options.root.resolve(), options.work.resolve()
     folds, seeds = numbers(options.folds), numbers(options.seeds)
@@ -164,7 +175,8 @@ def main() -> None:
     found: dict[str, Any] = json.loads(path.read_text())["sensors"] if path.exists() else {}
     jobs = [
         (root, work, name, variant, fold, seed)
-        for name in options.sensors.split(",") for seed in seeds for fold in folds for variant in VARIANTS[name]
+        for name in options.sensors.split(",") for seed in seeds for fold in folds
+        for variant in chosen_variants(name, options.variants)
     ]  # fmt: skip
     first = [job for job in jobs if job[-1] == seeds[0]]  # these read the clips that the other seeds share
     with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
@@ -173,7 +185,8 @@ def main() -> None:
                 future.result()
                 print(f"{number} of {len(some)}", flush=True)
     for name in options.sensors.split(","):
-        found[name] = {"folds": folds, "seeds": seeds, "variants": measure(root, work, name, folds, seeds)}
+        variants = measure(root, work, name, chosen_variants(name, options.variants), folds, seeds)
+        found[name] = {"folds": folds, "seeds": seeds, "variants": variants}
     write_result("sensors_utd", {"sensors": found})
 
 

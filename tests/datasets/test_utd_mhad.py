@@ -24,7 +24,7 @@ REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "utd_mha
 SETTINGS: dict[str, dict[str, Any]] = {
     "imu": {"seconds": 0.64, "span": "segment", "force_scale": 1.0, "turn_scale": 250.0},
     "skeleton": {"frames": 12},
-    "depth": {"frames": 4, "size": 16, "content": "person"},
+    "depth": {"frames": 4, "size": 16, "content": "person", "turn_degrees": 20.0},
 }
 
 

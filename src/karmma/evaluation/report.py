@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import jinja2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..data.clips import ClipStore
 from ..data.manifest import Manifest
@@ -173,9 +174,15 @@ def filmstrip(store: ClipStore, index: int) -> str | None:
     name = next((name for name in ("rgb", "depth") if has(store, name, index)), None)
     if name is None:
         return None
-    frames = store.arrays[name][index]
+    frames = store.arrays[name][index] if name == "rgb" else depth_levels(store, index)
     strip = np.concatenate(list(frames[np.linspace(0, len(frames) - 1, 6).round().astype(int)]), 1)
     if name == "depth":
         strip = cv2.applyColorMap(strip, cv2.COLORMAP_BONE)[..., ::-1]
     big = cv2.resize(strip, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     return image_uri(cv2.imencode(".jpg", big[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes(), "jpeg")
+
+
+def depth_levels(store: ClipStore, index: int) -> NDArray[np.uint8]:
+    """The fixed look at a clip's depth as grey pictures `(frames, height, width)`; what is stored may hold several directions."""
+    look = store.batch([index], None, ["depth"]).data["depth"][0, ..., 0]
+    return np.asarray((look / look.max().clamp(min=1e-6) * 255).byte().numpy(), np.uint8)
