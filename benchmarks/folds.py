@@ -69,8 +69,8 @@ def join_seeds(several: Sequence[Mapping[str, Outcomes]]) -> dict[str, Outcomes]
     return joined
 
 
-def some_of(outcomes: Outcomes, seeds: slice = slice(None), fold: int | None = None) -> Outcomes:
-    """Some seeds and one fold of what was recognised."""
+def some_of(outcomes: Outcomes, seeds: slice | list[int] = slice(None), fold: int | None = None) -> Outcomes:
+    """Some seeds (rows) and one fold of what was recognised."""
     rows = np.ones(len(outcomes.folds), bool) if fold is None else outcomes.folds == fold
     hits = {subset: values[seeds][:, rows] for subset, values in outcomes.hits.items()}
     return Outcomes(hits, outcomes.groups[rows], outcomes.folds[rows])
