@@ -90,6 +90,21 @@ def test_a_body_of_few_pixels_is_drawn_without_holes() -> None:
     assert bottom - top > 30 and right - left > 8 and (front[0][top:bottom, left:right] > 100).all()
 
 
+def test_what_is_no_distance_is_background() -> None:
+    depth, odd = standing_person(), standing_person()
+    odd[:, :40], odd[:, 210:, :100], odd[:, 210:, 200:] = np.nan, -1.0, -np.inf
+    for one, other in zip(drawn(depth, degrees=20), drawn(odd, degrees=20), strict=True):
+        assert one.any() and np.array_equal(one, other)
+
+
+def test_a_wide_line_of_pixels_does_not_fill_the_memory() -> None:
+    line = np.zeros((2, 4, 320), np.float32)
+    line[:, 2] = 2.5
+    frame = find_body(line)
+    assert frame is not None
+    assert len(find_points(line, frame, 60).across) <= 2 * 320 * 8 * 8
+
+
 def test_pictures_of_nobody_stay_as_they_are() -> None:
     nobody = np.zeros((2, 24, 32), np.float32)
     assert crop_to_body(nobody).shape == nobody.shape and find_body(nobody) is None

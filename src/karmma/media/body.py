@@ -18,6 +18,7 @@ FLOOR_SHARE = 0.05  # of a body height below the feet
 BODY_METRES = 1.65  # how tall a body is taken to be: cameras do not say what a pixel measures
 FULL_SHARE = 0.7  # front: a place with this share of the pixels that fall on it in the mean is full
 IN_FRONT = 10.0  # front: of points on one place, those this many times nearer by e count for one that is not
+MOST_REPEATS = 8  # of a pixel of a body that is smaller than its drawing, to either side; more would only fill memory
 PIXELS_PER_VIEW_DOT = 4.0  # so many body pixels on one place of the side or top view count as full
 
 
@@ -79,10 +80,10 @@ class BodyPoints:
 
 def find_points(depth_metres: NDArray[np.float32], frame: BodyFrame, size: int) -> BodyPoints:
     """Points of all frames `(T, H, W)`, pixels of small pictures repeated so that drawings of `size` have no holes."""
-    times = max(-(-2 * size // max(int(frame.side), 1)), 1)
+    times = min(max(-(-2 * size // max(int(frame.side), 1)), 1), MOST_REPEATS)
     if times > 1:
         depth_metres = depth_metres.repeat(times, 1).repeat(times, 2)
-    number, row, column = np.nonzero(depth_metres)
+    number, row, column = np.nonzero(depth_metres > 0)
     middle = 0.5 / times
     across, down = ((column / times + middle - frame.left) / frame.side, (row / times + middle - frame.top) / frame.side)
     behind = depth_metres[number, row, column] - np.float32(frame.trunk_metres)
@@ -103,16 +104,11 @@ def draw_views(points: BodyPoints, size: int, near_metres: float, far_metres: fl
     nearness = np.clip((far_metres - points.behind_metres[inside]) / (near_metres + far_metres), 0, 1)
     layer = (nearness * (size // 2 - 1)).astype(np.int64)
     dot_pixels = PIXELS_PER_VIEW_DOT * (points.pixels / (WINDOW_HEIGHTS * 135)) ** 2
-    return np.rint(
-        255 * np.concatenate(
-            [
-                draw_front((frame, row, column), nearness, (points.frames, size, size), (points.pixels / size) ** 2),
-                np.minimum(sum_places((frame, row, layer), (points.frames, size, size // 2)) / dot_pixels, 1),
-                np.minimum(sum_places((frame, column, layer), (points.frames, size, size // 2)) / (1.5 * dot_pixels), 1),
-            ],
-            2,
-        )
-    ).astype(np.uint8)  # fmt: skip
+    half = (points.frames, size, size // 2)
+    front = draw_front((frame, row, column), nearness, (points.frames, size, size), (points.pixels / size) ** 2)
+    side = np.minimum(sum_places((frame, row, layer), half) / dot_pixels, 1)
+    top = np.minimum(sum_places((frame, column, layer), half) / (1.5 * dot_pixels), 1)
+    return np.rint(255 * np.concatenate([front, side, top], 2)).astype(np.uint8)
 
 
 def draw_front(

@@ -49,14 +49,14 @@ class Depth:
     stretch: float = 0.1
     gain: float = 0.2
     turn_degrees: float = 0.0  # person: how far it is turned about the vertical, to either side
-    turns: Annotated[int, Field(ge=1)] = 5  # person: from so many directions it is drawn, the fixed look's among them
+    turns: Annotated[int, Field(ge=1)] = 2  # person: so many directions to either side, beside that of the fixed look
 
     @property
     def directions(self) -> list[float]:
         """Degrees by which a stored person is turned, that of the fixed look, 0, first."""
         if self.content == "picture" or not self.turn_degrees:
             return [0.0]
-        return sorted(np.linspace(-self.turn_degrees, self.turn_degrees, self.turns).tolist(), key=abs)
+        return sorted(np.linspace(-self.turn_degrees, self.turn_degrees, 2 * self.turns + 1).tolist(), key=abs)
 
     def for_fixed_look(self) -> Depth:
         return replace(self, turn_degrees=0.0)
