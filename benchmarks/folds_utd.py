@@ -4,7 +4,8 @@ python benchmarks/folds_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--seeds 0] [
 
 One process and thread per fold, as many at once as there are cores. The official test subjects are never read. Models whose
 random kernels vote are tested without these votes, too, and so are the votes alone. `--pool` puts the seeds of earlier results
-(results/NAME.json and .npz, of the same overrides and folds) beside those trained here, or their folds, where seeds are the same.
+(results/NAME.json and .npz, of the same overrides and folds) beside those trained here, or their folds, where seeds are the same,
+or arms that were not trained here, where both are.
 """
 
 from __future__ import annotations
@@ -143,8 +144,10 @@ def draw(top1: dict[str, dict[str, float]], networks: dict[str, dict[str, float]
 def pooled(
     name: str, overrides: list[str], found: dict[str, Outcomes], folds: list[int], seeds: list[int]
 ) -> tuple[dict[str, Outcomes], list[int], list[int]]:
-    """What an earlier result and this one have in common, with the seeds or the folds of both."""
+    """What an earlier result and this one have in common, with the seeds or the folds of both; or the arms of both."""
     other, before = json.loads((RESULTS / f"{name}.json").read_text()), load_outcomes(RESULTS / f"{name}.npz")
+    if (other["overrides"], other["folds"], other["seeds"]) == (overrides, folds, seeds):
+        return {**before, **found}, folds, seeds
     if other["overrides"] == overrides and other["folds"] == folds:
         return join_seeds([before, found]), folds, other["seeds"] + seeds
     if other["overrides"] == overrides and other["seeds"] == seeds and not {*other["folds"]} & {*folds}:
