@@ -26,7 +26,6 @@ from recording import RESULTS, write_result
 from karmma.evaluation.plots import interval_colour
 from karmma.experiment.comparison import read_outcomes
 
-SUBSET_TUTORS = "subset_tutors"  # the recipe's tutors, one for each subset
 SMALL = (
     "modalities.depth.size=32", "modalities.depth.frames=8",
     *(f"{role}.recognizer.encoders.depth.stack=2" for role in ("student", "teacher")),
@@ -35,7 +34,7 @@ SMALL = (
         ("teacher", "imu", 96), ("teacher", "skeleton", 96),
     )),
     "student.recognizer.dim=128", "teacher.recognizer.dim=256", "student.training.epochs=16",
-    "teacher.training.epochs=10", "methods.tutors.epochs=8", f"methods.{SUBSET_TUTORS}.epochs=8",
+    "teacher.training.epochs=10", "methods.tutors.epochs=8",
     "student.pretraining.epochs=20", "teacher.pretraining.epochs=20", "evaluation.views=1",
     "student.recognizer.kernels=null",  # their votes, alike in all arms, would hide what a switch does to the network
 )  # fmt: skip
@@ -46,18 +45,12 @@ NOT_COMPARED = ("late_fusion", "specialists", "early_fusion", "uniform")  # arms
 METHODS: dict[str, dict[str, Any]] = {
     "no distillation": {"distillation": None},
     "alpha 0.7": {"distillation.alpha": 0.7},
-    "alpha 0.9": {"distillation.alpha": 0.9},
-    "alpha by absence": {"distillation.alpha_scale": "absence"},
     "temperature 1": {"distillation.temperature": 1.0},
     "temperature 4": {"distillation.temperature": 4.0},
     "independent dropout, p = 0.3": {"subsets": "independent", "dropout": 0.3},
     "independent dropout, p = 0.5": {"subsets": "independent", "dropout": 0.5},
-    "three draws": {"draws": 3},
-    "a tutor per subset": {"distillation.teachers": [SUBSET_TUTORS]},
-    "a tutor per subset, and smaller ones": {"distillation.teachers": [SUBSET_TUTORS], "distillation.smaller_specialists": True},
     "taught by the fused teacher": {"distillation.teachers": ["teacher"]},
     "fused teacher sees everything": {"distillation.teachers": ["teacher"], "distillation.teacher_sees": "all"},
-    "taught by both": {"distillation.teachers": ["tutors", "teacher"]},
     "absent tokens skipped": {"absent": "skip"},
     "absent modalities vote": {"average": "all"},
     "extractors from pre-training": {"extractors_from": None},
@@ -70,20 +63,19 @@ SHARED = ("read.", "pretrain.teacher.", "tokens.")
 RECIPES: dict[str, tuple[list[str], list[str], tuple[str, ...]]] = {
     "no own votes": (
         ["student.recognizer.own_votes=false",
-         *(f"methods.{name}.own_weight=0" for name in ("tutors", SUBSET_TUTORS, REFERENCE, UNTAUGHT))],
-        [REFERENCE, UNTAUGHT], (*SHARED, "pretrain."),
+         "methods.tutors.own_weight=0", "methods.karmma.own_weight=0"], [REFERENCE], (*SHARED, "pretrain."),
     ),
-    "depth always from the front": (["modalities.depth.turn_degrees=0"], [REFERENCE, UNTAUGHT], ()),
-    "neither pace nor vigour of the imu": (["modalities.imu.pace=0", "modalities.imu.vigour=0"], [REFERENCE, UNTAUGHT], ("read.",)),
+    "depth always from the front": (["modalities.depth.turn_degrees=0"], [REFERENCE], ()),
+    "neither pace nor vigour of the imu": (["modalities.imu.pace=0", "modalities.imu.vigour=0"], [REFERENCE], ("read.",)),
     "InfoNCE in the teacher, weight 0.1": (["teacher.contrastive_weight=0.1"], [TAUGHT], ("read.", "pretrain.")),
-    "weights averaged, 0.99 per step": (["student.training.averaging=0.99"], [REFERENCE, UNTAUGHT], ("read.", "pretrain.")),
-    "no unimodal pre-training": (["student.pretraining=null"], [TAUGHT, UNTAUGHT], SHARED),
+    "weights averaged, 0.99 per step": (["student.training.averaging=0.99"], [REFERENCE], ("read.", "pretrain.")),
+    "no unimodal pre-training": (["student.pretraining=null"], [REFERENCE], SHARED),
     "student of half the width": (
         ["student.recognizer.encoders.imu.width=32", "student.recognizer.encoders.skeleton.width=32",
-         "student.recognizer.encoders.depth.width=8", "student.recognizer.dim=64"], [TAUGHT, UNTAUGHT], SHARED,
+         "student.recognizer.encoders.depth.width=8", "student.recognizer.dim=64"], [REFERENCE], SHARED,
     ),
-    "unaligned: two modalities per trial": (["data.keep_modalities=2"], [TAUGHT, UNTAUGHT], ("read.",)),
-    "unaligned: one modality per trial": (["data.keep_modalities=1"], [TAUGHT, UNTAUGHT], ("read.",)),
+    "unaligned: two modalities per trial": (["data.keep_modalities=2"], [REFERENCE, UNTAUGHT], ("read.",)),
+    "unaligned: one modality per trial": (["data.keep_modalities=1"], [REFERENCE, UNTAUGHT], ("read.",)),
 }  # fmt: skip
 
 
@@ -106,11 +98,10 @@ def recipe_of(root: Path, fold: int, seeds: list[int], overrides: list[str], nam
     tree = unshared(yaml.safe_load(RECIPE.read_text()))
     for name in NOT_COMPARED:
         del tree["methods"][name]
-    karmma, tutors = tree["methods"][REFERENCE], tree["methods"]["tutors"] | {"tested": True}
-    tree["methods"] |= {"tutors": tutors, SUBSET_TUTORS: tutors | {"specialists": True}}
-    tree["methods"] |= {name: changed(karmma, changes) for name, changes in METHODS.items()}
+    karmma, tutors = tree["methods"][REFERENCE], tree["methods"]["tutors"]
+    tree["methods"] |= {"tutors": tutors | {"tested": True}} | {name: changed(karmma, changes) for name, changes in METHODS.items()}
     if names is not None:
-        tree["methods"] = {name: method for name, method in tree["methods"].items() if name in (*names, "tutors", SUBSET_TUTORS)}
+        tree["methods"] = {name: method for name, method in tree["methods"].items() if name in (*names, "tutors")}
     given = [*SMALL, *fold_overrides(root, fold), f"seeds={seeds}", "evaluation.sweep=[]", *overrides]
     recipe = build(Recipe, apply_overrides(tree, given), "ablation")
     return recipe if names is None else recipe.only(names)
