@@ -119,6 +119,12 @@ def test_a_file_with_an_impossible_name_is_an_error(root: Path, name: str) -> No
         load_utd_mhad(root, UtdMhadConfig())
 
 
+def test_hidden_files_are_no_trials(root: Path) -> None:
+    before = load_utd_mhad(root, UtdMhadConfig())
+    (root / "Depth" / "._a1_s1_t1_depth.mat").write_bytes(b"\x00\x05\x16\x07")
+    assert load_utd_mhad(root, UtdMhadConfig()) == before
+
+
 def test_a_directory_without_trials_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(KarmmaError, match="no trials"):
         load_utd_mhad(tmp_path, UtdMhadConfig())

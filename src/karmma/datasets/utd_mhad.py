@@ -67,7 +67,7 @@ def find_trials(root: Path) -> dict[Trial, dict[str, Path]]:
     """Files by modality of every trial, in the order of action, subject and repetition."""
     trials: dict[Trial, dict[str, Path]] = {}
     for name, (folder, suffix) in FOLDERS.items():
-        for path in sorted((root / folder).glob("*.mat")):
+        for path in sorted((root / folder).glob("[!.]*.mat")):  # hidden ones are what a Mac leaves beside each file
             match = re.fullmatch(rf"a(\d+)_s(\d+)_t(\d+)_{suffix}\.mat", path.name)
             if match is None or not 1 <= int(match[1]) <= len(ACTIONS):
                 raise KarmmaError(f"{path}: expected a name like a1_s1_t1_{suffix}.mat with actions 1–{len(ACTIONS)}")
