@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from recording import RESULTS, write_result
 
 from karmma.evaluation.plots import interval_colour
+from karmma.evaluation.tables import title_of
 from karmma.experiment.comparison import read_outcomes
 
 SMALL = (
@@ -39,6 +40,8 @@ SMALL = (
     "student.recognizer.kernels=null",  # their votes, alike in all arms, would hide what a switch does to the network
 )  # fmt: skip
 REFERENCE = "karmma"
+ARMS = ("teacher", "tutors", "baseline", "baseline_dropout", "own_votes")  # of the recipe, compared with the default
+MANY_POINTS = 3.0  # from here on an effect is drawn among the large ones
 NOT_COMPARED = ("late_fusion", "specialists", "early_fusion", "uniform")  # arms of the recipe that are no switches of a student
 
 # One switch each, as changes of the recipe's method `karmma`.
@@ -137,26 +140,40 @@ def link_new(source: str, target: str) -> None:
 
 
 def draw(effects: dict[str, dict[str, Any]], path: Path) -> None:
-    """Each switch's effect with its interval."""
-    names = list(effects)
-    figure = Figure(figsize=(10, 0.3 * len(names) + 1.2), layout="constrained")
-    axes = figure.subplots()
-    for row, name in enumerate(names):
-        effect = effects[name]
+    """Each switch's effect with its interval; those of many points on a scale of their own below."""
+    small = {name: effect for name, effect in effects.items() if abs(effect["difference"]) < MANY_POINTS}
+    large = {name: effect for name, effect in effects.items() if name not in small}
+    panels = [some for some in (small, large) if some]
+    figure = Figure(figsize=(10, 0.3 * len(effects) + 1.6), layout="constrained")
+    rows = figure.subplots(len(panels), squeeze=False, height_ratios=[len(some) + 1 for some in panels])[:, 0]
+    for axes, some in zip(rows, panels, strict=True):
+        draw_rows(axes, some)
+    what = "difference to the default, or to the arm that is named, in mean top-1 of the seven subsets (95 % interval)"
+    rows[-1].set_xlabel(what, fontsize=8)
+    figure.savefig(path, dpi=130)
+
+
+def draw_rows(axes: Any, effects: dict[str, dict[str, Any]]) -> None:
+    for row, effect in enumerate(effects.values()):
         color = interval_colour(effect)
         axes.plot([effect["low"], effect["high"]], [row, row], color=color, linewidth=2.4, solid_capstyle="round")
         axes.plot(effect["difference"], row, "o", color=color)
     axes.axvline(0, color="#111827", linewidth=0.8)
-    labels = [name if effect["against"] in (REFERENCE, name.rsplit(", ")[-1]) else f"{name} ({effect['against']})"
-              for name, effect in effects.items()]  # fmt: skip
-    axes.set_yticks(range(len(names)), labels, fontsize=8)
-    axes.invert_yaxis()
-    what = "difference to the default, or to the arm that is named, in mean top-1 of the seven subsets (95 % interval)"
-    axes.set_xlabel(what, fontsize=8)
+    axes.set_yticks(range(len(effects)), [label(name, effect["against"]) for name, effect in effects.items()], fontsize=8)
+    axes.set_ylim(len(effects) - 0.4, -0.6)
+    axes.tick_params(axis="x", labelsize=8)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.grid(axis="x", color="#e5e7eb")
     axes.set_axisbelow(True)
-    figure.savefig(path, dpi=130)
+
+
+def label(name: str, against: str) -> str:
+    """A switch in words, with the arm that it is compared with where that is not the default."""
+    switch, _, arm = name.rpartition(", ")
+    if arm == against and switch:
+        return switch if arm == REFERENCE else f"{switch} ({arm})"
+    title = title_of(name) if name in ARMS else name
+    return title if against == REFERENCE else f"{title} ({against})"
 
 
 def main() -> None:
@@ -185,10 +202,15 @@ def main() -> None:
             values[title] = read_outcomes([run / "recipes" / name.replace(" ", "_") for run in runs], recipe_seeds, method)
             unchanged = read_outcomes(runs, recipe_seeds, method)
             effects[title] = {"against": method, "seeds": len(recipe_seeds), **compare(values[title], unchanged)}
+    distilled = {
+        name: compare(values[f"{name}, {REFERENCE}"], values[f"{name}, {UNTAUGHT}"])
+        for name, (_, methods, _) in (RECIPES if recipe_seeds else {}).items() if {REFERENCE, UNTAUGHT} <= {*methods}
+    }  # fmt: skip
     result = {
         "folds": folds, "seeds": seeds, "recipe_seeds": recipe_seeds, "overrides": [*SMALL, *overrides],
         "trials": len(values[REFERENCE].groups),
         "top1": {name: summarise(rows) for name, rows in values.items()}, "effects": effects,
+        "default_against_no_distillation": distilled,
     }  # fmt: skip
     write_result("ablation_utd", result)
     draw(effects, RESULTS / "ablation_utd.png")
