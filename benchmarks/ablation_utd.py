@@ -40,7 +40,6 @@ SMALL = (
     "student.recognizer.kernels=null",  # their votes, alike in all arms, would hide what a switch does to the network
 )  # fmt: skip
 REFERENCE = "karmma"
-ARMS = ("teacher", "tutors", "baseline", "baseline_dropout", "own_votes")  # of the recipe, compared with the default
 MANY_POINTS = 3.0  # from here on an effect is drawn among the large ones
 NOT_COMPARED = ("late_fusion", "specialists", "early_fusion", "uniform")  # arms of the recipe that are no switches of a student
 
@@ -172,8 +171,7 @@ def label(name: str, against: str) -> str:
     switch, _, arm = name.rpartition(", ")
     if arm == against and switch:
         return switch if arm == REFERENCE else f"{switch} ({arm})"
-    title = title_of(name) if name in ARMS else name
-    return title if against == REFERENCE else f"{title} ({against})"
+    return title_of(name) if against == REFERENCE else f"{name} ({against})"
 
 
 def main() -> None:
