@@ -1,10 +1,12 @@
 """Ablation on UTD-MHAD: every switch of the method against the default, on folds over the training subjects.
 
-python benchmarks/ablation_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--seeds 0,1,2] [--recipe-seeds 0,1,2] [KEY=VALUE ...]
+python benchmarks/ablation_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--seeds 0,1,2] [--recipe-seeds 0,1,2]
+    [--only ARM,…] [--name NAME] [KEY=VALUE ...]
 
 Each fold leaves one training subject out; the official test subjects are never read. For every switch the difference to
 the default in mean top-1 over the seven subsets, with a 95 % interval (karmma.evaluation.paired). Depth is
 much smaller and training shorter than in recipes/utd_mhad.yaml (SMALL), because this trains some three hundred models.
+With `--only` it trains the default and the arms and changes of the recipe that are named.
 """
 
 from __future__ import annotations
@@ -47,6 +49,8 @@ NOT_COMPARED = ("late_fusion", "specialists", "early_fusion", "uniform")  # arms
 METHODS: dict[str, dict[str, Any]] = {
     "no distillation": {"distillation": None},
     "alpha 0.7": {"distillation.alpha": 0.7},
+    "alpha by trust": {"distillation.alpha_scale": "trust"},
+    "alpha 0.7 by trust": {"distillation.alpha": 0.7, "distillation.alpha_scale": "trust"},
     "temperature 1": {"distillation.temperature": 1.0},
     "temperature 4": {"distillation.temperature": 4.0},
     "independent dropout, p = 0.3": {"subsets": "independent", "dropout": 0.3},
@@ -61,6 +65,7 @@ METHODS: dict[str, dict[str, Any]] = {
 # What changes more than a method, compared with arms of the same names in the unchanged recipe: changes, arms, and the
 # stages that stay as they are.
 TAUGHT, UNTAUGHT = "taught by the fused teacher", "no distillation"
+UNALIGNED = [REFERENCE, UNTAUGHT, "alpha by trust", "alpha 0.7 by trust"]
 SHARED = ("read.", "pretrain.teacher.", "tokens.")
 RECIPES: dict[str, tuple[list[str], list[str], tuple[str, ...]]] = {
     "no own votes": (
@@ -73,8 +78,8 @@ RECIPES: dict[str, tuple[list[str], list[str], tuple[str, ...]]] = {
         ["student.recognizer.encoders.imu.width=32", "student.recognizer.encoders.skeleton.width=32",
          "student.recognizer.encoders.depth.width=8", "student.recognizer.dim=64"], [REFERENCE], SHARED,
     ),
-    "unaligned: two modalities per trial": (["data.keep_modalities=2"], [REFERENCE, UNTAUGHT], ("read.",)),
-    "unaligned: one modality per trial": (["data.keep_modalities=1"], [REFERENCE, UNTAUGHT], ("read.",)),
+    "unaligned: two modalities per trial": (["data.keep_modalities=2"], UNALIGNED, ("read.",)),
+    "unaligned: one modality per trial": (["data.keep_modalities=1"], UNALIGNED, ("read.",)),
 }  # fmt: skip
 
 
@@ -106,15 +111,28 @@ def recipe_of(root: Path, fold: int, seeds: list[int], overrides: list[str], nam
     return recipe if names is None else recipe.only(names)
 
 
-def run_fold(job: tuple[Path, Path, int, list[int], list[int], list[str]]) -> int:
+def chosen(only: str | None, recipe_seeds: list[int]) -> tuple[list[str] | None, list[str]]:
+    """Which methods (None: all), and which changes of the recipe. Raises SystemExit for names that are neither."""
+    if only is None:
+        return None, list(RECIPES) if recipe_seeds else []
+    names = only.split(",")
+    if unknown := [name for name in names if name not in (*METHODS, *RECIPES)]:
+        raise SystemExit(f"--only: unknown {unknown}; there are {[*METHODS, *RECIPES]}")
+    changes = [name for name in names if name in RECIPES] if recipe_seeds else []
+    needed = (method for name in changes for method in RECIPES[name][1])
+    return list(dict.fromkeys([REFERENCE, *(name for name in names if name in METHODS), *needed])), changes
+
+
+def run_fold(job: tuple[Path, Path, int, list[int], list[int], list[str] | None, list[str], list[str]]) -> int:
     """Everything of one fold, one thread."""
     from karmma.experiment.run import run
 
     torch.set_num_threads(1)
-    root, work, fold, seeds, recipe_seeds, overrides = job
+    root, work, fold, seeds, recipe_seeds, only, recipes, overrides = job
     main = work / f"fold{fold}"
-    run(recipe_of(root, fold, seeds, overrides, None), main)
-    for name, (changes, methods, shared) in (RECIPES if recipe_seeds else {}).items():
+    run(recipe_of(root, fold, seeds, overrides, only), main)
+    for name in recipes:
+        changes, methods, shared = RECIPES[name]
         directory = main / "recipes" / name.replace(" ", "_")
         share_stages(main, directory, shared)
         run(recipe_of(root, fold, recipe_seeds, [*overrides, *changes], methods), directory)
@@ -178,15 +196,19 @@ def main() -> None:
     parser = fold_arguments(__doc__)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--recipe-seeds", default="0,1,2", help="seeds for what changes more than a method; '' leaves it out")
+    parser.add_argument("--only", help="arms and changes of the recipe, with commas; all, unless said")
+    parser.add_argument("--name", default="ablation_utd", help="of the result")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_intermixed_args()
     root, work, overrides = options.root.resolve(), options.work.resolve(), options.overrides
     folds, seeds, recipe_seeds = (numbers(text) for text in (options.folds, options.seeds, options.recipe_seeds))
-    jobs = [(root, work, fold, seeds, recipe_seeds, overrides) for fold in folds]
+    only, recipes = chosen(options.only, recipe_seeds)
+    jobs = [(root, work, fold, seeds, recipe_seeds, only, recipes, overrides) for fold in folds]
     with ProcessPoolExecutor(min(os.cpu_count() or 1, len(jobs)), mp_context=get_context("spawn")) as pool:
         for fold in pool.map(run_fold, jobs):
             print(f"fold {fold} done", flush=True)
-    arms = ["teacher", *recipe_of(root, folds[0], seeds, overrides, None).methods]
+    recipe = recipe_of(root, folds[0], seeds, overrides, only)
+    arms = [*(["teacher"] if recipe.train_teacher else []), *recipe.methods]
     runs = [work / f"fold{fold}" for fold in folds]
     values = {name: read_outcomes(runs, seeds, name) for name in arms}
     effects = {
@@ -194,24 +216,25 @@ def main() -> None:
         for name in arms
         if name != REFERENCE
     }
-    for name, (_, methods, _) in (RECIPES if recipe_seeds else {}).items():
+    for name in recipes:
+        methods = RECIPES[name][1]
         for method in methods:
             title = name if len(methods) == 1 else f"{name}, {method}"
             values[title] = read_outcomes([run / "recipes" / name.replace(" ", "_") for run in runs], recipe_seeds, method)
             unchanged = read_outcomes(runs, recipe_seeds, method)
             effects[title] = {"against": method, "seeds": len(recipe_seeds), **compare(values[title], unchanged)}
-    distilled = {
-        name: compare(values[f"{name}, {REFERENCE}"], values[f"{name}, {UNTAUGHT}"])
-        for name, (_, methods, _) in (RECIPES if recipe_seeds else {}).items() if {REFERENCE, UNTAUGHT} <= {*methods}
+    against_untaught = {
+        f"{name}, {method}": compare(values[f"{name}, {method}"], values[f"{name}, {UNTAUGHT}"])
+        for name in recipes if UNTAUGHT in RECIPES[name][1] for method in RECIPES[name][1] if method != UNTAUGHT
     }  # fmt: skip
     result = {
         "folds": folds, "seeds": seeds, "recipe_seeds": recipe_seeds, "overrides": [*SMALL, *overrides],
         "trials": len(values[REFERENCE].groups),
         "top1": {name: summarise(rows) for name, rows in values.items()}, "effects": effects,
-        "default_against_no_distillation": distilled,
+        "against_no_distillation": against_untaught,
     }  # fmt: skip
-    write_result("ablation_utd", result)
-    draw(effects, RESULTS / "ablation_utd.png")
+    write_result(options.name, result)
+    draw(effects, RESULTS / f"{options.name}.png")
 
 
 if __name__ == "__main__":

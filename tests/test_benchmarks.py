@@ -44,3 +44,16 @@ def test_the_ablation_switches_the_recipe_of_today(monkeypatch: pytest.MonkeyPat
         changed = recipe_of(Path("data"), 1, [0], changes, arms)
         assert {*arms} <= {*changed.methods}
         assert changed != recipe.only(arms)
+
+
+def test_the_ablation_trains_the_arms_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from ablation_utd import METHODS, RECIPES, chosen
+
+    everything, recipes = chosen(None, [0])
+    assert everything is None and recipes == list(RECIPES) and chosen(None, []) == (None, [])
+    methods, recipes = chosen("temperature 1,unaligned: one modality per trial", [0])
+    assert methods is not None and recipes == ["unaligned: one modality per trial"]
+    assert methods[:2] == ["karmma", "temperature 1"] and {"no distillation", "alpha by trust"} <= {*methods} <= {"karmma", *METHODS}
+    with pytest.raises(SystemExit, match="unknown.*'tau'"):
+        chosen("tau", [0])

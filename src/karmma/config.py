@@ -111,7 +111,8 @@ class DistillationConfig:
     teachers: tuple[str, ...] = ("teacher",)
     teacher_input: Literal["live", "cached"] = "live"  # looks at the student's clip now, or has beforehand (token_views)
     smaller_specialists: bool = False  # specialists of all parts of a subset teach it together, by their mean logits
-    alpha_scale: Literal["constant", "absence"] = "constant"  # absence: alpha where one sensor is left, 0 with all of them
+    # absence: alpha where one sensor is left, 0 with all of them; trust: alpha times the probability that it gives the label
+    alpha_scale: Literal["constant", "absence", "trust"] = "constant"
 
 
 @dataclass(frozen=True, config=STRICT)

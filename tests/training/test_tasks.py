@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional
 
 from karmma.config import DistillationConfig, TrainingConfig
 from karmma.data.loading import TrainingBatch, draw_presence
@@ -243,6 +244,27 @@ def test_alpha_by_absence_believes_the_teacher_where_sensors_are_missing(names: 
     assert absence["supervised_loss"] == pytest.approx((1 - 0.6 * share) / 0.4 * constant["supervised_loss"], rel=1e-5)
     for key in ("own_distillation_loss", "own_supervised_loss"):
         assert absence[key] == pytest.approx(constant[key], rel=1e-5) and constant[key] > 0
+
+
+def test_alpha_by_trust_believes_the_teacher_as_much_as_it_believes_the_label() -> None:
+    """Of each answer by itself; a teacher that gives the label no probability is not heard, one that is sure in full."""
+    distillation = DistillationConfig(0.6, 2.0, alpha_scale="trust")
+    task = DistillationTask(make_recognizer(), CONFIG, make_loader, teacher=SpyTeacher(), distillation=distillation)
+    labels, sensors = {"verb": torch.tensor([0, 1, 2]), "noun": torch.tensor([1, 0, 0])}, torch.tensor([1, 2, 4])
+    sure = {"verb": torch.tensor([[50.0, 0, 0], [50.0, 0, 0], [0, 0, 0]]), "noun": torch.tensor([[0, 50.0], [50.0, 0], [0, 50.0]])}
+    torch.testing.assert_close(task.alpha(sure, labels, sensors), torch.tensor([0.6, 0.3, 0.1]))
+    logits = {"verb": torch.zeros(3, 3), "noun": torch.zeros(3, 2)}
+    wrong = {head: 50.0 * (1 - functional.one_hot(labels[head], values.shape[1])) for head, values in logits.items()}
+    parts = task.loss_of(logits, labels, wrong, sensors)
+    assert float(parts["distillation_loss"]) < 1e-12
+    assert float(parts["supervised_loss"]) == pytest.approx(float(losses.cross_entropy(logits, labels).mean()))
+
+
+def test_alpha_by_trust_takes_labels_that_are_blends() -> None:
+    logits = {"verb": torch.tensor([[2.0, 0.0, 1.0]])}
+    expected = 0.7 * torch.softmax(logits["verb"], 1)[0, 0] + 0.3 * torch.softmax(logits["verb"], 1)[0, 2]
+    found = losses.label_probability(logits, {"verb": torch.tensor([[0.7, 0.0, 0.3]])})
+    torch.testing.assert_close(found, expected[None])
 
 
 def taught_by(teacher: Teacher, batch: Batch, present: Mapping[str, torch.Tensor]) -> Logits:

@@ -31,6 +31,19 @@ def distillation(student: Logits, teacher: Logits, temperature: float) -> Tensor
     return torch.stack(losses).mean(0)
 
 
+def label_probability(logits: Logits, labels: Logits) -> Tensor:
+    """What logits `(batch, classes)` give the label of each sample `(batch,)`, mean over label sets; labels as for
+    `cross_entropy`."""
+    return torch.stack([
+        (functional.softmax(values.float(), -1) * as_probabilities(labels[head], values.shape[1])).sum(-1)
+        for head, values in logits.items()
+    ]).mean(0)  # fmt: skip
+
+
+def as_probabilities(labels: Tensor, classes: int) -> Tensor:
+    return labels if labels.is_floating_point() else functional.one_hot(labels, classes)
+
+
 def info_nce(pooled: Mapping[str, Tensor], present: Mapping[str, Tensor], temperature: float = 0.1) -> Tensor:
     """Symmetric InfoNCE between pooled tokens `(batch, dim)` of each pair of modalities that samples share (paper v1)."""
     names, losses = list(pooled), []

@@ -291,14 +291,16 @@ class DistillationTask(StudentTask):
         return Targets(fused, own)
 
     def loss_of(self, logits: Logits, labels: Mapping[str, Tensor], target: Logits, sensors: Tensor) -> Losses:
-        alpha = self.alpha(sensors)
+        alpha = self.alpha(target, labels, sensors)
         supervised = losses.cross_entropy(logits, labels, self.config.label_smoothing)
         distilled = losses.distillation(logits, target, self.distillation.temperature)
         return {"supervised_loss": ((1 - alpha) * supervised).mean(), "distillation_loss": (alpha * distilled).mean()}
 
-    def alpha(self, sensors: Tensor) -> Tensor:
-        """How much the teacher is believed about answers from so many sensors; shape of `sensors`."""
+    def alpha(self, target: Logits, labels: Mapping[str, Tensor], sensors: Tensor) -> Tensor:
+        """How much the teacher is believed about each answer, which comes from so many sensors; shape of `sensors`."""
         alpha = torch.full_like(sensors, self.distillation.alpha, dtype=torch.float32)
+        if self.distillation.alpha_scale == "trust":
+            return alpha * losses.label_probability(target, labels)
         others = len(self.recognizer.modalities) - 1
         if self.distillation.alpha_scale == "constant" or not others:
             return alpha
