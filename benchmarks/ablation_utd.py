@@ -48,6 +48,7 @@ NOT_COMPARED = ("late_fusion", "specialists", "early_fusion", "uniform")  # arms
 # One switch each, as changes of the recipe's method `karmma`.
 METHODS: dict[str, dict[str, Any]] = {
     "no distillation": {"distillation": None},
+    "alpha 0.15": {"distillation.alpha": 0.15},
     "alpha 0.7": {"distillation.alpha": 0.7},
     "alpha by trust": {"distillation.alpha_scale": "trust"},
     "alpha 0.7 by trust": {"distillation.alpha": 0.7, "distillation.alpha_scale": "trust"},
@@ -65,7 +66,7 @@ METHODS: dict[str, dict[str, Any]] = {
 # What changes more than a method, compared with arms of the same names in the unchanged recipe: changes, arms, and the
 # stages that stay as they are.
 TAUGHT, UNTAUGHT = "taught by the fused teacher", "no distillation"
-UNALIGNED = [REFERENCE, UNTAUGHT, "alpha by trust", "alpha 0.7 by trust"]
+UNALIGNED = [REFERENCE, UNTAUGHT, "alpha 0.15", "alpha by trust", "alpha 0.7 by trust"]
 SHARED = ("read.", "pretrain.teacher.", "tokens.")
 RECIPES: dict[str, tuple[list[str], list[str], tuple[str, ...]]] = {
     "no own votes": (
