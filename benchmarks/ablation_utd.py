@@ -224,15 +224,16 @@ def main() -> None:
             values[title] = read_outcomes([run / "recipes" / name.replace(" ", "_") for run in runs], recipe_seeds, method)
             unchanged = read_outcomes(runs, recipe_seeds, method)
             effects[title] = {"against": method, "seeds": len(recipe_seeds), **compare(values[title], unchanged)}
-    against_untaught = {
-        f"{name}, {method}": compare(values[f"{name}, {method}"], values[f"{name}, {UNTAUGHT}"])
-        for name in recipes if UNTAUGHT in RECIPES[name][1] for method in RECIPES[name][1] if method != UNTAUGHT
+    within = {
+        f"{name}: {method} - {other}": compare(values[f"{name}, {method}"], values[f"{name}, {other}"])
+        for name in recipes if UNTAUGHT in RECIPES[name][1] for other in (REFERENCE, UNTAUGHT) for method in RECIPES[name][1]
+        if method != other
     }  # fmt: skip
     result = {
         "folds": folds, "seeds": seeds, "recipe_seeds": recipe_seeds, "overrides": [*SMALL, *overrides],
         "trials": len(values[REFERENCE].groups),
         "top1": {name: summarise(rows) for name, rows in values.items()}, "effects": effects,
-        "against_no_distillation": against_untaught,
+        "within_a_change": within,
     }  # fmt: skip
     write_result(options.name, result)
     draw(effects, RESULTS / f"{options.name}.png")
