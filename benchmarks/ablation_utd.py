@@ -66,7 +66,8 @@ METHODS: dict[str, dict[str, Any]] = {
 # What changes more than a method, compared with arms of the same names in the unchanged recipe: changes, arms, and the
 # stages that stay as they are.
 TAUGHT, UNTAUGHT = "taught by the fused teacher", "no distillation"
-UNALIGNED = [REFERENCE, UNTAUGHT, "alpha 0.15", "alpha by trust", "alpha 0.7 by trust"]
+HALF = "alpha 0.15"
+UNALIGNED = [REFERENCE, UNTAUGHT, HALF, "alpha by trust", "alpha 0.7 by trust"]
 SHARED = ("read.", "pretrain.teacher.", "tokens.")
 RECIPES: dict[str, tuple[list[str], list[str], tuple[str, ...]]] = {
     "no own votes": (
@@ -157,17 +158,25 @@ def link_new(source: str, target: str) -> None:
         os.link(source, target)
 
 
-def draw(effects: dict[str, dict[str, Any]], path: Path) -> None:
-    """Each switch's effect with its interval; those of many points on a scale of their own below."""
+def draw(effects: dict[str, dict[str, Any]], within: dict[str, dict[str, Any]], path: Path) -> None:
+    """Each switch's effect with its interval; those of many points on a scale of their own below, and arms of a changed recipe
+    against the default of that recipe last."""
     small = {name: effect for name, effect in effects.items() if abs(effect["difference"]) < MANY_POINTS}
     large = {name: effect for name, effect in effects.items() if name not in small}
-    panels = [some for some in (small, large) if some]
-    figure = Figure(figsize=(10, 0.3 * len(effects) + 1.6), layout="constrained")
-    rows = figure.subplots(len(panels), squeeze=False, height_ratios=[len(some) + 1 for some in panels])[:, 0]
-    for axes, some in zip(rows, panels, strict=True):
+    ending = f" - {REFERENCE}"
+    same = {name.removesuffix(ending): effect | {"against": REFERENCE} for name, effect in within.items() if name.endswith(ending)}
+    panels = {
+        "difference to the default": small,
+        "the same, or to the arm in brackets, where more changes than a method": large,
+        "difference to the default that was trained on the same unaligned trials": same,
+    }
+    panels = {title: some for title, some in panels.items() if some}
+    figure = Figure(figsize=(10, 0.3 * sum(map(len, panels.values())) + 2.2), layout="constrained")
+    rows = figure.subplots(len(panels), squeeze=False, height_ratios=[len(some) + 1 for some in panels.values()])[:, 0]
+    for axes, (title, some) in zip(rows, panels.items(), strict=True):
         draw_rows(axes, some)
-    what = "difference to the default, or to the arm that is named, in mean top-1 of the seven subsets (95 % interval)"
-    rows[-1].set_xlabel(what, fontsize=8)
+        axes.set_title(title, fontsize=8, loc="left")
+    rows[-1].set_xlabel("points of mean top-1 over the seven subsets (95 % interval)", fontsize=8)
     figure.savefig(path, dpi=130)
 
 
@@ -226,7 +235,7 @@ def main() -> None:
             effects[title] = {"against": method, "seeds": len(recipe_seeds), **compare(values[title], unchanged)}
     within = {
         f"{name}: {method} - {other}": compare(values[f"{name}, {method}"], values[f"{name}, {other}"])
-        for name in recipes if UNTAUGHT in RECIPES[name][1] for other in (REFERENCE, UNTAUGHT) for method in RECIPES[name][1]
+        for name in recipes if UNTAUGHT in RECIPES[name][1] for other in (REFERENCE, UNTAUGHT, HALF) for method in RECIPES[name][1]
         if method != other
     }  # fmt: skip
     result = {
@@ -236,7 +245,7 @@ def main() -> None:
         "within_a_change": within,
     }  # fmt: skip
     write_result(options.name, result)
-    draw(effects, RESULTS / f"{options.name}.png")
+    draw(effects, within, RESULTS / f"{options.name}.png")
 
 
 if __name__ == "__main__":
