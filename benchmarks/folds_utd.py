@@ -47,8 +47,8 @@ from karmma.experiment.run import run
 from karmma.experiment.testing import FIXED_LOGITS, LOGITS
 from karmma.models.checkpoint import load_checkpoint
 
-REFERENCES = ("baseline_dropout", "own_votes", "specialists")  # arms that the others are compared with, where they were run
-SHOWN = ("karmma", *REFERENCES, "baseline", "uniform", "early_fusion")  # first in the picture
+REFERENCES = ("karmma", "baseline_dropout", "own_votes", "specialists")  # arms that the others are compared with, where they were run
+SHOWN = (*REFERENCES, "baseline", "uniform", "early_fusion")  # first in the picture
 NETWORK, KERNELS = "logits-network.safetensors", "logits-kernels.safetensors"  # of a model's two parts alone
 PARTS = {"whole": LOGITS, "single_view": FIXED_LOGITS, "network": NETWORK, "kernels": KERNELS}
 
