@@ -102,7 +102,9 @@ class DistillationConfig:
     """L = (1 − alpha) · CE + alpha · temperature² · KL(teacher ‖ student). Values and `alpha_scale` not from the paper.
 
     `teachers` names the recipe's `teacher` (paper) and/or methods above; several teach the mean of their logits. Where
-    specialists have no model for what a sample has, those of its parts teach together.
+    specialists have no model for what a sample has, those of its parts teach together. `alpha_scale` is how much of alpha a
+    teacher is believed: all of it; by absence in full where one sensor is left and not at all where none is missing (of own votes
+    always in full); by trust as much as it believes the label of the clip.
     """
 
     alpha: float = 0.5
@@ -111,8 +113,7 @@ class DistillationConfig:
     teachers: tuple[str, ...] = ("teacher",)
     teacher_input: Literal["live", "cached"] = "live"  # looks at the student's clip now, or has beforehand (token_views)
     smaller_specialists: bool = False  # specialists of all parts of a subset teach it together, by their mean logits
-    # absence: alpha where one sensor is left, 0 with all of them; trust: alpha times the probability that it gives the label
-    alpha_scale: Literal["constant", "absence", "trust"] = "constant"
+    alpha_scale: Literal["constant", "absence", "trust"] = "constant"  # × share of absent sensors; × what it gives the label
 
 
 @dataclass(frozen=True, config=STRICT)
