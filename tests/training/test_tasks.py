@@ -239,7 +239,7 @@ def test_alpha_by_absence_believes_the_teacher_where_sensors_are_missing(names: 
         task.log_dict = lambda parts, into=values, **options: into.update(parts)  # type: ignore[method-assign]
         task.training_step(next(iter(task.make_loader(0))), 0)
     share = (len(SPECS) - len(names)) / (len(SPECS) - 1)
-    constant, absence = ({key: float(value) for key, value in values.items()} for values in logged.values())
+    constant, absence = ({key: float(value.detach()) for key, value in values.items()} for values in logged.values())
     assert absence["distillation_loss"] == pytest.approx(share * constant["distillation_loss"], rel=1e-5)
     assert absence["supervised_loss"] == pytest.approx((1 - 0.6 * share) / 0.4 * constant["supervised_loss"], rel=1e-5)
     for key in ("own_distillation_loss", "own_supervised_loss"):
