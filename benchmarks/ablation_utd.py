@@ -45,10 +45,11 @@ REFERENCE = "karmma"
 MANY_POINTS = 3.0  # from here on an effect is drawn among the large ones
 NOT_COMPARED = ("late_fusion", "specialists", "early_fusion", "uniform")  # arms of the recipe that are no switches of a student
 
+HALF = "alpha 0.15"  # a control for trust: believed less, but everywhere alike
 # One switch each, as changes of the recipe's method `karmma`.
 METHODS: dict[str, dict[str, Any]] = {
     "no distillation": {"distillation": None},
-    "alpha 0.15": {"distillation.alpha": 0.15},
+    HALF: {"distillation.alpha": 0.15},
     "alpha 0.7": {"distillation.alpha": 0.7},
     "alpha by trust": {"distillation.alpha_scale": "trust"},
     "alpha 0.7 by trust": {"distillation.alpha": 0.7, "distillation.alpha_scale": "trust"},
@@ -66,7 +67,6 @@ METHODS: dict[str, dict[str, Any]] = {
 # What changes more than a method, compared with arms of the same names in the unchanged recipe: changes, arms, and the
 # stages that stay as they are.
 TAUGHT, UNTAUGHT = "taught by the fused teacher", "no distillation"
-HALF = "alpha 0.15"
 UNALIGNED = [REFERENCE, UNTAUGHT, HALF, "alpha by trust", "alpha 0.7 by trust"]
 SHARED = ("read.", "pretrain.teacher.", "tokens.")
 RECIPES: dict[str, tuple[list[str], list[str], tuple[str, ...]]] = {
@@ -166,8 +166,8 @@ def draw(effects: dict[str, dict[str, Any]], within: dict[str, dict[str, Any]], 
     ending = f" - {REFERENCE}"
     same = {name.removesuffix(ending): effect | {"against": REFERENCE} for name, effect in within.items() if name.endswith(ending)}
     panels = {
-        "difference to the default": small,
-        "the same, or to the arm in brackets, where more changes than a method": large,
+        "difference to the default, or to the arm in brackets": small,
+        "the same, where it is of many points": large,
         "difference to the default that was trained on the same unaligned trials": same,
     }
     panels = {title: some for title, some in panels.items() if some}
