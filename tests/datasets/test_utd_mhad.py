@@ -108,7 +108,7 @@ def test_broken_files_are_named_counted_and_taken_as_absent(root: Path, tmp_path
     for (name, modality), words in rows.items():
         assert f"{name}_{'inertial' if modality == 'imu' else modality}.mat" in words
     assert "not finite" in rows["a1_s3_t1", "imu"] and "expected (20, 3)" in rows["a1_s3_t1", "skeleton"]
-    assert "no array 'd_depth'; found: nothing" in rows["a1_s3_t1", "depth"]
+    assert "no array 'd_depth'; found: d_else" in rows["a1_s3_t1", "depth"]
     assert store.available.tolist() == [[True, False, False], [False, False, False], [False, True, True], [True, True, True]]
 
 

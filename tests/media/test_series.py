@@ -9,7 +9,8 @@ import pytest
 import scipy.io
 
 from karmma.media.containers import MediaError
-from karmma.media.series import Series, read_series
+from karmma.media.kept import forget_files
+from karmma.media.series import RECORDINGS, Series, read_series
 
 
 def test_a_series_without_a_clock_spans_its_segment() -> None:
@@ -42,9 +43,11 @@ def test_time_is_moved_to_the_front(tmp_path: Path) -> None:
         ({"x": np.array(["a", "b"])}, "no array of numbers"),
         ({"x": np.zeros((0, 3))}, "no array of numbers"),
         ({"x": np.array([[np.inf]])}, "not finite"),
-        ({"y": np.zeros(3)}, "no array 'x'; found: nothing"),
+        ({"y": np.zeros(3)}, "no array 'x'; found: y"),
         ({"x": np.zeros((3, 1)), "seconds": np.array([0.0, 2.0, 1.0])}, "growing moments"),
-        ({"x": np.zeros((3, 1)), "seconds": np.array([0.0, 2.0])}, "growing moments"),
+        ({"x": np.zeros((3, 1)), "seconds": np.array([0.0, 2.0])}, "3 samples of 'x', but 2 seconds"),
+        ({"x": np.zeros((3, 1)), "seconds": np.array(["a", "b", "c"])}, "seconds are no numbers"),
+        ({"x": np.zeros((3, 1)), "seconds": np.array([])}, "growing moments"),
         ({"x": np.array([{"a": 1}], dtype=object)}, "unreadable"),
     ],
 )
@@ -75,3 +78,13 @@ def test_truncated_and_foreign_files_are_named(tmp_path: Path, suffix: str, size
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no such file"):
         read_series(tmp_path / "none.mat", "x")
+
+
+def test_a_recording_is_parsed_once_and_again_when_it_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, x=np.ones((3, 2)), seconds=np.arange(3.0))
+    assert read_series(path, "x") is read_series(path, "x")
+    np.savez(path, x=np.zeros((4, 2)), seconds=np.arange(4.0))
+    assert read_series(path, "x").values.shape == (4, 2)
+    forget_files(tmp_path)
+    assert not [key for key in RECORDINGS.kept if str(tmp_path) in key[0][0]]

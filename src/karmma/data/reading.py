@@ -11,13 +11,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..media.containers import MediaError
+from ..media.duration import find_duration
 from ..media.members import TarMember
 from ..media.pictures import PictureSequence
-from ..media.probe import probe
 from ..modalities import Modality, PictureReader
 from .manifest import Segment, Source
 
-TABLES = (".csv", ".mat", ".npy", ".npz")
+WITHOUT_CLOCK_SECONDS = 1.0  # taken for the length of what no file tells the length of
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ def read_segment(segment: Segment, modalities: Mapping[str, Modality]) -> Segmen
 
 
 def find_stop(segment: Segment) -> float:
-    """Where a segment ends, in seconds; one without an end goes to the end of its longest video or sound.
+    """Where a segment ends, in seconds; one without an end goes to the end of its longest video or sound, or of its tables.
 
-    A segment of nothing but tables has no such end and spans one second. Raises MediaError if no file tells its length.
+    Arrays without a clock have no end and span one second. Raises MediaError if a video does not tell its length.
     """
     if math.isfinite(segment.stop_seconds):
         return segment.stop_seconds
-    media = {source for source in segment.sources.values() if isinstance(source, Path) and source.suffix not in TABLES}
-    stop = max((probe(path).duration_seconds for path in media), default=segment.start_seconds + 1.0)
+    duration = find_duration(source for source in segment.sources.values() if isinstance(source, Path))
+    stop = segment.start_seconds + WITHOUT_CLOCK_SECONDS if duration is None else duration
     if stop <= segment.start_seconds:
         raise MediaError(f"{segment.name}: starts at {segment.start_seconds:g} s, but its file ends at {stop:g} s")
     return stop

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .containers import MediaError, forget_containers
-from .tables import forget_tables
+from .kept import forget_files
 
 MEMORY = Path("/dev/shm")
 
@@ -45,4 +45,4 @@ class TarMember:
                 yield path
             finally:
                 forget_containers(path.parent)
-                forget_tables(path.parent)
+                forget_files(path.parent)

@@ -13,10 +13,12 @@ import scipy.io
 from numpy.typing import NDArray
 
 from .containers import MediaError
+from .kept import KeptFiles
 
 # What scipy and numpy raise on files that are truncated, of another kind, or hostile.
 BROKEN = (ValueError, OSError, EOFError, KeyError, IndexError, TypeError, NotImplementedError, MemoryError, OverflowError,
           RuntimeError, SyntaxError, tokenize.TokenError, zlib.error, zipfile.BadZipFile, scipy.io.matlab.MatReadError)  # fmt: skip
+SUFFIXES = (".mat", ".npy", ".npz")
 
 
 @dataclass(frozen=True)
@@ -50,45 +52,70 @@ class Series:
         return np.clip(share * len(self.values) - 0.5, 0, len(self.values) - 1)
 
 
+CLOCKS: KeptFiles[NDArray[np.float64] | None] = KeptFiles(64)
+RECORDINGS: KeptFiles[Series] = KeptFiles(4)
+
+
 def read_series(path: Path, key: str, time_axis: int = 0) -> Series:
     """The array `key` of a .mat or .npz file, or a .npy file, with time moved to the front.
 
-    An .npz may hold `seconds` beside it.
+    An .npz may hold `seconds` beside it: a recording out of which segments are cut, and which is parsed once.
 
     Raises MediaError naming file and key for anything missing, broken, empty or not finite.
     """
+    if read_clock(path) is None:
+        return parse_series(path, key, time_axis)
+    return RECORDINGS.get(path, (key, time_axis), lambda: parse_series(path, key, time_axis))
+
+
+def read_clock(path: Path) -> NDArray[np.float64] | None:
+    """When each sample of an .npz was taken, or None if it does not say, as other files cannot. Raises MediaError."""
     if not path.is_file():
         raise MediaError(f"{path}: no such file")
-    try:
-        content = load_arrays(path, key)
-    except BROKEN as error:
-        raise MediaError(f"{path}: unreadable: {type(error).__name__}: {' '.join(str(error).split())}") from error
-    if key not in content:
-        found = ", ".join(name for name in content if not name.startswith("__"))
-        raise MediaError(f"{path}: no array {key!r}; found: {found or 'nothing'}")
-    values = np.asarray(content[key])
+    return CLOCKS.get(path, None, lambda: parse_clock(path)) if path.suffix == ".npz" else None
+
+
+def parse_clock(path: Path) -> NDArray[np.float64] | None:
+    seconds, _ = load_array(path, "seconds")
+    return None if seconds is None else checked_clock(path, seconds)
+
+
+def parse_series(path: Path, key: str, time_axis: int) -> Series:
+    found, others = load_array(path, key)
+    if found is None:
+        raise MediaError(f"{path}: no array {key!r}; found: {', '.join(others) or 'nothing'}")
+    values = np.asarray(found)
     if values.dtype.kind not in "uif" or values.ndim <= time_axis % max(values.ndim, 1) or not values.size:
         raise MediaError(f"{path}: {key!r} is no array of numbers over time, but {values.dtype} {values.shape}")
     with np.errstate(over="ignore"):
         values = np.moveaxis(values, time_axis, 0).astype(np.float32)
     if not np.isfinite(values).all():
         raise MediaError(f"{path}: {key!r} holds values that are not finite")
-    return Series(values, checked_clock(path, content.get("seconds"), len(values)))
+    clock = read_clock(path)
+    if clock is not None and len(clock) != len(values):
+        raise MediaError(f"{path}: {len(values)} samples of {key!r}, but {len(clock)} seconds")
+    return Series(values, clock)
 
 
-def load_arrays(path: Path, key: str) -> dict[str, NDArray[np.generic]]:
-    if path.suffix == ".mat":
-        return dict(scipy.io.loadmat(path, variable_names=[key]))
-    if path.suffix == ".npy":
-        return {key: np.load(path, mmap_mode="r", allow_pickle=False)}
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files if name in (key, "seconds")}
+def load_array(path: Path, key: str) -> tuple[NDArray[np.generic] | None, list[str]]:
+    """The array `key` of a file, or None, and what else there is. Raises MediaError."""
+    try:
+        if path.suffix == ".mat":
+            found = scipy.io.loadmat(path, variable_names=[key]).get(key)
+            return found, [] if found is not None else [name for name, _, _ in scipy.io.whosmat(path)]
+        if path.suffix == ".npy":
+            return np.load(path, mmap_mode="r", allow_pickle=False), []
+        with np.load(path, allow_pickle=False) as archive:
+            return (archive[key] if key in archive.files else None), archive.files
+    except BROKEN as error:
+        raise MediaError(f"{path}: unreadable: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
-def checked_clock(path: Path, seconds: NDArray[np.generic] | None, samples: int) -> NDArray[np.float64] | None:
-    if seconds is None:
-        return None
-    clock = np.asarray(seconds, np.float64).ravel()
-    if len(clock) != samples or not np.isfinite(clock).all() or (np.diff(clock) < 0).any():
-        raise MediaError(f"{path}: seconds are not {samples} finite, growing moments")
+def checked_clock(path: Path, seconds: NDArray[np.generic]) -> NDArray[np.float64]:
+    try:
+        clock = np.asarray(seconds, np.float64).ravel()
+    except BROKEN as error:
+        raise MediaError(f"{path}: seconds are no numbers") from error
+    if not len(clock) or not np.isfinite(clock).all() or (np.diff(clock) < 0).any():
+        raise MediaError(f"{path}: seconds are not finite, growing moments")
     return clock

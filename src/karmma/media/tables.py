@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +11,15 @@ from numpy.typing import NDArray
 
 from ..files import read_csv
 from ..types import KarmmaError
-from .containers import FileKey, MediaError, file_key
+from .containers import MediaError
+from .kept import KeptFiles
 
 Columns = dict[str, NDArray[Any]]
 AXES = ("accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z")
 EDGES = ("left", "top", "right", "bottom")
 SENSOR_COLUMNS = {"imu": AXES, "detections": (*EDGES, "score", "label")}  # beside `seconds`
 TEXT = ("label",)
-KEPT_TABLES = 64  # many segments lie in one recording: its table is parsed once, and again when its file has changed
-KEPT: OrderedDict[tuple[FileKey, tuple[str, ...] | None], Columns] = OrderedDict()
-LOCK = threading.Lock()
+KEPT: KeptFiles[Columns] = KeptFiles(64)
 
 
 def read_table(path: Path, columns: tuple[str, ...] | None = None) -> Columns:
@@ -33,24 +30,7 @@ def read_table(path: Path, columns: tuple[str, ...] | None = None) -> Columns:
     """
     if not path.is_file():
         raise MediaError(f"{path}: no such file")
-    key = (file_key(path), columns)
-    with LOCK:
-        if key in KEPT:
-            KEPT.move_to_end(key)
-            return KEPT[key]
-    table = parse_table(path, columns)
-    with LOCK:
-        KEPT[key] = table
-        while len(KEPT) > KEPT_TABLES:
-            KEPT.popitem(last=False)
-    return table
-
-
-def forget_tables(directory: Path) -> None:
-    """Drop what is kept of tables below a directory that is about to go away."""
-    with LOCK:
-        for key in [key for key in KEPT if Path(key[0][0]).is_relative_to(directory)]:
-            del KEPT[key]
+    return KEPT.get(path, columns, lambda: parse_table(path, columns))
 
 
 def parse_table(path: Path, columns: tuple[str, ...] | None) -> Columns:

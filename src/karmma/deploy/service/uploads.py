@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 
 from ...media.containers import forget_containers
+from ...media.kept import forget_files
 from ...media.probe import probe, probe_size
-from ...media.tables import forget_tables
 from ...types import KarmmaError
 from ..recognition import Recognition, Window
 from ..recordings import RecordingReader, count_windows, window_starts
@@ -92,7 +92,7 @@ def read_windows(
         return windows
     finally:
         forget_containers(path.parent)
-        forget_tables(path.parent)
+        forget_files(path.parent)
 
 
 def cut_windows(
