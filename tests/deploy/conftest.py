@@ -1,4 +1,4 @@
-"""A tiny untrained student with five live modalities, as checkpoint and exported."""
+"""Tiny untrained students, with five live modalities or with the sensors of a body, and a body to recognise."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import karmma
 from karmma.config import EncoderConfig, plain
+from karmma.media.tables import AXES
 from karmma.modalities import make_modalities
 from karmma.models.checkpoint import CheckpointInfo, save_checkpoint
 from karmma.models.recognizer import RecognizerModel
@@ -27,7 +29,10 @@ LABELS = LabelSpace({"verb": ("take", "put", "cut"), "noun": ("cup", "pan")})
 def save_student(directory: Path, settings: dict[str, dict[str, Any]], labels: LabelSpace = LABELS, **changes: Any) -> Path:
     """An untrained student whose logits spread enough to tell answers apart."""
     modalities = make_modalities(settings)
-    kinds = {**TINY_RECOGNIZER.encoders, "flow": EncoderConfig("frames", 8)}
+    kinds = {
+        **TINY_RECOGNIZER.encoders, "flow": EncoderConfig("frames", 8), "skeleton": EncoderConfig("skeleton", 8),
+        "depth": EncoderConfig("views", 8, stack=2),
+    }  # fmt: skip
     config = replace(TINY_RECOGNIZER, encoders={name: kinds[name] for name in modalities}, **changes)
     specs = {name: modality.spec for name, modality in modalities.items()}
     torch.manual_seed(0)
@@ -52,8 +57,42 @@ def live_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def body_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Without any video: the sensors of UTD-MHAD."""
+    return save_student(tmp_path_factory.mktemp("body"), {
+        "imu": {"seconds": 1.0, "span": "segment"}, "skeleton": {"frames": 6}, "depth": {"frames": 4, "size": 24, "content": "person"},
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def body_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Six seconds of somebody who walks to and fro: an IMU at 50 Hz, skeletons and depth pictures at 30."""
+    directory, slow, fast = tmp_path_factory.mktemp("body_files"), np.arange(180) / 30, np.arange(300) / 50
+    random = np.random.default_rng(0)
+    joints = random.normal(0, 0.3, (20, 3)) + np.array([0, 0, 2.5])
+    sway = np.sin(2 * slow)[:, None] * random.normal(0, 0.1, (180, 20)) + 0.2 * np.sin(slow)[:, None]
+    poses = np.repeat(joints[None], 180, 0)
+    poses[..., 0] += sway
+    np.savez(directory / "walk_skeleton.npz", skeleton=poses.astype(np.float32), seconds=slow)
+    millimetres = np.zeros((180, 60, 80), np.uint16)
+    for index, second in enumerate(slow):
+        left = round(30 + 15 * np.sin(second))
+        millimetres[index, 10:50, left : left + 14] = 2400 + random.integers(0, 200, (40, 14))
+    np.savez(directory / "walk_depth.npz", depth_metres=millimetres * np.float32(0.001), seconds=slow)
+    values = np.stack([np.sin(fast * (axis + 1)) for axis in range(6)], -1) + random.normal(0, 0.01, (300, 6))
+    rows = "\n".join(",".join(f"{number:.5f}" for number in (second, *row)) for second, row in zip(fast, values, strict=True))
+    (directory / "walk_imu.csv").write_text(f"seconds,{','.join(AXES)}\n{rows}\n")
+    return {name: next(directory.glob(f"walk_{name}.*")) for name in ("imu", "skeleton", "depth")}
+
+
+@pytest.fixture(scope="session")
 def student(student_path: Path) -> karmma.Recognizer:
     return karmma.load(student_path)
+
+
+@pytest.fixture(scope="session")
+def body_student(body_path: Path) -> karmma.Recognizer:
+    return karmma.load(body_path)
 
 
 @pytest.fixture(scope="session")

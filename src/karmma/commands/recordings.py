@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..types import KarmmaError
 from .options import Settings
 
+if TYPE_CHECKING:
+    from ..deploy.recordings import Recording
+
 Sensors = {"boxes": "CSV of boxes for the modality detections, or a directory with one per recording",
-           "imu": "CSV of an IMU, or a directory with one per recording"}  # fmt: skip
+           "imu": "CSV or .mat of an IMU, or a directory with one per recording",
+           "skeleton": ".npz or .mat of skeletons, or a directory with one per recording",
+           "depth": ".npz or .mat of depth pictures, or a directory with one per recording"}  # fmt: skip
 
 MOST_TRACERS = 4  # processes that trace unless told otherwise: each holds the whole student
 
 
 def predict(
     checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory, or one that `karmma export` wrote")],
-    paths: Annotated[list[Path], typer.Argument(help="media files or directories of them")],
+    paths: Annotated[list[Path] | None, typer.Argument(help="media files or directories of them; none if there is no video and no "
+                                                       "sound")] = None,
     boxes: Annotated[Path | None, typer.Option(help=Sensors["boxes"])] = None,
     imu: Annotated[Path | None, typer.Option(help=Sensors["imu"])] = None,
+    skeleton: Annotated[Path | None, typer.Option(help=Sensors["skeleton"])] = None,
+    depth: Annotated[Path | None, typer.Option(help=Sensors["depth"])] = None,
     start: Annotated[float | None, typer.Option(help="start of one segment, seconds")] = None,
     stop: Annotated[float | None, typer.Option(help="stop of one segment, seconds")] = None,
     window: Annotated[float, typer.Option(help="without start and stop: length of windows, seconds")] = 2.0,
@@ -35,25 +44,30 @@ def predict(
 ) -> None:
     """Recognise actions in recordings from whatever modalities they have, window by window.
 
-    Exit code 3: some recordings could not be read; each is named, the others are answered. A sensor that cannot be read is
-    named once, and the recording is answered without it.
+    Files of other sensors belong to a recording by its name: NAME.csv, NAME_imu.csv. Exit code 3: some recordings could not be
+    read; each is named, the others are answered. A sensor that cannot be read is named once, and the recording is answered
+    without it.
     """
     from ..deploy.answers import AnswerLines
     from ..deploy.recordings import find_recordings, recognise
     from ..deploy.runtime import load_any
 
-    sources = {name: path for name, path in {"detections": boxes, "imu": imu}.items() if path is not None}
-    recognition, names = load_any(checkpoint), only.split("+") if only else None
-    recordings, failed = find_recordings(paths, sources), 0
+    given = {"detections": boxes, "imu": imu, "skeleton": skeleton, "depth": depth}
+    recordings = find_recordings(paths or [], {name: path for name, path in given.items() if path is not None})
+    if overlay is not None and recordings[0].file is None:
+        raise KarmmaError(f"--overlay: {recordings[0].name} has no film to write answers on")
+    recognition, names, failed = load_any(checkpoint), only.split("+") if only else None, 0
     lines = AnswerLines("json" if as_json else "csv" if as_csv else "text", min(top, 5), len(recordings) > 1)
+    if stop is None:
+        tell_of_clocks(recordings)
     for recording in recordings:
         predictions = []
         try:
             for prediction in recognise(recognition, recording, (start, stop), window, hop, names):
                 predictions.append(prediction)
-                for line in lines.unreadable(str(recording.file), prediction):
+                for line in lines.unreadable(recording.name, prediction):
                     typer.echo(line, err=True)
-                for line in lines.of(str(recording.file), prediction):
+                for line in lines.of(recording.name, prediction):
                     typer.echo(line)
         except KarmmaError as error:
             if len(recordings) == 1:
@@ -61,17 +75,28 @@ def predict(
             failed += 1
             typer.echo(f"karmma: {error}", err=True)
             continue
-        draw_predictions(recording.file, predictions, recognition.modalities, timeline, overlay)
+        draw_predictions(recording, predictions, recognition.modalities, timeline, overlay)
     raise typer.Exit(3 if failed else 0)
 
 
-def draw_predictions(file: Path, predictions: Any, modalities: Any, timeline: Path | None, overlay: Path | None) -> None:
+def tell_of_clocks(recordings: Sequence[Recording]) -> None:
+    """Say that recordings none of whose files tells its length are taken whole."""
+    from ..media.duration import find_duration
+
+    timeless = [recording.name for recording in recordings if recording.file is None and not find_duration(recording.sources.values())]
+    if timeless:
+        others = f" and {len(timeless) - 1} others" if len(timeless) > 1 else ""
+        typer.echo(f"karmma: {timeless[0]}{others}: no file has a clock; taken whole, and for one second long", err=True)
+
+
+def draw_predictions(recording: Recording, predictions: Any, modalities: Any, timeline: Path | None, overlay: Path | None) -> None:
     from ..deploy.drawing import draw_timeline, write_overlay
 
+    stem, title = (recording.name, recording.name) if recording.file is None else (recording.file.stem, recording.file.name)
     if timeline is not None:
-        draw_timeline(predictions, modalities, timeline / f"{file.stem}.png", file.name)
-    if overlay is not None:
-        write_overlay(file, predictions, overlay / f"{file.stem}.mp4")
+        draw_timeline(predictions, modalities, timeline / f"{stem}.png", title)
+    if overlay is not None and recording.file is not None:
+        write_overlay(recording.file, predictions, overlay / f"{stem}.mp4")
 
 
 def stream(

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.manifest import Segment
-from ..data.reading import read_segment
+from ..data.reading import WITHOUT_CLOCK_SECONDS, read_segment
 from ..media.containers import MediaError
-from ..media.probe import probe
-from ..modalities import FROM_VIDEO, Modality
+from ..media.duration import find_duration
+from ..modalities import FROM_VIDEO, Modality, find_modality
 from ..types import Clip, KarmmaError, LabelSpace, ModalitySpec, Prediction, Ranked
 
 if TYPE_CHECKING:
@@ -85,11 +85,13 @@ class Recognition(ABC):
         """Recognise one segment.
 
         `source` is a media file (the whole of it, or from start to stop), a `Clip` of model inputs, or a mapping from
-        modality to a model input array. `sources` names further files by modality (`detections`, `imu`); `only`
-        restricts which modalities are used. Raises KarmmaError if none is left.
+        modality to a model input array, or to a file of its own. `sources` names further files by modality (`detections`,
+        `imu`, `skeleton`, `depth`); `only` restricts which modalities are used. Raises KarmmaError if none is left.
         """
         if isinstance(source, Clip):
             window = self.window_of(source.data, source.name, source.start_seconds, source.stop_seconds)
+        elif isinstance(source, Mapping) and any(isinstance(value, str | Path) for value in source.values()):
+            window = self.read_window(None, start_seconds, stop_seconds, {**source, **(sources or {})})
         elif isinstance(source, Mapping):
             window = self.window_of(source)
         else:
@@ -111,24 +113,28 @@ class Recognition(ABC):
         return Window(inputs, name, start, stop)
 
     def read_window(
-        self, file: Path, start_seconds: float | None, stop_seconds: float | None, sources: Mapping[str, Path]
+        self, file: Path | None, start_seconds: float | None, stop_seconds: float | None, sources: Mapping[str, Path]
     ) -> Window:
-        """Read one segment of a file; what the file does not have is absent."""
+        """Read one segment of a recording: of a media file, of `sources` by modality, or of both; what is not there is absent."""
+        files, name = self.files_of(file, sources), name_of(file, sources)
         start = start_seconds or 0.0
-        stop = stop_seconds if stop_seconds is not None else probe(file).duration_seconds
+        stop = stop_seconds
+        if stop is None:
+            stop = find_duration([file] if file is not None else files.values()) or start + WITHOUT_CLOCK_SECONDS
         if stop <= start:
-            raise KarmmaError(f"{file}: stop {stop:.2f} s does not lie after start {start:.2f} s")
-        files = self.files_of(file, sources)
-        reading = read_segment(Segment(file.name, "", start, stop, {}, files), self.modalities_by_name)
+            raise KarmmaError(f"{name}: stop {stop:.2f} s does not lie after start {start:.2f} s")
+        reading = read_segment(Segment(name, "", start, stop, {}, files), self.modalities_by_name)
         if reading.failures and not reading.arrays:
             raise MediaError(next(iter(reading.failures.values())))
         inputs = {name: self.prepare(name, array) for name, array in reading.arrays.items()}
-        return Window(inputs, file.name, start, stop, unreadable=reading.failures)
+        return Window(inputs, name, start, stop, unreadable=reading.failures)
 
-    def files_of(self, file: Path, sources: Mapping[str, Path]) -> dict[str, Path]:
+    def files_of(self, file: Path | None, sources: Mapping[str, Path]) -> dict[str, Path]:
         """Where each modality of this student would lie. Raises KarmmaError for a file that is not there."""
-        files = dict.fromkeys(FROM_VIDEO, file) | {name: Path(path) for name, path in sources.items()}
-        for path in files.values():
+        files = {} if file is None else dict.fromkeys(FROM_VIDEO, file)
+        files |= {name: Path(path) for name, path in sources.items()}
+        for name, path in files.items():
+            find_modality(name, name_of(file, sources))
             if not path.is_file():
                 raise KarmmaError(f"{path}: no such file")
         return {name: path for name, path in files.items() if name in self.modalities}
@@ -175,14 +181,18 @@ class Recognition(ABC):
         return Prediction(ranked, used, window.start_seconds, window.stop_seconds, window.unreadable)
 
     def predict_file(
-        self, file: Path, sources: Mapping[str, Path] | None = None, *, window_seconds: float = 2.0,
+        self, file: str | Path | None, sources: Mapping[str, Path] | None = None, *, window_seconds: float = 2.0,
         hop_seconds: float | None = None, only: Sequence[str] | None = None, batch_size: int = 16,
     ) -> Iterator[Prediction]:  # fmt: skip
-        """One prediction per window over a whole recording, which is decoded once however much windows overlap."""
+        """One prediction per window over a whole recording, which is decoded once however much windows overlap.
+
+        Without a media file (None) it is what `sources` by modality hold; where none of them has a clock, one window.
+        """
         from .recordings import predict_recording
 
         hop = window_seconds if hop_seconds is None else hop_seconds
-        return predict_recording(self, Path(file), sources or {}, (window_seconds, hop), only, batch_size)
+        place = None if file is None else Path(file)
+        return predict_recording(self, place, sources or {}, (window_seconds, hop), only, batch_size)
 
     def stream(self, sensors: Sequence[Sensor], config: StreamConfig | None = None, **options: Any) -> LiveStream:
         """Events of live sensors, window by window; see deploy.stream.LiveStream for options.
@@ -192,6 +202,13 @@ class Recognition(ABC):
         from .stream import LiveStream
 
         return LiveStream(self, sensors, config, **options)
+
+
+def name_of(file: Path | None, sources: Mapping[str, Path]) -> str:
+    """What a recording is called: its media file, or its first other one. Raises KarmmaError for nothing at all."""
+    if file is None and not sources:
+        raise KarmmaError("a recording needs a media file, or a file of some modality")
+    return Path(file or next(iter(sources.values()))).name
 
 
 def stacked(rows: Sequence[Arrays], modalities: Sequence[str]) -> tuple[Arrays, dict[str, NDArray[np.bool_]]]:

@@ -8,17 +8,23 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.reading import WITHOUT_CLOCK_SECONDS
 from ..media.containers import MediaError
+from ..media.duration import find_duration, has_clock
 from ..media.live import FrameBuffer
-from ..media.probe import MediaInfo, probe
+from ..media.probe import probe
 from ..media.video import DecodedFrame, decode_from
 from ..modalities import LiveReader
 from ..types import KarmmaError, Prediction
-from .recognition import Recognition, Window
+from .recognition import Recognition, Window, name_of
 
 FROM_FRAMES = ("rgb", "flow")
 MOST_WINDOWS = 10_000_000  # a year of them every three seconds
 AHEAD_SECONDS = 0.5  # decoded beyond a window's end: flow looks a step further
+FILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # by modality: words that end names of its files, and suffixes
+    "detections": (("boxes", "detections"), (".csv",)), "imu": (("imu", "inertial"), (".csv", ".mat")),
+    "skeleton": (("skeleton",), (".npz", ".mat")), "depth": (("depth",), (".npz", ".mat")),
+}  # fmt: skip
 MEDIA_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".wav", ".flac", ".m4a", ".mp3", ".ogg")
 
 
@@ -40,15 +46,16 @@ def window_starts(duration_seconds: float, window_seconds: float, hop_seconds: f
 class RecordingReader:
     """Windows of one recording in order of time. What is missing or broken is absent, and each window says what was broken."""
 
-    def __init__(self, recognition: Recognition, file: Path, sources: Mapping[str, Path], horizon_seconds: float) -> None:
-        self.recognition, self.name, self.files = recognition, file.name, recognition.files_of(file, sources)
-        self.info: MediaInfo = probe(file)
+    def __init__(self, recognition: Recognition, file: Path | None, sources: Mapping[str, Path], horizon_seconds: float) -> None:
+        self.recognition, self.name, self.files = recognition, name_of(file, sources), recognition.files_of(file, sources)
+        self.timed = find_duration([file] if file is not None else self.files.values())
+        self.duration_seconds = WITHOUT_CLOCK_SECONDS if self.timed is None else self.timed
         self.failures: dict[str, str] = {}  # all that were met
         self.undecodable: dict[str, str] = {}  # from now on
-        wanted = [name for name in FROM_FRAMES if name in self.files and self.info.has_video]
+        wanted = [name for name in FROM_FRAMES if name in self.files] if file is not None and probe(file).has_video else []
         sizes = [recognition.modalities_by_name[name].stored_size[::-1] for name in wanted]  # type: ignore[attr-defined]
         self.buffer = FrameBuffer(horizon_seconds + AHEAD_SECONDS, sizes)
-        self.decoder: Iterator[DecodedFrame] = decode_from(file, 0.0) if wanted else iter(())
+        self.decoder: Iterator[DecodedFrame] = decode_from(file, 0.0) if file is not None and wanted else iter(())
 
     def close(self) -> None:
         """Let go of the file."""
@@ -62,6 +69,7 @@ class RecordingReader:
         for name, path in self.files.items():
             modality = self.recognition.modalities_by_name[name]
             try:
+                self.demand_clock(path, start_seconds, stop_seconds)
                 if name in FROM_FRAMES and isinstance(modality, LiveReader):
                     stored = modality.read_live(self.buffer, start_seconds, stop_seconds)
                 else:
@@ -73,6 +81,12 @@ class RecordingReader:
                 inputs[name] = self.recognition.prepare(name, stored)
         self.failures |= unreadable
         return Window(inputs, self.name, start_seconds, stop_seconds, unreadable=unreadable)
+
+    def demand_clock(self, path: Path, start_seconds: float, stop_seconds: float) -> None:
+        """Raises MediaError for a file that does not say which part of it belongs to a window that is not the whole recording."""
+        if (start_seconds > 0 or stop_seconds < self.duration_seconds) and not has_clock(path):
+            words = "has no clock, so that no windows can be cut out of it: it needs `seconds`, or give start and stop"
+            raise MediaError(f"{path}: {words}")
 
     def decode_until(self, seconds: float) -> None:
         while self.buffer.newest_seconds <= seconds:
@@ -87,17 +101,18 @@ class RecordingReader:
 
 
 def predict_recording(
-    recognition: Recognition, file: Path, sources: Mapping[str, Path], spans: tuple[float, float],
+    recognition: Recognition, file: Path | None, sources: Mapping[str, Path], spans: tuple[float, float],
     only: Sequence[str] | None, batch_size: int,
 ) -> Iterator[Prediction]:  # fmt: skip
     """A prediction per window that has anything. Raises KarmmaError where no window has."""
     (window_seconds, hop_seconds), wanted = spans, recognition.wanted(only)
     reader = RecordingReader(recognition, file, sources, window_seconds)
-    duration = reader.info.duration_seconds
+    duration = reader.duration_seconds
+    starts = window_starts(duration, window_seconds, hop_seconds) if reader.timed is not None else [0.0]
     waiting, answered = list[Window](), False
     try:
-        for start in window_starts(duration, window_seconds, hop_seconds):
-            window = reader.window(start, min(start + window_seconds, duration))
+        for start in starts:
+            window = reader.window(start, min(start + window_seconds, duration) if reader.timed is not None else duration)
             if any(name in wanted for name in window.inputs):
                 waiting.append(window)
             if len(waiting) == batch_size:
@@ -109,36 +124,65 @@ def predict_recording(
         yield from recognition.predict_windows(waiting, only)
     elif not answered:
         words = next(iter(reader.failures.values()), "none of the modalities is there")
-        raise KarmmaError(words if str(file) in words else f"{file}: {words}")
+        where = file or next(iter(sources.values()))
+        raise KarmmaError(words if str(where) in words else f"{where}: {words}")
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A file to be recognised and, by modality, what else belongs to it."""
+    """What is to be recognised: a media file, or none, and by modality what else belongs to it."""
 
-    file: Path
+    file: Path | None
     sources: dict[str, Path]
+    name: str  # as answers say it
 
 
 def find_recordings(paths: Sequence[Path], sources: Mapping[str, Path]) -> list[Recording]:
-    """Media files among files and directories; a directory in `sources` has `<name of the recording>.csv` for each.
+    """Media files among files and directories; a directory in `sources` has a file of the recording's name for each.
 
-    Raises KarmmaError for a path that is not there, or if nothing is found.
+    Without any paths a recording is what files of one name there are in the directories of `sources`. Raises KarmmaError for
+    a path that is not there, or if nothing is found.
     """
-    files = []
-    for path in paths:
+    for path in (*paths, *sources.values()):
         if not path.exists():
             raise KarmmaError(f"{path}: no such file or directory")
+    listed = {name: files_by_recording(name, path) for name, path in sources.items() if path.is_dir()}
+    single = {name: path for name, path in sources.items() if name not in listed}
+    if not paths:
+        return recordings_without_media(single, listed)
+    files = []
+    for path in paths:
         found = [entry for entry in sorted(path.rglob("*")) if entry.suffix.lower() in MEDIA_SUFFIXES] if path.is_dir() else [path]
         if not found:
             raise KarmmaError(f"{path}: no media files in it ({', '.join(MEDIA_SUFFIXES)})")
         files += found
-    return [Recording(file, sources_of(file, sources)) for file in files]
+    return [Recording(file, single | of_recording(file.stem, listed), str(file)) for file in files]
 
 
-def sources_of(file: Path, sources: Mapping[str, Path]) -> dict[str, Path]:
-    places = {name: path / f"{file.stem}.csv" if path.is_dir() else path for name, path in sources.items()}
-    return {name: path for name, path in places.items() if not sources[name].is_dir() or path.is_file()}
+def recordings_without_media(single: dict[str, Path], listed: Mapping[str, Mapping[str, Path]]) -> list[Recording]:
+    """A recording for each name in the directories; one of the single files alone if there are no directories."""
+    if not listed:
+        return [Recording(None, single, name_of(None, single))]
+    names = sorted({name for files in listed.values() for name in files})
+    if not names:
+        wanted = "; ".join(f"{name}: {', '.join(FILES[name][1])}" for name in listed)
+        raise KarmmaError(f"no files in the directories given ({wanted})")
+    return [Recording(None, single | of_recording(name, listed), name) for name in names]
+
+
+def of_recording(name: str, listed: Mapping[str, Mapping[str, Path]]) -> dict[str, Path]:
+    return {modality: files[name] for modality, files in listed.items() if name in files}
+
+
+def files_by_recording(modality: str, directory: Path) -> dict[str, Path]:
+    """The files of one modality by the names of their recordings: `NAME.csv`, or with a word for the modality `NAME_imu.csv`."""
+    words, suffixes = FILES[modality]
+    files = {}
+    for path in sorted(directory.glob("[!.]*")):
+        if path.suffix.lower() in suffixes:
+            word = next((word for word in words if path.stem.endswith(f"_{word}")), None)
+            files[path.stem if word is None else path.stem.removesuffix(f"_{word}")] = path
+    return files
 
 
 def recognise(
@@ -152,4 +196,5 @@ def recognise(
             recording.file, recording.sources, window_seconds=window_seconds, hop_seconds=hop_seconds, only=only
         )
         return
-    yield recognition.predict(recording.file, start_seconds=start, stop_seconds=stop, only=only, sources=recording.sources)
+    window = recognition.read_window(recording.file, start, stop, recording.sources)
+    yield recognition.predict_windows([window], only)[0]

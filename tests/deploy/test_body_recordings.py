@@ -1,0 +1,110 @@
+"""Recordings without a video: an IMU, skeletons, depth pictures, each in a file of its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+from typer.testing import CliRunner
+
+import karmma
+from karmma.cli import app
+from karmma.deploy.recordings import RecordingReader, find_recordings
+from karmma.types import KarmmaError, Prediction
+
+SENSORS = ("imu", "skeleton", "depth")
+
+
+def test_windows_of_files_with_clocks_are_read_as_segments_are(body_student: karmma.Recognizer, body_files: dict[str, Path]) -> None:
+    reader = RecordingReader(body_student, None, body_files, 2.0)
+    assert reader.duration_seconds == pytest.approx(5.98)
+    for start in (0.0, 0.7, 3.5):
+        alone = body_student.read_window(None, start, start + 2.0, body_files)
+        together = reader.window(start, start + 2.0)
+        assert set(together.inputs) == set(alone.inputs) == set(SENSORS) and not together.unreadable
+        for name, value in alone.inputs.items():
+            assert np.array_equal(together.inputs[name], value), (name, start)
+    moved = [reader.window(start, start + 2.0).inputs for start in (0.0, 2.0)]
+    assert all(np.abs(moved[0][name] - moved[1][name]).max() > 1e-3 for name in SENSORS)
+
+
+def test_in_python_files_by_modality_are_a_recording(body_student: karmma.Recognizer, body_files: dict[str, Path]) -> None:
+    whole = body_student.predict({name: str(path) for name, path in body_files.items()})
+    assert whole.modalities == SENSORS and whole.stop_seconds == pytest.approx(5.98)
+    alone = body_student.predict({"imu": body_files["imu"]}, sources={"skeleton": body_files["skeleton"]}, only=["skeleton"])
+    assert alone.modalities == ("skeleton",)
+    windows = list(body_student.predict_file(None, body_files, window_seconds=2.0, hop_seconds=1.0))
+    assert [window.start_seconds for window in windows] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    for wrong, words in (({}, "model input|none of"), ({"skelton": body_files["skeleton"]}, "did you mean skeleton"),
+                         ({"imu": body_files["imu"].with_name("nowhere.csv")}, "nowhere.csv: no such file")):  # fmt: skip
+        with pytest.raises(KarmmaError, match=words):
+            body_student.predict(wrong)
+    with pytest.raises(KarmmaError, match="needs a media file, or a file of some modality"):
+        list(body_student.predict_file(None))
+
+
+def test_trials_without_clocks_are_taken_whole(body_path: Path, body_student: karmma.Recognizer, tmp_path: Path) -> None:
+    """As UTD-MHAD names and stores them."""
+    random = np.random.default_rng(1)
+    for folder, word, key, size in (("Skeleton", "skeleton", "d_skel", (20, 3, 40)), ("Inertial", "inertial", "d_iner", (120, 6))):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / ".a1_s1_t1_hidden.mat").write_bytes(b"")
+        for trial in ("a1_s1_t1", "a1_s1_t2"):
+            scipy.io.savemat(tmp_path / folder / f"{trial}_{word}.mat", {key: random.normal(size=size)})
+    (tmp_path / "Inertial" / "a1_s1_t2_inertial.mat").write_bytes(b"broken")
+    base = ["predict", str(body_path), "--skeleton", str(tmp_path / "Skeleton"), "--imu", str(tmp_path / "Inertial")]
+    done = CliRunner().invoke(app, [*base, "--json"])
+    assert done.exit_code == 0 and "a1_s1_t1 and 1 others: no file has a clock" in done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["file"], row["modalities"]) for row in rows] == [("a1_s1_t1", ["imu", "skeleton"]), ("a1_s1_t2", ["skeleton"])]
+    assert "a1_s1_t2_inertial.mat" in rows[1]["unreadable"]["imu"]
+    files = {"imu": tmp_path / "Inertial" / "a1_s1_t1_inertial.mat", "skeleton": tmp_path / "Skeleton" / "a1_s1_t1_skeleton.mat"}
+    whole, told = body_student.predict(files), body_student.predict(files, stop_seconds=2.4)
+    assert told.stop_seconds == 2.4 and whole.ranked == told.ranked
+    assert {name: round(share, 4) for name, share in best(whole, "verb")} == rows[0]["verb"]
+    done = CliRunner().invoke(app, [*base, "--stop", "2.4", "--json"])
+    assert "no file has a clock" not in done.stderr and json.loads(done.stdout.splitlines()[0])["stop_seconds"] == 2.4
+
+
+def best(prediction: Prediction, head: str) -> list[tuple[str, float]]:
+    return [(entry.name, entry.probability) for entry in prediction.ranked[head][:3]]
+
+
+def test_a_file_without_a_clock_is_not_stretched_over_each_window(
+    body_student: karmma.Recognizer, body_files: dict[str, Path], tmp_path: Path
+) -> None:
+    scipy.io.savemat(tmp_path / "trial.mat", {"d_skel": np.random.default_rng(1).normal(size=(20, 3, 40))})
+    sources = {"imu": body_files["imu"], "skeleton": tmp_path / "trial.mat"}
+    windows = list(body_student.predict_file(None, sources))
+    assert [window.modalities for window in windows] == [("imu",)] * 3
+    assert "trial.mat: has no clock" in windows[0].unreadable["skeleton"]
+    (whole,) = body_student.predict_file(None, sources, window_seconds=6.0)
+    assert whole.modalities == ("imu", "skeleton")
+
+
+def test_directories_timeline_and_what_is_missing(body_path: Path, body_files: dict[str, Path], tmp_path: Path) -> None:
+    for name, path in body_files.items():
+        (tmp_path / name).mkdir()
+        shutil.copyfile(path, tmp_path / name / path.name)
+    shutil.copyfile(body_files["imu"], tmp_path / "imu" / "run.csv")
+    flags = [word for name in SENSORS for word in (f"--{name}", str(tmp_path / name))]
+    done = CliRunner().invoke(app, ["predict", str(body_path), *flags, "--csv", "--timeline", str(tmp_path / "plots")])
+    assert done.exit_code == 0 and done.stderr == ""
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [(row["file"], row["modalities"]) for row in rows] == [("run", "imu")] * 3 + [("walk", "imu+skeleton+depth")] * 3
+    assert (tmp_path / "plots" / "walk.png").stat().st_size > 5000
+    done = CliRunner().invoke(app, ["predict", str(body_path), *flags, "--overlay", str(tmp_path / "films")])
+    assert isinstance(done.exception, KarmmaError) and "run has no film to write answers on" in str(done.exception) and not done.stdout
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(KarmmaError, match=r"no files in the directories given \(skeleton: .npz, .mat\)"):
+        find_recordings([], {"skeleton": tmp_path / "empty"})
+    with pytest.raises(KarmmaError, match="no such file or directory"):
+        find_recordings([], {"skeleton": tmp_path / "nowhere"})
+    (recording,) = find_recordings([], {"imu": tmp_path / "imu" / "run.csv", "skeleton": tmp_path / "skeleton"})
+    assert recording.name == "walk" and recording.sources["imu"].name == "run.csv"
