@@ -102,7 +102,8 @@ def draw_predictions(recording: Recording, predictions: Any, modalities: Any, ti
 def stream(
     checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory, or one that `karmma export` wrote")],
     sources: Annotated[list[str], typer.Argument(help="media files, or video=/dev/video0, video=rtsp://…, audio=alsa:default, "
-                                                 "audio=pcm:-, imu=-, imu=tcp:9000, imu=FILE.csv, detections=FILE.csv")],
+                                                 "audio=pcm:-, imu=-, imu=tcp:9000, imu=FILE.csv, detections=FILE.csv, "
+                                                 "skeleton=FILE.npz, skeleton=tcp:9002, depth=FILE.mkv, depth=/dev/video2")],
     window: Annotated[float, typer.Option(help="length of windows, seconds")] = 2.0,
     hop: Annotated[float, typer.Option(help="from one window to the next, seconds")] = 0.5,
     token_hop: Annotated[float | None, typer.Option(help="run each extractor only so often, seconds; default: every window")] = None,
@@ -122,8 +123,9 @@ def stream(
 
     recognition = load_any(checkpoint)
     rate_hz = getattr(recognition.modalities_by_name.get("audio"), "sample_rate_hz", 16000)
+    joints = getattr(recognition.modalities_by_name.get("skeleton"), "joints", 20)
     faults = [parse_fault(text) for text in fault or []]
-    sensors = [FaultySensor(sensor, faults) for text in sources for sensor in parse_source(text, rate_hz)]
+    sensors = [FaultySensor(sensor, faults) for text in sources for sensor in parse_source(text, rate_hz, joints)]
     config = StreamConfig(window, hop, monitor, use_degraded, token_hop_seconds=token_hop)
     running = recognition.stream(sensors, config, duration_seconds=duration, speed=speed)
     try:

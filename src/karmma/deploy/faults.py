@@ -20,6 +20,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "audio": ("dead", "silent", "clipped"),
     "imu": ("dead", "stuck", "saturated", "broken"),
     "detections": ("dead", "broken"),
+    "skeleton": ("dead", "frozen", "empty", "broken"),
+    "depth": ("dead", "frozen", "empty"),
 }
 END_STOPS = np.array([39.2] * 3 + [8.7] * 3)  # ±4 g, ±500 °/s
 FULL_WIDTH = 640  # pictures are spoiled at no more than this width
@@ -85,10 +87,12 @@ def spoiled(kind: str, sample: Any, held: Any, random: np.random.Generator) -> A
     """A sample with a fault; `held` is the last sound one."""
     if kind in ("frozen", "stuck"):
         return held
+    if kind == "broken" and isinstance(sample, np.ndarray):
+        return np.full_like(sample, np.nan)
     if kind == "broken":
         return tuple(value if isinstance(value, str) else np.nan for value in sample)
-    if kind == "silent":
-        return np.zeros_like(sample)
+    if kind in ("silent", "empty"):
+        return np.zeros_like(sample.grey16() if isinstance(sample, DecodedFrame) else sample)
     if kind == "clipped":
         return np.clip(sample * (8.0 / max(float(np.abs(sample).max()), 0.05)), -1.0, 1.0).astype(np.float32)
     if kind == "saturated":

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..media.live import Buffer, FrameBuffer, RowBuffer, SampleBuffer
+from ..media.live import ArrayBuffer, Buffer, FrameBuffer, RowBuffer, SampleBuffer
 from ..media.tables import AXES
 
 PRESENT, DEGRADED, ABSENT = "present", "degraded", "absent"
@@ -97,9 +97,7 @@ class CameraMonitor(HealthMonitor):
         self.size, self.usual = size, deque[tuple[float, float]]()
 
     def silence(self) -> float:
-        held = self.buffer.latest(np.inf, 8)
-        period = float(np.median(np.diff([frame.seconds for frame in held]))) if len(held) > 2 else 0.0
-        return max(self.config.silent_seconds, 3 * period)
+        return max(self.config.silent_seconds, 3 * self.buffer.period_seconds())
 
     def evidence(self, seconds: float) -> tuple[str, str]:
         held = [frame for frame in self.buffer.latest(seconds, 60) if frame.seconds > seconds - self.config.look_seconds]
@@ -177,6 +175,26 @@ class DetectionsMonitor(HealthMonitor):
         return self.config.silent_detections_seconds
 
 
+class ArrayMonitor(HealthMonitor):
+    """Poses or depth pictures. All zero: nobody or nothing is seen. The same to the last digit for a while: frozen. Both absent."""
+
+    buffer: ArrayBuffer
+
+    def silence(self) -> float:
+        return max(self.config.silent_seconds, 3 * self.buffer.period_seconds())
+
+    def evidence(self, seconds: float) -> tuple[str, str]:
+        series = self.buffer.series(seconds - self.config.look_seconds, seconds + 1e-6)
+        if series is None or series.seconds is None:
+            return PRESENT, ""
+        if not series.values[-1].any():
+            return ABSENT, "empty"
+        long_enough = series.seconds[-1] - series.seconds[0] > 0.6 * self.config.look_seconds
+        if long_enough and (series.values == series.values[-1]).all():
+            return ABSENT, "frozen"
+        return PRESENT, ""
+
+
 def grey(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float32)
 
@@ -194,6 +212,8 @@ def make_monitors(buffers: Mapping[str, Buffer], config: HealthConfig) -> dict[s
             monitors[sensor] = CameraMonitor(buffer, config, buffer.sizes[0])
         elif isinstance(buffer, SampleBuffer):
             monitors[sensor] = MicrophoneMonitor(buffer, config)
+        elif isinstance(buffer, ArrayBuffer):
+            monitors[sensor] = ArrayMonitor(buffer, config)
         else:
             monitors[sensor] = (ImuMonitor if sensor == "imu" else DetectionsMonitor)(buffer, config)
     return monitors

@@ -23,7 +23,7 @@ MOST_WINDOWS = 10_000_000  # a year of them every three seconds
 AHEAD_SECONDS = 0.5  # decoded beyond a window's end: flow looks a step further
 FILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # by modality: words that end names of its files, and suffixes
     "detections": (("boxes", "detections"), (".csv",)), "imu": (("imu", "inertial"), (".csv", ".mat")),
-    "skeleton": (("skeleton",), (".npz", ".mat")), "depth": (("depth",), (".npz", ".mat")),
+    "skeleton": (("skeleton",), (".npz", ".mat")), "depth": (("depth",), (".npz", ".mat", ".mkv", ".mov")),
 }  # fmt: skip
 MEDIA_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".wav", ".flac", ".m4a", ".mp3", ".ogg")
 

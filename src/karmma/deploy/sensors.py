@@ -9,7 +9,7 @@ import math
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -20,15 +20,20 @@ import numpy as np
 
 from ..media.audio import audio_stream, decode_sound
 from ..media.codecs import is_input
-from ..media.containers import borrow_container, open_container
+from ..media.containers import MediaError, borrow_container, open_container
+from ..media.series import KEYS, SUFFIXES, read_series
 from ..media.tables import SENSOR_COLUMNS, read_table
 from ..media.video import DecodedFrame, decode_from
 from ..types import KarmmaError
 
 Delivery = tuple[float, Any]
+SOURCES = ("video", "audio", "imu", "detections", "skeleton", "depth")
+EXAMPLES = ("video=/dev/video0", "video=rtsp://…", "audio=alsa:default", "audio=pulse:default", "audio=pcm:-", "imu=-", "imu=tcp:9000",
+            "imu=FILE.csv", "detections=FILE.csv", "skeleton=FILE.npz", "skeleton=tcp:9002", "depth=FILE.mkv", "depth=/dev/video2")
 CHUNK_SECONDS = 0.05  # of sound at once
 SOUND_SYSTEMS = ("alsa", "pulse")
 RETRY_SECONDS = 1.0  # before a lost device is opened again
+MOST_COLUMNS = 12  # that are named in full
 OPEN_SECONDS, READ_SECONDS = 5.0, 5.0  # after which a network source counts as lost
 
 
@@ -95,16 +100,36 @@ class TableFile:
 
 
 @dataclass(frozen=True)
+class SeriesFile:
+    """Arrays of an .npz with `seconds`: skeletons, depth pictures in metres."""
+
+    path: Path
+    name: str
+    recorded: bool = True
+
+    def samples(self) -> Iterator[Delivery]:
+        series = read_series(self.path, KEYS[self.name])
+        if series.seconds is None:
+            raise MediaError(f"{self.path}: has no clock; a stream needs an array `seconds` beside {KEYS[self.name]!r}")
+        yield from zip(series.seconds.tolist(), series.values, strict=True)
+
+
+@dataclass(frozen=True)
 class Camera:
-    """A V4L2 device, RTSP, HTTP or whatever else the decoder library opens; opened again when it is lost."""
+    """A V4L2 device, RTSP, HTTP or whatever else the decoder library opens; opened again when it is lost.
+
+    As `depth` it has to deliver 16-bit grey in millimetres, which a V4L2 device is asked for.
+    """
 
     address: str
     name: str = "video"
     recorded: bool = False
 
     def samples(self) -> Iterator[Delivery]:
+        system = device_format(self.address)
+        options = {"input_format": "gray16le"} if self.name == "depth" and system is not None else None
         while True:
-            yield from until_lost(self.address, device_format(self.address), "video")
+            yield from until_lost(self.address, system, self.name, options)
             time.sleep(RETRY_SECONDS)
 
 
@@ -145,11 +170,11 @@ def demand_input(text: str, system: str | None) -> None:
     raise KarmmaError(f"{text}: FFmpeg has no {system} here; it has {', '.join(there) or 'no devices'} (karmma env tells more)")
 
 
-def until_lost(address: str, system: str | None, kind: str) -> Iterator[Delivery]:
+def until_lost(address: str, system: str | None, kind: str, options: Mapping[str, str] | None = None) -> Iterator[Delivery]:
     """Frames of a live source until it ends or fails; what it says is printed once per loss."""
     try:
-        with open_container(address, format=system, timeout=(OPEN_SECONDS, READ_SECONDS)) as container:
-            stream = (container.streams.video if kind == "video" else container.streams.audio)[0]
+        with open_container(address, format=system, timeout=(OPEN_SECONDS, READ_SECONDS), options=dict(options or {})) as container:
+            stream = (container.streams.audio if kind == "audio" else container.streams.video)[0]
             for frame in container.decode(stream):
                 if isinstance(frame, av.VideoFrame | av.AudioFrame) and frame.pts is not None:
                     seconds = float(frame.pts * (frame.time_base or 0))
@@ -176,11 +201,22 @@ class PipedSound:
 
 @dataclass(frozen=True)
 class Lines:
-    """Rows of an IMU or a detector as lines `seconds,value,value,…` on standard input (`-`) or a TCP socket (`tcp:PORT`)."""
+    """Rows of an IMU or a detector as lines `seconds,value,value,…` on standard input (`-`) or a TCP socket (`tcp:PORT`).
+
+    Skeletons, too: x, y, z of each of so many `joints`.
+    """
 
     address: str
     name: str
     recorded: bool = False
+    joints: int = 20
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What stands in a line behind `seconds`."""
+        if self.name == "skeleton":
+            return tuple(f"{axis}{joint}" for joint in range(self.joints) for axis in "xyz")
+        return SENSOR_COLUMNS[self.name]
 
     def samples(self) -> Iterator[Delivery]:
         if self.address == "-":
@@ -194,16 +230,17 @@ class Lines:
 
     def parsed(self, lines: IO[str]) -> Iterator[Delivery]:
         """Lines that cannot be read are named and left out: the sensor goes on."""
-        columns = SENSOR_COLUMNS[self.name]
+        columns = self.columns
         for number, line in enumerate(lines, 1):
             cells = [cell.strip() for cell in line.split(",")]
             if not line.strip() or cells[0] == "seconds":
                 continue
             try:
                 values = [cell if column == "label" else float(cell) for column, cell in zip(columns, cells[1:], strict=True)]
-                yield float(cells[0]), tuple(values)
+                yield float(cells[0]), np.array(values, np.float32).reshape(-1, 3) if self.name == "skeleton" else tuple(values)
             except ValueError:
-                print(f"karmma: {self.name}: line {number} is not seconds,{','.join(columns)}: {line[:80]!r}", file=sys.stderr)
+                wanted = ",".join(columns if len(columns) < MOST_COLUMNS else (*columns[:3], "…", columns[-1]))
+                print(f"karmma: {self.name}: line {number} is not seconds,{wanted}: {line[:80]!r}", file=sys.stderr)
 
 
 class SensorClock:
@@ -224,26 +261,21 @@ class SensorClock:
         return float(own_seconds + self.offset)
 
 
-def parse_source(text: str, rate_hz: int) -> list[Sensor]:
+def parse_source(text: str, rate_hz: int, joints: int = 20) -> list[Sensor]:
     """Sensors of one SOURCE on the command line. Raises KarmmaError with what is allowed.
 
-    A media file is camera and microphone at once; otherwise `video=`, `audio=`, `imu=`, `detections=` and an address.
+    A media file is camera and microphone at once; otherwise `video=`, `audio=`, `imu=`, `detections=`, `skeleton=`, `depth=` and
+    an address. `rate_hz` and `joints` are the student's.
     """
     kind, separator, address = text.partition("=")
-    if not separator or kind not in ("video", "audio", "imu", "detections"):
+    if not separator or kind not in SOURCES:
         path = Path(text)
         if not path.is_file():
-            raise KarmmaError(
-                f"{text}: no such file; other sources are video=/dev/video0, video=rtsp://…, audio=alsa:default, "
-                "audio=pulse:default, audio=pcm:-, imu=-, imu=tcp:9000, imu=FILE.csv, detections=FILE.csv"
-            )
+            raise KarmmaError(f"{text}: no such file; other sources are {', '.join(EXAMPLES)}")
         return [VideoFile(path), AudioFile(path, rate_hz)]
     file = Path(address)
-    if kind == "video":
-        if file.is_file():
-            return [VideoFile(file)]
-        demand_input(text, device_format(address))
-        return [Camera(address)]
+    if kind in ("video", "depth"):
+        return [camera_source(kind, address)]
     if kind == "audio":
         if address == "pcm:-":
             return [PipedSound(rate_hz)]
@@ -252,7 +284,17 @@ def parse_source(text: str, rate_hz: int) -> list[Sensor]:
         demand_input(text, sound_system(address))
         return [Microphone(address, rate_hz)]
     if address == "-" or (address.startswith("tcp:") and address[4:].isdigit()):
-        return [Lines(address, kind)]
+        return [Lines(address, kind, joints=joints)]
     if not file.is_file():
-        raise KarmmaError(f"{kind}={address}: no such file; a CSV, - for standard input, or tcp:PORT")
-    return [TableFile(file, kind)]
+        what = "an .npz with `seconds`" if kind == "skeleton" else "a CSV"
+        raise KarmmaError(f"{kind}={address}: no such file; {what}, - for standard input, or tcp:PORT")
+    return [SeriesFile(file, kind) if kind == "skeleton" else TableFile(file, kind)]
+
+
+def camera_source(kind: str, address: str) -> Sensor:
+    """A film, arrays of depth pictures, or a live camera of pictures (`video`) or `depth`."""
+    file = Path(address)
+    if not file.is_file():
+        demand_input(f"{kind}={address}", device_format(address))
+        return Camera(address, kind)
+    return SeriesFile(file, kind) if kind == "depth" and file.suffix.lower() in SUFFIXES else VideoFile(file, kind)

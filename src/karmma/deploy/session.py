@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..media.containers import MediaError
-from ..media.live import LAZY_PIXELS, Buffer, FrameBuffer, RowBuffer, SampleBuffer
+from ..media.depth_pictures import millimetres_of, thinned
+from ..media.live import LAZY_PIXELS, ArrayBuffer, Buffer, FrameBuffer, RowBuffer, SampleBuffer
 from ..media.tables import SENSOR_COLUMNS
 from ..media.video import DecodedFrame
 from ..modalities import LiveReader
@@ -21,7 +22,7 @@ from .answers import prediction_row
 from .health import ABSENT, DEGRADED, HealthConfig, HealthMonitor, make_monitors
 from .recognition import Recognition, Window
 
-SENSOR_OF = {"rgb": "video", "flow": "video", "audio": "audio", "detections": "detections", "imu": "imu"}
+SENSOR_OF = {"rgb": "video", "flow": "video", **{name: name for name in ("audio", "detections", "imu", "skeleton", "depth")}}
 SPARE_SECONDS = 1.0  # kept beyond a window: readers look a little around it
 HEALTH_SIZE = (128, 96)  # of the pictures that the camera's health is judged by
 
@@ -124,14 +125,23 @@ class StreamSession:
             audio = by_name["audio"]
             assert isinstance(audio, Audio)
             return SampleBuffer(max(horizon, audio.seconds + SPARE_SECONDS), audio.sample_rate_hz)
-        return RowBuffer(horizon, SENSOR_COLUMNS[sensor])
+        if sensor in SENSOR_COLUMNS:
+            return RowBuffer(horizon, SENSOR_COLUMNS[sensor])
+        return ArrayBuffer(horizon, self.recognition.specs["skeleton"].input_shape[1:] if sensor == "skeleton" else None)
 
     def push(self, sensor: str, seconds: float, sample: Any) -> None:
-        """What a sensor delivered: a frame for `video`, mono samples at the student's rate for `audio`, a row for the others."""
+        """What a sensor delivered: a frame for `video`, mono samples at the student's rate for `audio`, a row for `imu` and
+        `detections`, joints `(joints, 3)` for `skeleton`; for `depth` a frame of 16-bit grey, or a picture of millimetres in
+        whole numbers or metres in floats."""
         buffer = self.buffers[sensor]
+        if sensor == "depth":
+            picture = sample.grey16() if isinstance(sample, DecodedFrame) else np.asarray(sample)
+            sample = thinned(millimetres_of(picture), LAZY_PIXELS)
         if isinstance(buffer, FrameBuffer):
             pixels = sample.frame.width * sample.frame.height if isinstance(sample, DecodedFrame) else LAZY_PIXELS + 1
             buffer.push(seconds, sample, pixels)
+        elif isinstance(buffer, ArrayBuffer):
+            buffer.push(seconds, np.asarray(sample))
         elif isinstance(buffer, SampleBuffer | RowBuffer):
             buffer.push(seconds, sample)
 

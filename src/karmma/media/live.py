@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections import deque
@@ -14,11 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .flow import Preset, compute_flow
+from .series import Series
 from .tables import Columns
 from .video import Pictures
 
 LAZY_PIXELS = 640 * 480  # larger frames are shrunk when they arrive, so that memory does not depend on the camera
+PERIODS = 8  # latest samples that tell how often a sensor delivers
 Size = tuple[int, int]
+
+
+def typical_period(moments: Sequence[float]) -> float:
+    """The median seconds from one of the rising moments to the next; 0 for fewer than three."""
+    return float(np.median(np.diff(moments))) if len(moments) > 2 else 0.0
 
 
 class Frame(Protocol):
@@ -127,6 +135,10 @@ class FrameBuffer(Buffer):
                 self.flows[key] = compute_flow(one.at((width, height)), other.at((width, height)), preset)
             return self.flows[key]
 
+    def period_seconds(self) -> float:
+        """From one frame to the next, lately; 0 where that cannot be said yet."""
+        return typical_period([held.seconds for held in self.latest(math.inf, PERIODS)])
+
     def latest(self, seconds: float, count: int = 16) -> list[HeldFrame]:
         """Frames shown up to a second, oldest first."""
         with self.lock:
@@ -191,3 +203,38 @@ class RowBuffer(Buffer):
             cells = [row[1][index] for row in rows]
             table[name] = np.array(cells, dtype=object if cells and isinstance(cells[0], str) else np.float64)
         return table
+
+
+class ArrayBuffer(Buffer):
+    """Arrays that a sensor delivered in the last `horizon_seconds`, all of one shape: poses, depth pictures."""
+
+    def __init__(self, horizon_seconds: float, shape: tuple[int, ...] | None = None) -> None:
+        super().__init__(horizon_seconds)
+        self.shape, self.held = shape, deque[tuple[float, NDArray[Any]]]()
+
+    def push(self, seconds: float, values: NDArray[Any]) -> None:
+        """Add one array. One of another shape than before, as of a camera opened again, puts an end to what is held.
+
+        Raises ValueError if it has another shape than was told.
+        """
+        if self.shape is not None and values.shape != self.shape:
+            raise ValueError(f"an array of shape {values.shape}, expected {self.shape}")
+        with self.lock:
+            if not self.accept(seconds, bool(np.isfinite(values).all())):
+                return
+            if self.held and self.held[-1][1].shape != values.shape:
+                self.held.clear()
+            self.held.append((seconds, values))
+            while len(self.held) > 1 and self.held[1][0] < seconds - self.horizon_seconds:
+                self.held.popleft()
+
+    def period_seconds(self) -> float:
+        """From one array to the next, lately; 0 where that cannot be said yet."""
+        with self.lock:
+            return typical_period([seconds for seconds, _ in itertools.islice(reversed(self.held), PERIODS)][::-1])
+
+    def series(self, start_seconds: float = -math.inf, stop_seconds: float = math.inf) -> Series | None:
+        """What is held of a stretch of time, or None if nothing is; values keep their type."""
+        with self.lock:
+            held = [sample for sample in self.held if start_seconds <= sample[0] < stop_seconds]
+        return Series(np.stack([values for _, values in held]), np.array([seconds for seconds, _ in held])) if held else None

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.io
@@ -19,13 +20,14 @@ from .kept import KeptFiles
 BROKEN = (ValueError, OSError, EOFError, KeyError, IndexError, TypeError, NotImplementedError, MemoryError, OverflowError,
           RuntimeError, SyntaxError, tokenize.TokenError, zlib.error, zipfile.BadZipFile, scipy.io.matlab.MatReadError)  # fmt: skip
 SUFFIXES = (".mat", ".npy", ".npz")
+KEYS = {"skeleton": "skeleton", "depth": "depth_metres"}  # of the arrays in files of one's own
 
 
 @dataclass(frozen=True)
 class Series:
     """`values` `(samples, …)` at `seconds` `(samples,)`, or without a clock: then it spans its segment evenly."""
 
-    values: NDArray[np.float32]
+    values: NDArray[Any]
     seconds: NDArray[np.float64] | None = None
 
     def covers(self, start_seconds: float, stop_seconds: float) -> bool:
@@ -40,8 +42,8 @@ class Series:
         share = (positions - below).reshape(-1, *[1] * (self.values.ndim - 1)).astype(np.float32)
         return self.values[below] * (1 - share) + self.values[above] * share
 
-    def nearest(self, moments: NDArray[np.float64], start_seconds: float, stop_seconds: float) -> NDArray[np.float32]:
-        """The samples nearest to `moments` (seconds) of a segment."""
+    def nearest(self, moments: NDArray[np.float64], start_seconds: float, stop_seconds: float) -> NDArray[Any]:
+        """The samples nearest to `moments` (seconds) of a segment, as they are."""
         return self.values[np.rint(self.positions(moments, start_seconds, stop_seconds)).astype(np.int64)]
 
     def positions(self, moments: NDArray[np.float64], start_seconds: float, stop_seconds: float) -> NDArray[np.float64]:

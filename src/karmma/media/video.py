@@ -21,6 +21,7 @@ from .containers import MediaError, borrow_container
 
 Pictures = NDArray[np.uint8]
 Packets = list[Any]  # of PyAV
+GREY16 = ("gray16le", "gray16be")
 SKIPPABLE = ("h264", "hevc")  # decoders that can leave out frames which no other frame refers to
 
 
@@ -33,12 +34,23 @@ class DecodedFrame:
 
     def rgb(self, width: int, height: int) -> Pictures:
         """Pixels `(height, width, 3)`, uint8 RGB, upright (rotation in the file's metadata is undone)."""
-        turns = round(-self.frame.rotation / 90) % 4
+        turns = self.quarter_turns
         if turns % 2:
             width, height = height, width
         converted = reformatter().reformat(self.frame, width, height, format="rgb24", interpolation="AREA")
         picture: Pictures = np.asarray(converted.to_ndarray(), np.uint8)
         return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+    def grey16(self) -> NDArray[np.uint16]:
+        """Pixels `(height, width)`, upright, of a frame of 16-bit grey, as depth cameras make them. Raises ValueError for others."""
+        if self.frame.format.name not in GREY16:
+            raise ValueError(f"frames are {self.frame.format.name}, not 16-bit grey")
+        return np.ascontiguousarray(np.rot90(self.frame.to_ndarray().astype(np.uint16), self.quarter_turns))
+
+    @property
+    def quarter_turns(self) -> int:
+        """How often the picture is to be turned to the left to be upright."""
+        return round(-self.frame.rotation / 90) % 4
 
 
 LOCAL = threading.local()
@@ -116,19 +128,34 @@ def read_frames(path: Path, seconds: Sequence[float], width: int, height: int) -
 def read_all(path: Path, seconds: Sequence[float], width: int, height: int) -> list[Pictures]:
     """Pictures at `seconds`, decoding every frame on the way."""
     pictures: list[Pictures] = []
-    current: DecodedFrame | None = None
-    picture: Pictures | None = None
+    latest: DecodedFrame | None = None
+    for frame in frames_shown(path, seconds):
+        pictures.append(pictures[-1] if frame is latest else frame.rgb(width, height))
+        latest = frame
+    return pictures
+
+
+def read_grey16(path: Path, seconds: Sequence[float]) -> NDArray[np.uint16]:
+    """Frames of 16-bit grey shown at the given rising `seconds`, as they are: `(len(seconds), height, width)`.
+
+    A second beyond the end shows the last frame. Raises MediaError for other frames, or if none can be decoded there.
+    """
+    try:
+        return np.stack([frame.grey16() for frame in frames_shown(path, seconds)])
+    except ValueError as error:
+        raise MediaError(f"{path}: {error}") from error
+
+
+def frames_shown(path: Path, seconds: Sequence[float]) -> Iterator[DecodedFrame]:
+    """The frame shown at each of the rising `seconds`, the same one where it is still shown. Raises MediaError if there is none."""
     frames = decode_from(path, seconds[0])
-    upcoming = next(frames, None)
+    current, upcoming = None, next(frames, None)
     for second in seconds:
         while upcoming is not None and (current is None or upcoming.seconds <= second + 1e-6):
-            current, upcoming, picture = upcoming, next(frames, None), None
+            current, upcoming = upcoming, next(frames, None)
         if current is None:
             raise MediaError(f"{path}: no frame at {seconds[0]:.2f} s")
-        if picture is None:
-            picture = current.rgb(width, height)
-        pictures.append(picture)
-    return pictures
+        yield current
 
 
 def read_needed(path: Path, seconds: Sequence[float], width: int, height: int) -> Pictures | None:

@@ -16,7 +16,10 @@ from ..augmentation import Augmentation
 from ..config import STRICT
 from ..media.body import crop_to_body, draw_views, find_body, find_points
 from ..media.containers import MediaError
-from ..media.series import read_series
+from ..media.depth_pictures import METRES
+from ..media.live import ArrayBuffer
+from ..media.series import KEYS, SUFFIXES, read_series
+from ..media.video import read_grey16
 from ..types import ModalitySpec
 from .base import crop, mirror_pictures, pick_instants, sample_seconds, warped_positions
 
@@ -33,8 +36,8 @@ class Depth:
 
     `content="person"` draws a segmented person (background 0) from the front, the side and above, next to each other:
     `(frames, size, 2·size, 1)`. `content="picture"` keeps the picture as nearness up to `far_metres`:
-    `(frames, size, size·5/4, 1)`. Sources: .mat (`d_depth`, height × width × time, millimetres) or .npz
-    (`depth_metres`, time × height × width, and `seconds`).
+    `(frames, size, size·5/4, 1)`. Sources: .mat (`d_depth`, height × width × time, millimetres), .npz (`depth_metres`,
+    time × height × width, and `seconds`), or films of 16-bit grey, in millimetres (FFV1 or PNG in .mkv or .mov).
     """
 
     frames: int = 16
@@ -76,14 +79,26 @@ class Depth:
     def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.uint8] | None:
         if not source.is_file():
             return None
+        moments = np.array(sample_seconds(start_seconds, stop_seconds, 2 * self.frames))
+        if source.suffix.lower() not in SUFFIXES:
+            return self.stored(read_grey16(source, moments.tolist()) * METRES)
         matlab = source.suffix == ".mat"
-        series = read_series(source, "d_depth" if matlab else "depth_metres", -1 if matlab else 0)
+        series = read_series(source, "d_depth" if matlab else KEYS["depth"], -1 if matlab else 0)
         if series.values.ndim != 3:
             raise MediaError(f"{source}: depth has shape {series.values.shape}, expected time, height and width")
         if not series.covers(start_seconds, stop_seconds):
             return None
+        pictures = series.nearest(moments, start_seconds, stop_seconds)
+        return self.stored(pictures * METRES if matlab else pictures)
+
+    def read_live(self, source: ArrayBuffer, start_seconds: float, stop_seconds: float) -> NDArray[np.uint8] | None:
+        series = source.series()
+        if series is None or not series.covers(start_seconds, stop_seconds):
+            return None
         moments = np.array(sample_seconds(start_seconds, stop_seconds, 2 * self.frames))
-        metres = series.nearest(moments, start_seconds, stop_seconds) * (0.001 if matlab else 1.0)
+        return self.stored(series.nearest(moments, start_seconds, stop_seconds) * METRES)
+
+    def stored(self, metres: NDArray[np.float32]) -> NDArray[np.uint8] | None:
         return self.person(metres) if self.content == "person" else self.pictures(metres)
 
     def person(self, metres: NDArray[np.float32]) -> NDArray[np.uint8] | None:

@@ -12,7 +12,8 @@ from pydantic.dataclasses import dataclass
 from ..augmentation import Augmentation
 from ..config import STRICT
 from ..media.containers import MediaError
-from ..media.series import read_series
+from ..media.live import ArrayBuffer
+from ..media.series import KEYS, Series, read_series
 from ..types import ModalitySpec
 from .base import random_rotations, sample_linearly, sample_seconds, warped_positions
 
@@ -56,15 +57,23 @@ class Skeleton:
         if not source.is_file():
             return None
         matlab = source.suffix == ".mat"
-        series = read_series(source, "d_skel" if matlab else "skeleton", -1 if matlab else 0)
+        series = read_series(source, "d_skel" if matlab else KEYS["skeleton"], -1 if matlab else 0)
         if series.values.shape[1:] != (self.joints, 3):
             raise MediaError(f"{source}: joints have shape {series.values.shape[1:]}, expected ({self.joints}, 3)")
+        return self.poses(str(source), series, start_seconds, stop_seconds)
+
+    def read_live(self, source: ArrayBuffer, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
+        series = source.series()
+        return None if series is None else self.poses("skeleton", series, start_seconds, stop_seconds)
+
+    def poses(self, source: str, series: Series, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
+        """The stored form of a segment, or None if nobody was tracked there."""
         if not series.covers(start_seconds, stop_seconds):
             return None
         moments = np.array(sample_seconds(start_seconds, stop_seconds, 4 * self.frames // 3))
         return self.normalised(source, series.at(moments, start_seconds, stop_seconds))
 
-    def normalised(self, source: Path, poses: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    def normalised(self, source: str, poses: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Centred at the hip's median place, so that moving about stays visible; torso length scaled to one value.
 
         None where nobody is tracked: all joints on one spot. Raises MediaError where only neck and hip are.

@@ -1,0 +1,26 @@
+"""Depth pictures as cameras deliver them: millimetres in 16 bits, 0 where nothing was measured."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+METRES = np.float32(0.001)  # of a millimetre
+FARTHEST = 65535
+
+
+def millimetres_of(picture: NDArray[np.generic]) -> NDArray[np.uint16]:
+    """A picture `(height, width)` of millimetres in whole numbers, or of metres in floats, whose gaps may be no numbers.
+
+    Raises ValueError for another shape or type.
+    """
+    if picture.ndim != 2 or picture.dtype.kind not in "uif":
+        raise ValueError(f"a depth picture has height and width and numbers, not {picture.dtype} {picture.shape}")
+    values = picture if picture.dtype.kind != "f" else np.rint(np.nan_to_num(picture, nan=0.0, posinf=0.0, neginf=0.0) / METRES)
+    return np.clip(values, 0, FARTHEST).astype(np.uint16)
+
+
+def thinned(picture: NDArray[np.uint16], most_pixels: int) -> NDArray[np.uint16]:
+    """Every second or third … pixel of a picture that has more than so many: depths are not blended at edges."""
+    step = int(np.ceil(np.sqrt(picture.size / most_pixels))) if picture.size > most_pixels else 1
+    return np.ascontiguousarray(picture[::step, ::step])
