@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from recording import RESULTS, write_result
@@ -31,7 +31,7 @@ from karmma.deploy.recognition import Recognition, Window
 from karmma.deploy.sensors import AudioFile, Sensor, TableFile, VideoFile
 from karmma.deploy.session import SENSOR_OF, StreamConfig, StreamSession
 from karmma.deploy.stream import LiveStream, named_samples, simulate_stream
-from karmma.media.live import Buffer, FrameBuffer, RowBuffer, SampleBuffer
+from karmma.media.live import ArrayBuffer, Buffer, FrameBuffer, RowBuffer, SampleBuffer
 from karmma.media.tables import AXES
 
 HOP = 0.5
@@ -39,6 +39,18 @@ EVEN_HOP = 0.25  # at which monitors are asked where they alone are measured
 ILL, WELL = (4.0, 9.0), (8.0, 16.0)  # seconds a fault and the time between two last
 TAIL_SECONDS = 1.5  # an alarm so soon after a fault still belongs to it
 RATE_HZ = 16000
+
+
+class Recorded(Protocol):
+    """A recording of several sensors with its labelled segments."""
+
+    @property
+    def segments(self) -> tuple[Segment, ...]: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+    def sensors(self, names: Sequence[str]) -> list[Sensor]: ...
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,9 @@ def random_faults(sensor: str, seconds: float, random: np.random.Generator, kind
 def new_buffer(sensor: str) -> Buffer:
     if sensor == "video":
         return FrameBuffer(3.0, [(128, 96)])
-    return SampleBuffer(3.0, RATE_HZ) if sensor == "audio" else RowBuffer(3.0, AXES)
+    if sensor == "audio":
+        return SampleBuffer(3.0, RATE_HZ)
+    return RowBuffer(3.0, AXES) if sensor == "imu" else ArrayBuffer(3.0)
 
 
 def judged(sensor: Sensor, seconds: float, health: HealthConfig) -> list[tuple[float, str]]:
@@ -107,13 +121,13 @@ def judged(sensor: Sensor, seconds: float, health: HealthConfig) -> list[tuple[f
     return states
 
 
-def measure_health(recordings: Sequence[Recording], health: HealthConfig) -> dict[str, Any]:
+def measure_health(recordings: Sequence[Recorded], health: HealthConfig) -> dict[str, Any]:
     """Per sensor and kind: recall, delay, and precision of alarms; a false alarm is one that no fault explains."""
     noticed: dict[str, list[bool]] = defaultdict(list)
     delays: dict[str, list[float]] = defaultdict(list)
     alarms: dict[str, list[bool]] = defaultdict(list)
     for sensor, kinds in KINDS.items():
-        if sensor == "detections":
+        if sensor == "detections" or not recordings[0].sensors([sensor]):
             continue
         cycle = itertools.cycle(kinds)
         for number, recording in enumerate(recordings):
@@ -158,14 +172,14 @@ def runs(flags: Sequence[bool]) -> list[tuple[int, int]]:
 
 # Part two: what it is worth.
 
-def label_at(recording: Recording, seconds: float) -> dict[str, int] | None:
+def label_at(recording: Recorded, seconds: float) -> dict[str, int] | None:
     """The labels of the action going on at a moment."""
     inside = [s for s in recording.segments if s.start_seconds <= seconds < s.stop_seconds]
     return min(inside, key=lambda s: abs((s.start_seconds + s.stop_seconds) / 2 - seconds)).labels if inside else None
 
 
 def windows_of(
-    recognition: Recognition, recording: Recording, faults: list[Fault], config: StreamConfig, how: str
+    recognition: Recognition, recording: Recorded, faults: list[Fault], config: StreamConfig, how: str
 ) -> Iterator[tuple[Window, dict[str, int]]]:
     """Windows whose middle lies in a labelled action; `how` decides who counts as present."""
     session = StreamSession(recognition, replace(config, hop_seconds=HOP, monitor=how == "monitor"))
@@ -184,7 +198,7 @@ def windows_of(
             yield window, labels
 
 
-def with_faults(recordings: Sequence[Recording], recognition: Recognition) -> Iterator[tuple[Recording, list[Fault]]]:
+def with_faults(recordings: Sequence[Recorded], recognition: Recognition) -> Iterator[tuple[Recorded, list[Fault]]]:
     """Recordings, each with the random faults of all sensors that the recognizer looks at; always the same ones."""
     cycles = {sensor: itertools.cycle(kinds) for sensor, kinds in KINDS.items()}
     sensors = dict.fromkeys(SENSOR_OF[name] for name in recognition.modalities)
@@ -194,7 +208,7 @@ def with_faults(recordings: Sequence[Recording], recognition: Recognition) -> It
 
 
 def measure_accuracy(
-    recognition: Recognition, recordings: Sequence[Recording], config: StreamConfig, ways: Sequence[str]
+    recognition: Recognition, recordings: Sequence[Recorded], config: StreamConfig, ways: Sequence[str]
 ) -> dict[str, Any]:
     """Share of windows whose action is right; a window without any believed sensor is wrong."""
     result: dict[str, Any] = {}
@@ -208,8 +222,7 @@ def measure_accuracy(
             predictions = recognition.predict_windows([window for window, _ in seen])
             names = recognition.labels.names
             for prediction, (_, labels) in zip(predictions, seen, strict=True):
-                truth = tuple(names[head][labels[head]] for head in ("verb", "noun"))
-                right += (prediction.top("verb").name, prediction.top("noun").name) == truth
+                right += all(prediction.top(head).name == names[head][label] for head, label in labels.items())
         result[way] = {"action_top1": round(100 * right / total, 2), "windows": total, "without_any_sensor": blind}
     return result
 
@@ -221,7 +234,7 @@ class Endless:
     """Recordings one after another, as one sensor."""
 
     name: str
-    recordings: tuple[Recording, ...]
+    recordings: tuple[Recorded, ...]
     recorded: bool = True
 
     def samples(self) -> Iterator[tuple[float, Any]]:
@@ -242,7 +255,7 @@ def random_kinds(sensor: str, random: np.random.Generator) -> Iterator[str]:
         yield str(random.choice(KINDS[sensor]))
 
 
-def run_long(recognition: Recognition, recordings: Sequence[Recording], minutes: float) -> dict[str, Any]:
+def run_long(recognition: Recognition, recordings: Sequence[Recorded], minutes: float) -> dict[str, Any]:
     """Two windows a second with random failures of all sensors; memory minute by minute."""
     random, seconds = np.random.default_rng(3), 60 * minutes
     names = [name for name in dict.fromkeys(SENSOR_OF[name] for name in recognition.modalities) if name in KINDS]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from recording import write_result
-from streaming import HOP, Recording, label_at, recordings_of, with_faults
+from streaming import HOP, Recorded, label_at, recordings_of, with_faults
 
 from karmma.deploy.faults import Fault, FaultySensor
 from karmma.deploy.predict import Recognizer
@@ -30,7 +30,7 @@ TOKEN_HOPS = (None, 1.0, 1.5, 2.0)
 
 
 def stream_recording(
-    recognition: Recognition, recording: Recording, faults: list[Fault], config: StreamConfig
+    recognition: Recognition, recording: Recorded, faults: list[Fault], config: StreamConfig
 ) -> tuple[int, int, list[float]]:
     """Right windows, labelled windows, and milliseconds from asking for a window to its answer (decoding is done by then)."""
     session, right, total, times = StreamSession(recognition, config), 0, 0, []
@@ -50,7 +50,7 @@ def stream_recording(
     return right, total, times
 
 
-def measure(recognition: Recognition, recordings: Sequence[Recording], config: StreamConfig, faulty: bool) -> dict[str, Any]:
+def measure(recognition: Recognition, recordings: Sequence[Recorded], config: StreamConfig, faulty: bool) -> dict[str, Any]:
     """Figures over all recordings."""
     figures = [
         stream_recording(recognition, recording, faults if faulty else [], config)

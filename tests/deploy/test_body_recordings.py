@@ -6,16 +6,21 @@ import csv
 import io
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io
+from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 import karmma
 from karmma.cli import app
 from karmma.deploy.recordings import RecordingReader, find_recordings
+from karmma.deploy.service.app import make_app
+from karmma.deploy.service.uploads import ServiceLimits
+from karmma.media.kept import EVERY
 from karmma.types import KarmmaError, Prediction
 
 SENSORS = ("imu", "skeleton", "depth")
@@ -108,3 +113,53 @@ def test_directories_timeline_and_what_is_missing(body_path: Path, body_files: d
         find_recordings([], {"skeleton": tmp_path / "nowhere"})
     (recording,) = find_recordings([], {"imu": tmp_path / "imu" / "run.csv", "skeleton": tmp_path / "skeleton"})
     assert recording.name == "walk" and recording.sources["imu"].name == "run.csv"
+
+
+@pytest.fixture(scope="module")
+def client(body_student: karmma.Recognizer) -> Iterator[TestClient]:
+    with TestClient(make_app(body_student, ServiceLimits(seconds=20, windows=40, array_megabytes=8))) as client:
+        yield client
+
+
+def test_the_service_takes_them_without_a_video(
+    client: TestClient, body_student: karmma.Recognizer, body_files: dict[str, Path], tmp_path: Path
+) -> None:
+    uploads = {name: (path.name, path.read_bytes()) for name, path in body_files.items()}
+    rows = client.post("/v1/predict", files=uploads, params={"hop_seconds": 1}).json()["predictions"]
+    expected = list(body_student.predict_file(None, body_files, window_seconds=2.0, hop_seconds=1.0))
+    assert [row["start_seconds"] for row in rows] == [prediction.start_seconds for prediction in expected]
+    assert [next(iter(row["verb"])) for row in rows] == [prediction.top("verb").name for prediction in expected]
+    look = client.post("/v1/look", files=uploads, params={"at_seconds": 4}).json()
+    assert look["modalities"] == list(SENSORS) and len(look["subsets"]) == 7
+    assert len(look["inputs"]["skeleton"]["joints"]) == 6 and len(look["inputs"]["skeleton"]["joints"][0]) == 20
+    assert look["inputs"]["depth"]["frames"][0].startswith("data:image/jpeg") and len(look["inputs"]["imu"]["curves"]) == 6
+    assert not [key for kept in EVERY for key in kept.kept if "karmma-upload-" in key[0][0]]
+
+
+def test_what_the_service_does_not_take_is_said_in_one_sentence(
+    client: TestClient, body_files: dict[str, Path], tmp_path: Path
+) -> None:
+    imu, skeleton = (body_files[name].read_bytes() for name in ("imu", "skeleton"))
+
+    def packed(**arrays: np.ndarray) -> bytes:
+        np.savez_compressed(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
+        return (tmp_path / "a.npz").read_bytes()
+
+    cases: list[tuple[dict[str, tuple[str, bytes]], int, str]] = [
+        ({}, 422, "nothing to recognise: send file, or boxes, imu, skeleton, depth"),
+        ({"skeleton": ("a.npz", packed(skeleton=np.zeros((50_000, 20, 3)), seconds=np.arange(50_000.0)))}, 413, "24 MB of arrays"),
+        ({"skeleton": ("a.npz", packed(skeleton=np.ones((30, 20, 3)), seconds=np.arange(30.0)))}, 413, "lasts 29 s"),
+        ({"skeleton": ("a.npz", packed(skeleton=np.ones((30, 20, 3)), seconds=np.arange(30) * 1e300))}, 413, "takes up to 20 s"),
+        ({"skeleton": ("a.npz", packed(skeleton=np.ones((30, 20, 3)), seconds=np.arange(30) / 1e4))}, 422, "less than 0.1 s"),
+        ({"skeleton": ("../../a.npz", b"PK\3\4 no archive")}, 422, "skeleton: unreadable"),
+        ({"skeleton": ("a.mat", skeleton[:500])}, 422, "skeleton: unreadable"),
+        ({"skeleton": ("a.npz", packed(skeleton=np.array([{"a": 1}], dtype=object)))}, 422, "skeleton: unreadable"),
+        ({"depth": ("a.mkv", b"no film")}, 422, "depth: "),
+    ]
+    for files, status, words in cases:
+        answer = client.post("/v1/predict", files=files or None)
+        assert answer.status_code == status and words in answer.json()["error"], answer.json()
+        assert "/" not in answer.json()["error"] and "tmp" not in answer.json()["error"]
+    broken = {"imu": ("i.csv", imu), "depth": ("d.mkv", b"no film"), "skeleton": ("s.npz", skeleton[:200])}
+    (first, *_) = client.post("/v1/predict", files=broken).json()["predictions"]
+    assert first["modalities"] == ["imu"] and set(first["unreadable"]) == {"skeleton", "depth"}

@@ -30,8 +30,10 @@ def test_tables_last_until_their_last_sample(files: dict[str, Path], clock_video
     assert find_duration([files["trial"]]) is None and find_duration([files["broken"]]) is None
     assert find_duration([files["skeleton"], clock_video, clock_video]) == pytest.approx(4.0, abs=0.1)
     assert [has_clock(files[name]) for name in ("imu", "skeleton", "trial")] == [True, True, False]
+    missing = files["imu"].with_name("nowhere.mp4")
+    assert find_duration([missing, files["imu"]]) == 3.0
     with pytest.raises(MediaError, match="nowhere.mp4"):
-        find_duration([files["imu"], files["imu"].with_name("nowhere.mp4")])
+        find_duration([missing, files["trial"]])
 
 
 def test_a_segment_of_tables_without_an_end_is_the_whole_of_them(files: dict[str, Path]) -> None:

@@ -57,6 +57,13 @@ class RecordingReader:
         self.buffer = FrameBuffer(horizon_seconds + AHEAD_SECONDS, sizes)
         self.decoder: Iterator[DecodedFrame] = decode_from(file, 0.0) if file is not None and wanted else iter(())
 
+    def spans(self, window_seconds: float, hop_seconds: float) -> list[tuple[float, float]]:
+        """From when to when each window goes; one for all where no file tells the length. Raises KarmmaError for too many."""
+        if self.timed is None:
+            return [(0.0, self.duration_seconds)]
+        starts = window_starts(self.timed, window_seconds, hop_seconds)
+        return [(start, min(start + window_seconds, self.timed)) for start in starts]
+
     def close(self) -> None:
         """Let go of the file."""
         if isinstance(self.decoder, Generator):
@@ -107,12 +114,10 @@ def predict_recording(
     """A prediction per window that has anything. Raises KarmmaError where no window has."""
     (window_seconds, hop_seconds), wanted = spans, recognition.wanted(only)
     reader = RecordingReader(recognition, file, sources, window_seconds)
-    duration = reader.duration_seconds
-    starts = window_starts(duration, window_seconds, hop_seconds) if reader.timed is not None else [0.0]
     waiting, answered = list[Window](), False
     try:
-        for start in starts:
-            window = reader.window(start, min(start + window_seconds, duration) if reader.timed is not None else duration)
+        for start, stop in reader.spans(window_seconds, hop_seconds):
+            window = reader.window(start, stop)
             if any(name in wanted for name in window.inputs):
                 waiting.append(window)
             if len(waiting) == batch_size:

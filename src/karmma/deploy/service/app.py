@@ -6,7 +6,7 @@ import asyncio
 import logging
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
@@ -27,15 +27,18 @@ from ..recognition import Recognition, Window
 from ..recordings import MEDIA_SUFFIXES
 from .batching import Batcher
 from .pictures import describe_inputs
-from .uploads import TABLE_FIELDS, RefusedError, ServiceLimits, read_tensors, read_windows, safe_suffix
+from .uploads import TABLE_FIELDS, RefusedError, ServiceLimits, read_tensors, read_windows, safe_suffix, table_suffix
 
 LOG = logging.getLogger("karmma.serve")
 MOST_SUBSETS_MODALITIES = 5  # with more sensors than that the page asks for each subset when it is chosen
 WindowSeconds = Annotated[float, Query(gt=0, le=60, description="length of windows")]
 HopSeconds = Annotated[float | None, Query(gt=0, le=60, description="from one window to the next; default: no overlap")]
 Only = Annotated[str | None, Query(description="use only these modalities, e.g. rgb+audio")]
-Upload = Annotated[UploadFile, File(description="a recording")]
+Upload = Annotated[UploadFile | None, File(description="a recording: video, sound or both; none if there is only what follows")]
 Table = Annotated[UploadFile | None, File(description="CSV with seconds")]
+Joints = Annotated[UploadFile | None, File(description=".npz of skeletons, with seconds")]
+Depth = Annotated[UploadFile | None, File(description=".npz of depth pictures, with seconds, or a film of 16-bit grey (.mkv, .mov)")]
+Recording = dict[str, UploadFile]  # by field
 
 
 class Metrics:
@@ -91,32 +94,28 @@ class Service:
         answers = await asyncio.gather(*[asyncio.wrap_future(self.batcher.submit(piece, only)) for piece in pieces])
         return [prediction for answer in answers for prediction in answer]
 
-    async def windows_of(self, file: UploadFile, tables: dict[str, UploadFile | None], spans: tuple[float, float]) -> list[Window]:
+    async def windows_of(self, upload: Recording, spans: tuple[float, float]) -> list[Window]:
         """Windows of an upload, decoded in a thread when a slot is free; nothing stays on disk."""
         deadline = time.monotonic() + self.limits.request_seconds
-        name = Path(file.filename or "the file").name or "the file"
+        if not upload:
+            raise RefusedError(422, f"nothing to recognise: send file, or {', '.join(TABLE_FIELDS)}")
         with tempfile.TemporaryDirectory(prefix="karmma-upload-") as directory:
-            path = Path(directory) / f"recording{safe_suffix(file.filename or '')}"
-            await run_in_threadpool(path.write_bytes, await file.read())
-            sources = {}
-            for key, table in tables.items():
-                if table is not None:
-                    sources[key] = Path(directory) / f"{key}.csv"
-                    await run_in_threadpool(sources[key].write_bytes, await table.read())
+            path, sources, told = await save_upload(upload, Path(directory))
+            name = told[path] if path is not None else "the recording"
             async with self.slots:
                 try:
                     windows = await run_in_threadpool(
-                        read_windows, self.recognition, path, sources, spans, self.limits, deadline
+                        read_windows, self.recognition, path, sources, spans, self.limits, deadline, Path(directory)
                     )
                 except RefusedError as error:
-                    raise RefusedError(error.status, hidden(str(error), path, sources, name)) from error
+                    raise RefusedError(error.status, hidden(str(error), told)) from error
                 except KarmmaError as error:
-                    raise RefusedError(422, hidden(str(error), path, sources, name)) from error
+                    raise RefusedError(422, hidden(str(error), told)) from error
                 except (ArithmeticError, ValueError, MemoryError, IndexError) as error:
                     LOG.warning("an upload could not be read", exc_info=True)
                     raise RefusedError(422, f"{name}: cannot be read: {type(error).__name__}") from error
         return [
-            replace(window, unreadable={key: hidden(words, path, sources, name) for key, words in window.unreadable.items()})
+            replace(window, unreadable={key: hidden(words, told) for key, words in window.unreadable.items()})
             for window in windows
         ]
 
@@ -128,11 +127,32 @@ class Service:
         return names
 
 
-def hidden(words: str, path: Path, sources: dict[str, Path], name: str) -> str:
+async def save_upload(upload: Recording, directory: Path) -> tuple[Path | None, dict[str, Path], dict[Path, str]]:
+    """Where a request's files lie: its recording, the others by modality, and how the client calls each of them."""
+    path, sources, told = None, {}, {}
+    for key, file in upload.items():
+        name = file.filename or ""
+        if key == "file":
+            place = path = directory / f"recording{safe_suffix(name)}"
+            told[place] = Path(name).name or "the file"
+        else:
+            modality = TABLE_FIELDS[key]
+            place = sources[modality] = directory / f"{modality}{table_suffix(modality, name)}"
+            told[place] = modality
+        await run_in_threadpool(place.write_bytes, await file.read())
+    return path, sources, told
+
+
+def hidden(words: str, told: Mapping[Path, str]) -> str:
     """An error's words without this machine's paths."""
-    for key, place in sources.items():
-        words = words.replace(str(place), key)
-    return words.replace(str(path), name).replace(path.name, name)
+    for path, name in told.items():
+        words = words.replace(str(path), name).replace(path.name, name)
+    return words
+
+
+def sent(**files: UploadFile | None) -> Recording:
+    """The files that a request has, by field."""
+    return {key: file for key, file in files.items() if file is not None}
 
 
 class BodyLimit:
@@ -283,14 +303,14 @@ def add_status(app: FastAPI, service: Service) -> None:
 def add_predictions(app: FastAPI, service: Service) -> None:
     @app.post("/v1/predict", responses=REFUSALS)
     async def predict(
-        file: Upload, boxes: Table = None, imu: Table = None, window_seconds: WindowSeconds = 2.0, hop_seconds: HopSeconds = None,
-        only: Only = None,
+        file: Upload = None, boxes: Table = None, imu: Table = None, skeleton: Joints = None, depth: Depth = None,
+        window_seconds: WindowSeconds = 2.0, hop_seconds: HopSeconds = None, only: Only = None,
     ) -> dict[str, Any]:  # fmt: skip
         """Actions over a recording, window by window."""
         names = service.only_of(only)
         async with service.admitted():
-            tables = {TABLE_FIELDS["boxes"]: boxes, TABLE_FIELDS["imu"]: imu}
-            windows = await service.windows_of(file, tables, (window_seconds, hop_seconds or window_seconds))
+            upload = sent(file=file, boxes=boxes, imu=imu, skeleton=skeleton, depth=depth)
+            windows = await service.windows_of(upload, (window_seconds, hop_seconds or window_seconds))
             usable = [window for window in windows if names is None or any(name in window.inputs for name in names)]
             if not usable:
                 raise RefusedError(422, f"none of the modalities {', '.join(names or ())} is in the recording")
@@ -308,13 +328,14 @@ def add_predictions(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/look", responses=REFUSALS)
     async def look(
-        file: Upload, boxes: Table = None, imu: Table = None, window_seconds: WindowSeconds = 2.0, hop_seconds: HopSeconds = None,
+        file: Upload = None, boxes: Table = None, imu: Table = None, skeleton: Joints = None, depth: Depth = None,
+        window_seconds: WindowSeconds = 2.0, hop_seconds: HopSeconds = None,
         at_seconds: Annotated[float, Query(ge=0, description="which window is shown in full")] = 0.0,
     ) -> dict[str, Any]:  # fmt: skip
         """What the page shows: a window's pictures, its predictions under every subset of sensors, the timeline of all."""
         async with service.admitted():
-            tables = {TABLE_FIELDS["boxes"]: boxes, TABLE_FIELDS["imu"]: imu}
-            windows = await service.windows_of(file, tables, (window_seconds, hop_seconds or window_seconds))
+            upload = sent(file=file, boxes=boxes, imu=imu, skeleton=skeleton, depth=depth)
+            windows = await service.windows_of(upload, (window_seconds, hop_seconds or window_seconds))
             timeline = await service.predict(windows, None)
             shown = min(windows, key=lambda window: abs(window.start_seconds - at_seconds))
             there = tuple(name for name in service.recognition.modalities if name in shown.inputs)

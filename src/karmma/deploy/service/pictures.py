@@ -1,4 +1,4 @@
-"""What a student was shown, as pictures for the web page: frames, spectrogram, flow, boxes, curves."""
+"""What a student was shown, as pictures for the web page: frames, spectrogram, flow, depth, boxes, joints, curves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN_FRAMES, HEIGHT = 8, 96
 
 
 def describe_inputs(recognition: Recognition, window: Window) -> dict[str, Any]:
-    """By modality: pictures as data addresses, boxes or curves as numbers."""
+    """By modality: pictures as data addresses; boxes, joints or curves as numbers."""
     drawn: dict[str, Any] = {}
     for name, value in window.inputs.items():
         modality = recognition.modalities_by_name[name]
@@ -28,6 +28,11 @@ def describe_inputs(recognition: Recognition, window: Window) -> dict[str, Any]:
             drawn[name] = {"spectrogram": jpeg(heat(value[::-1]))}
         elif name == "detections":
             drawn[name] = {"boxes": [[[round(float(v), 3) for v in box[:5]] for box in frame if box[4] > 0] for frame in value]}
+        elif name == "depth":
+            shown = chosen(value[..., 0]) * (255 / max(float(value.max()), 1e-6))
+            drawn[name] = {"frames": [jpeg(cv2.cvtColor(picture.astype(np.uint8), cv2.COLOR_GRAY2RGB)) for picture in shown]}
+        elif name == "skeleton":
+            drawn[name] = {"joints": [[[round(float(x), 3), round(float(y), 3)] for x, y, _ in pose] for pose in chosen(value)]}
         elif value.ndim == 2:
             drawn[name] = {"curves": [[round(float(v), 3) for v in axis] for axis in value.T[:6]]}
     return drawn

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +16,17 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 
-from ...media.containers import forget_containers
+from ...media.containers import MediaError, forget_containers
 from ...media.kept import forget_files
 from ...media.probe import probe, probe_size
+from ...media.series import BROKEN
 from ...types import KarmmaError
 from ..recognition import Recognition, Window
-from ..recordings import RecordingReader, count_windows, window_starts
+from ..recordings import MEDIA_SUFFIXES, RecordingReader, count_windows
 
 SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}$")
-TABLE_FIELDS = {"boxes": "detections", "imu": "imu"}
+TABLE_FIELDS = {"boxes": "detections", "imu": "imu", "skeleton": "skeleton", "depth": "depth"}
+UPLOADED = {"detections": (".csv",), "imu": (".csv",), "skeleton": (".npz",), "depth": (".npz", ".mkv", ".mov")}
 LEAST_SECONDS = 0.1
 
 
@@ -33,6 +37,7 @@ class ServiceLimits:
     megabytes: float = 64.0
     seconds: float = 600.0
     megapixels: float = 9.0
+    array_megabytes: float = 512.0  # what an uploaded .npz holds, unpacked
     windows: int = 2000
     request_seconds: float = 30.0
     decoding: int = 2  # requests that are decoded at once
@@ -54,55 +59,83 @@ def safe_suffix(name: str) -> str:
     return found.group().lower() if found else ".bin"
 
 
-def check_recording(path: Path, limits: ServiceLimits) -> float:
-    """Length in seconds of a recording within the limits. Raises RefusedError."""
+def table_suffix(modality: str, name: str) -> str:
+    """The suffix under which a client's file of a modality is kept: what it says if it may be that, else what it should be."""
+    suffix = safe_suffix(name)
+    return suffix if suffix in UPLOADED[modality] else UPLOADED[modality][0]
+
+
+def check_recording(path: Path, limits: ServiceLimits) -> None:
+    """Raises RefusedError for a recording beyond the limits, KarmmaError for one that cannot be opened."""
     if path.stat().st_size == 0:
         raise RefusedError(400, "the file is empty")
-    info = probe(path)
-    if info.duration_seconds > limits.seconds:
-        raise RefusedError(413, f"the recording lasts {info.duration_seconds:.0f} s; this service takes up to {limits.seconds:g} s")
-    if info.duration_seconds < LEAST_SECONDS:
-        raise RefusedError(422, f"the recording lasts {info.duration_seconds:.2f} s, less than {LEAST_SECONDS:g} s")
-    if info.has_video:
+    if probe(path).has_video:
         width, height = probe_size(path)
         if width * height > limits.megapixels * 1e6:
             most = f"this service takes up to {limits.megapixels:g} megapixels"
             raise RefusedError(413, f"pictures have {width} × {height} pixels; {most}")
-    return info.duration_seconds
+
+
+def check_duration(seconds: float, limits: ServiceLimits) -> None:
+    """Raises RefusedError for a recording that is too long or too short."""
+    if seconds > limits.seconds:
+        raise RefusedError(413, f"the recording lasts {seconds:.0f} s; this service takes up to {limits.seconds:g} s")
+    if seconds < LEAST_SECONDS:
+        raise RefusedError(422, f"the recording lasts {seconds:.2f} s, less than {LEAST_SECONDS:g} s")
+
+
+def check_arrays(path: Path, limits: ServiceLimits) -> None:
+    """Raises RefusedError for an archive that would unpack to more than is allowed; what is no archive is named when it is read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except BROKEN:
+        return
+    if unpacked > limits.array_megabytes * 1e6:
+        most = f"this service takes up to {limits.array_megabytes:g} MB"
+        raise RefusedError(413, f"{path} holds {unpacked / 1e6:.0f} MB of arrays; {most}")
 
 
 def read_windows(
-    recognition: Recognition, path: Path, sources: Mapping[str, Path], spans: tuple[float, float], limits: ServiceLimits,
-    deadline: float,
+    recognition: Recognition, path: Path | None, sources: Mapping[str, Path], spans: tuple[float, float], limits: ServiceLimits,
+    deadline: float, directory: Path,
 ) -> list[Window]:  # fmt: skip
-    """All windows of a recording that have anything; its files and tables are let go of. Raises RefusedError or KarmmaError."""
+    """All windows of a recording that have anything; its files below `directory` are let go of. Raises RefusedError or KarmmaError."""
     try:
-        duration = check_recording(path, limits)
-        count = count_windows(duration, *spans)
-        if count > limits.windows:
-            raise RefusedError(413, f"{count:.6g} windows; this service takes up to {limits.windows}: take a longer hop")
-        starts = window_starts(duration, *spans)
+        for file in sources.values():
+            if file.suffix == ".npz":
+                check_arrays(file, limits)
+            elif file.suffix in MEDIA_SUFFIXES:
+                with suppress(MediaError):  # it is named when it is read, and the others answer
+                    check_recording(file, limits)
+        if path is not None:
+            check_recording(path, limits)
         reader = RecordingReader(recognition, path, sources, spans[0])
         try:
-            windows = list(cut_windows(reader, starts, spans[0], duration, limits, deadline))
+            windows = list(cut_windows(reader, spans, limits, deadline))
         finally:
             reader.close()
         if not windows:
             raise RefusedError(422, next(iter(reader.failures.values()), "none of the modalities is in the file"))
         return windows
     finally:
-        forget_containers(path.parent)
-        forget_files(path.parent)
+        forget_containers(directory)
+        forget_files(directory)
 
 
 def cut_windows(
-    reader: RecordingReader, starts: Sequence[float], window_seconds: float, duration: float, limits: ServiceLimits, deadline: float
+    reader: RecordingReader, spans: tuple[float, float], limits: ServiceLimits, deadline: float
 ) -> Iterator[Window]:
-    """Windows that have anything. Raises RefusedError when there is no time left."""
-    for start in starts:
+    """Windows that have anything. Raises RefusedError for a recording beyond the limits, or when there is no time left."""
+    if reader.timed is not None:
+        check_duration(reader.timed, limits)
+        count = count_windows(reader.timed, *spans)
+        if count > limits.windows:
+            raise RefusedError(413, f"{count:.6g} windows; this service takes up to {limits.windows}: take a longer hop")
+    for start, stop in reader.spans(*spans):
         if time.monotonic() > deadline:
             raise RefusedError(413, f"reading took longer than {limits.request_seconds:g} s; send a shorter or smaller recording")
-        window = reader.window(start, min(start + window_seconds, duration))
+        window = reader.window(start, stop)
         if window.inputs:
             yield window
 

@@ -1,0 +1,125 @@
+"""Trials of people nobody was trained on as live streams of an IMU, skeletons and depth pictures, whose sensors fail.
+
+python benchmarks/streaming_utd.py UTD_ROOT FOLD_RUN [--seed 0] [--minutes 2] [--name streaming_utd]
+
+FOLD_RUN is what benchmarks/folds_utd.py has left of one fold (WORK_DIR/fold1). The left-out subject's trials follow each other
+without a break, twelve to a recording, IMU, skeletons and depth pictures each spread evenly over their trial, as UTD-MHAD has no
+clocks. A window counts where its middle is not far from a trial's middle. Faults as in benchmarks/streaming.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from recording import RESULTS, write_result
+from streaming import draw, measure_accuracy, measure_health, run_long
+
+from karmma.config import load_recipe
+from karmma.data.manifest import Segment
+from karmma.datasets.utd_mhad import UtdMhadConfig, load_utd_mhad
+from karmma.deploy.health import HealthConfig
+from karmma.deploy.recognition import Recognition
+from karmma.deploy.runtime import load_any
+from karmma.deploy.sensors import Sensor
+from karmma.deploy.session import StreamConfig, StreamSession
+from karmma.deploy.stream import simulate_stream
+from karmma.media.series import read_series
+
+TRIALS, WINDOW_SECONDS = 12, 3.0
+MIDDLE = 0.3  # of a trial's length around its middle: where a window's middle has to lie
+ARRAYS = {"imu": ("d_iner", 0), "skeleton": ("d_skel", -1), "depth": ("d_depth", -1)}
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Trials one after another, with their offsets in seconds."""
+
+    trials: tuple[Segment, ...]
+
+    @cached_property
+    def offsets(self) -> list[float]:
+        return np.cumsum([0.0, *[trial.stop_seconds for trial in self.trials]]).tolist()
+
+    @property
+    def seconds(self) -> float:
+        return self.offsets[-1]
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The middle of each trial."""
+        places = zip(self.trials, self.offsets, strict=False)
+        return tuple(
+            replace(trial, start_seconds=offset + (1 - MIDDLE) / 2 * trial.stop_seconds,
+                    stop_seconds=offset + (1 + MIDDLE) / 2 * trial.stop_seconds)
+            for trial, offset in places
+        )  # fmt: skip
+
+    def sensors(self, names: Sequence[str]) -> list[Sensor]:
+        return [TrialSensor(name, self) for name in names if name in ARRAYS]
+
+
+@dataclass(frozen=True)
+class TrialSensor:
+    """One sensor over all trials."""
+
+    name: str
+    recording: Trials
+    recorded: bool = True
+
+    def samples(self) -> Iterator[tuple[float, Any]]:
+        key, axis = ARRAYS[self.name]
+        for trial, offset in zip(self.recording.trials, self.recording.offsets, strict=False):
+            source = trial.sources.get(self.name)
+            if not isinstance(source, Path):
+                continue
+            values = read_series(source, key, axis).values
+            values = values.astype(np.uint16) if self.name == "depth" else values
+            for index, sample in enumerate(values):
+                seconds = offset + (index + 0.5) / len(values) * trial.stop_seconds
+                yield seconds, tuple(sample.tolist()) if self.name == "imu" else sample
+
+
+def measure_latency(recognition: Recognition, recording: Trials) -> dict[str, float]:
+    """Milliseconds from a full buffer to an answer, one thread at a time; without any fault."""
+    session, milliseconds = StreamSession(recognition, StreamConfig(WINDOW_SECONDS)), []
+    for due, _ in simulate_stream(session, recording.sensors(session.sensors), recording.seconds):
+        started = time.perf_counter()
+        session.answer(due)
+        if due >= WINDOW_SECONDS:
+            milliseconds.append(1000 * (time.perf_counter() - started))
+    return {name: round(float(np.percentile(milliseconds, share)), 1) for name, share in (("p50", 50), ("p95", 95), ("p99", 99))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument("--name", default="streaming_utd")
+    options = parser.parse_args()
+    fold = load_recipe(options.run / "recipe.json").data.settings["fold"]
+    trials = load_utd_mhad(options.root, UtdMhadConfig(fold=fold)).split("validation")
+    order = np.random.default_rng(0).permutation(len(trials)).tolist()
+    recordings = [Trials(tuple(trials[i] for i in order[first : first + TRIALS])) for first in range(0, len(order), TRIALS)]
+    recognition = load_any(options.run / f"seed{options.seed}" / "karmma")
+    config = StreamConfig(WINDOW_SECONDS)
+    health = measure_health(recordings, HealthConfig())
+    accuracy = measure_accuracy(recognition, recordings, config, ("healthy", "known", "monitor", "none"))
+    write_result(options.name, {
+        "fold": fold, "seed": options.seed, "trials": len(trials), "recordings": len(recordings), "window_seconds": WINDOW_SECONDS,
+        "health": health, "accuracy": accuracy, "latency_ms": measure_latency(recognition, recordings[0]),
+        "real_time": run_long(recognition, recordings, options.minutes) if options.minutes else None,
+    })  # fmt: skip
+    draw(health, accuracy, RESULTS / f"{options.name}.png")
+
+
+if __name__ == "__main__":
+    main()
