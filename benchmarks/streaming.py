@@ -208,14 +208,15 @@ def with_faults(recordings: Sequence[Recorded], recognition: Recognition) -> Ite
 
 
 def measure_accuracy(
-    recognition: Recognition, recordings: Sequence[Recorded], config: StreamConfig, ways: Sequence[str]
-) -> dict[str, Any]:
-    """Share of windows whose action is right; a window without any believed sensor is wrong."""
+    recognition: Recognition, recordings: Sequence[Recorded], config: StreamConfig, ways: Sequence[str],
+    sensors: Sequence[str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Share of windows whose action is right; a window without any believed sensor is wrong. With `sensors` only these fall ill."""
     result: dict[str, Any] = {}
     for way in ways:
         right, total, blind = 0, 0, 0
-        for recording, faults in with_faults(recordings, recognition):
-            healthy = way == "healthy"
+        for recording, of_all in with_faults(recordings, recognition):
+            healthy, faults = way == "healthy", [fault for fault in of_all if sensors is None or fault.sensor in sensors]
             rows = list(windows_of(recognition, recording, [] if healthy else faults, config, "known" if healthy else way))
             seen = [(window, labels) for window, labels in rows if window.inputs]
             blind, total = blind + len(rows) - len(seen), total + len(rows)

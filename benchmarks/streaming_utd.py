@@ -1,10 +1,10 @@
 """Trials of people nobody was trained on as live streams of an IMU, skeletons and depth pictures, whose sensors fail.
 
-python benchmarks/streaming_utd.py UTD_ROOT FOLD_RUN [--seed 0] [--minutes 2] [--name streaming_utd]
+python benchmarks/streaming_utd.py UTD_ROOT WORK_DIR [--folds 1,3,5,7] [--seed 0] [--minutes 2] [--name streaming_utd]
 
-FOLD_RUN is what benchmarks/folds_utd.py has left of one fold (WORK_DIR/fold1). The left-out subject's trials follow each other
-without a break, twelve to a recording, IMU, skeletons and depth pictures each spread evenly over their trial, as UTD-MHAD has no
-clocks. A window counts where its middle is not far from a trial's middle. Faults as in benchmarks/streaming.py.
+WORK_DIR is what benchmarks/folds_utd.py has left. The left-out subject's trials follow each other without a break, twelve to a
+recording, IMU, skeletons and depth pictures each spread evenly over their trial, as UTD-MHAD has no clocks. A window counts where
+its middle is not far from a trial's middle. Faults as in benchmarks/streaming.py: of all sensors, or of one while others are well.
 """
 
 from __future__ import annotations
@@ -97,26 +97,55 @@ def measure_latency(recognition: Recognition, recording: Trials) -> dict[str, fl
     return {name: round(float(np.percentile(milliseconds, share)), 1) for name, share in (("p50", 50), ("p95", 95), ("p99", 99))}
 
 
+@dataclass(frozen=True)
+class Fold:
+    """A student and the left-out subject's trials as recordings."""
+
+    subject: int
+    recognition: Recognition
+    recordings: list[Trials]
+
+
+def load_fold(root: Path, run: Path, seed: int) -> Fold:
+    subject = load_recipe(run / "recipe.json").data.settings["fold"]
+    trials = load_utd_mhad(root, UtdMhadConfig(fold=subject)).split("validation")
+    order = np.random.default_rng(0).permutation(len(trials)).tolist()
+    recordings = [Trials(tuple(trials[i] for i in order[first : first + TRIALS])) for first in range(0, len(order), TRIALS)]
+    return Fold(subject, load_any(run / f"seed{seed}" / "karmma"), recordings)
+
+
+def measure_folds(folds: Sequence[Fold], ways: Sequence[str], sensors: Sequence[str] | None = None) -> dict[str, Any]:
+    """As measure_accuracy, over all folds; with `sensors` only these fall ill."""
+    single = [measure_accuracy(fold.recognition, fold.recordings, StreamConfig(WINDOW_SECONDS), ways, sensors) for fold in folds]
+    return {way: pooled([accuracy[way] for accuracy in single]) for way in ways}
+
+
+def pooled(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    windows = sum(part["windows"] for part in parts)
+    right = sum(part["action_top1"] * part["windows"] for part in parts)
+    blind = sum(part["without_any_sensor"] for part in parts)
+    return {"action_top1": round(right / windows, 2), "windows": windows, "without_any_sensor": blind}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--folds", default="1,3,5,7")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--name", default="streaming_utd")
     options = parser.parse_args()
-    fold = load_recipe(options.run / "recipe.json").data.settings["fold"]
-    trials = load_utd_mhad(options.root, UtdMhadConfig(fold=fold)).split("validation")
-    order = np.random.default_rng(0).permutation(len(trials)).tolist()
-    recordings = [Trials(tuple(trials[i] for i in order[first : first + TRIALS])) for first in range(0, len(order), TRIALS)]
-    recognition = load_any(options.run / f"seed{options.seed}" / "karmma")
-    config = StreamConfig(WINDOW_SECONDS)
-    health = measure_health(recordings, HealthConfig())
-    accuracy = measure_accuracy(recognition, recordings, config, ("healthy", "known", "monitor", "none"))
+    folds = [load_fold(options.root, options.work / f"fold{fold}", options.seed) for fold in options.folds.split(",")]
+    health = measure_health([recording for fold in folds for recording in fold.recordings], HealthConfig())
+    accuracy = measure_folds(folds, ("healthy", "known", "monitor", "none"))
+    alone = {sensor: measure_folds(folds, ("known", "monitor", "none"), [sensor]) for sensor in ARRAYS}
+    first = folds[0]
     write_result(options.name, {
-        "fold": fold, "seed": options.seed, "trials": len(trials), "recordings": len(recordings), "window_seconds": WINDOW_SECONDS,
-        "health": health, "accuracy": accuracy, "latency_ms": measure_latency(recognition, recordings[0]),
-        "real_time": run_long(recognition, recordings, options.minutes) if options.minutes else None,
+        "subjects": [fold.subject for fold in folds], "seed": options.seed, "window_seconds": WINDOW_SECONDS,
+        "recordings": sum(len(fold.recordings) for fold in folds), "health": health, "accuracy": accuracy, "one_sensor_ill": alone,
+        "latency_ms": measure_latency(first.recognition, first.recordings[0]),
+        "real_time": run_long(first.recognition, first.recordings, options.minutes) if options.minutes else None,
     })  # fmt: skip
     draw(health, accuracy, RESULTS / f"{options.name}.png")
 

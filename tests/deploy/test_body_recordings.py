@@ -111,6 +111,8 @@ def test_directories_timeline_and_what_is_missing(body_path: Path, body_files: d
         find_recordings([], {"skeleton": tmp_path / "empty"})
     with pytest.raises(KarmmaError, match="no such file or directory"):
         find_recordings([], {"skeleton": tmp_path / "nowhere"})
+    (recording,) = find_recordings([], dict.fromkeys(("imu", "skeleton"), tmp_path / "imu" / "walk_imu.csv"))
+    assert recording.name == "walk"
     (recording,) = find_recordings([], {"imu": tmp_path / "imu" / "run.csv", "skeleton": tmp_path / "skeleton"})
     assert recording.name == "walk" and recording.sources["imu"].name == "run.csv"
 

@@ -7,11 +7,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 import karmma
 from karmma.deploy.service.app import make_app
@@ -23,10 +25,15 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 
 @pytest.fixture(scope="module")
 def address(student: karmma.Recognizer, kitchen_root: Path) -> Iterator[str]:
+    with served(make_app(student, examples=kitchen_root / "videos" / "P02")) as address:
+        yield address
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    app = make_app(student, examples=kitchen_root / "videos" / "P02")
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -47,6 +54,12 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
+    with opened(browser, address) as page:
+        yield page
+
+
+@contextmanager
+def opened(browser: Any, address: str) -> Iterator[Any]:
     """A page that may reach nothing but the service, and whose errors fail the test."""
     page, foreign, errors = browser.new_page(), [], []
     page.on("request", lambda request: foreign.append(request.url) if not request.url.startswith((address, "data:")) else None)
@@ -106,3 +119,16 @@ def test_a_file_that_is_no_recording_gets_a_sentence(page: Any, tmp_path: Path) 
     page.click("#examples button")
     page.wait_for_selector("#result:not(.hidden)")
     assert page.locator("#error").evaluate("e => e.classList.contains('hidden')")
+
+
+def test_sensors_of_a_body_without_a_video(browser: Any, body_student: karmma.Recognizer, body_files: dict[str, Path]) -> None:
+    with served(make_app(body_student)) as address, opened(browser, address) as page:
+        page.set_input_files("#file", [str(path) for path in body_files.values()])
+        page.wait_for_selector("#result:not(.hidden)")
+        assert "from imu + skeleton + depth" in page.inner_text("#heading")
+        assert page.locator("#look figure[data-sensor=depth] img").count() == 4
+        drawn = page.locator("#look figure[data-sensor=skeleton] canvas")
+        assert drawn.evaluate("c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(value => value > 0)")
+        everything = answers(page, "verb")
+        page.click("[data-sensor=depth].sensor")
+        assert "from imu + skeleton" in page.inner_text("#heading") and answers(page, "verb") != everything

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import karmma
 from karmma.cli import app
-from karmma.deploy.drawing import runs_of
+from karmma.deploy.drawing import fitted, runs_of
 from karmma.deploy.recordings import RecordingReader, find_recordings, window_starts
 from karmma.media.probe import probe
 from karmma.media.video import read_frames
@@ -82,6 +82,12 @@ def test_what_is_not_there_is_said(tmp_path: Path, clock_video: Path) -> None:
     with pytest.raises(KarmmaError, match="no media files"):
         find_recordings([tmp_path], {})
     assert find_recordings([clock_video], {"imu": tmp_path})[0].sources == {}
+
+
+def test_names_of_classes_fit_their_place_on_the_timeline() -> None:
+    name = "draw circle counter-clockwise"
+    assert fitted(name, 400) == (name, {"fontsize": 9}) and fitted(name, 100)[0] == "draw circle\ncounter-clockwise"
+    assert fitted(name, 40) == ("draw circle co…", {"fontsize": 7, "rotation": 90}) and fitted(name, 5) == ("", {})
 
 
 def test_neighbouring_windows_with_one_answer_are_one_run() -> None:

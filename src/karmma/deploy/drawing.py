@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +23,7 @@ PALETTE = ("#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#0891b2", "#6
 SOUND_HZ, LONGEST_SIDE = 44100, 1280
 LEAST_SIDE = 480  # smaller pictures are enlarged, or nobody could read what is written on them
 LARGEST_STRIP = 0.45  # of a picture's height
+UPRIGHT_LETTERS = 15  # of small ones, one on another, in a row's height
 PRESENT, ABSENT = "#10b981", "#e5e7eb"
 
 
@@ -56,11 +59,8 @@ def draw_timeline(predictions: Sequence[Prediction], modalities: Sequence[str], 
         for start, stop, name, share in runs_of(predictions, head):
             color = PALETTE[names.index(name) % len(PALETTE)]
             axes.axvspan(start, stop, color=color, alpha=0.15 + 0.55 * share, linewidth=0)
-            room = (stop - start) / max(length, 1e-9) * width * 72
-            if room > 5.5 * len(name):
-                axes.text((start + stop) / 2, 0.5, name, ha="center", va="center", fontsize=9, color="#111827")
-            elif room > 9:
-                axes.text((start + stop) / 2, 0.5, name, ha="center", va="center", fontsize=7, rotation=90, color="#111827")
+            text, options = fitted(name, (stop - start) / max(length, 1e-9) * width * 72)
+            axes.text((start + stop) / 2, 0.5, text, ha="center", va="center", color="#111827", **options)
         axes.set_ylabel(head, rotation=0, ha="right", va="center")
     for axes, name in zip(rows[len(heads) :], modalities, strict=True):
         for prediction in predictions:
@@ -75,6 +75,16 @@ def draw_timeline(predictions: Sequence[Prediction], modalities: Sequence[str], 
     rows[0].set_title(title, loc="left", fontsize=10)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)
+
+
+def fitted(name: str, room_points: float) -> tuple[str, dict[str, Any]]:
+    """A class's name in up to three lines where there is room, else upright and cut short, else nothing; and how to write it."""
+    lines = textwrap.wrap(name, max(int(room_points / 5.5), 1), break_long_words=False)
+    if len(lines) <= 3 and max(map(len, lines), default=0) * 5.5 <= room_points:
+        return "\n".join(lines), {"fontsize": 9}
+    if room_points <= 9:
+        return "", {}
+    return name if len(name) <= UPRIGHT_LETTERS else f"{name[: UPRIGHT_LETTERS - 1]}…", {"fontsize": 7, "rotation": 90}
 
 
 def write_overlay(file: Path, predictions: Sequence[Prediction], path: Path) -> None:

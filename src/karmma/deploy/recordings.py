@@ -167,7 +167,7 @@ def find_recordings(paths: Sequence[Path], sources: Mapping[str, Path]) -> list[
 def recordings_without_media(single: dict[str, Path], listed: Mapping[str, Mapping[str, Path]]) -> list[Recording]:
     """A recording for each name in the directories; one of the single files alone if there are no directories."""
     if not listed:
-        return [Recording(None, single, name_of(None, single))]
+        return [Recording(None, single, recording_name(*next(iter(single.items()))) if single else name_of(None, single))]
     names = sorted({name for files in listed.values() for name in files})
     if not names:
         wanted = "; ".join(f"{name}: {', '.join(FILES[name][1])}" for name in listed)
@@ -181,13 +181,14 @@ def of_recording(name: str, listed: Mapping[str, Mapping[str, Path]]) -> dict[st
 
 def files_by_recording(modality: str, directory: Path) -> dict[str, Path]:
     """The files of one modality by the names of their recordings: `NAME.csv`, or with a word for the modality `NAME_imu.csv`."""
-    words, suffixes = FILES[modality]
-    files = {}
-    for path in sorted(directory.glob("[!.]*")):
-        if path.suffix.lower() in suffixes:
-            word = next((word for word in words if path.stem.endswith(f"_{word}")), None)
-            files[path.stem if word is None else path.stem.removesuffix(f"_{word}")] = path
-    return files
+    paths = [path for path in sorted(directory.glob("[!.]*")) if path.suffix.lower() in FILES[modality][1]]
+    return {recording_name(modality, path): path for path in paths}
+
+
+def recording_name(modality: str, path: Path) -> str:
+    """What the recording is called that a file of a modality belongs to: as the file, but for a word for the modality."""
+    word = next((word for word in FILES[modality][0] if path.stem.endswith(f"_{word}")), None)
+    return path.stem if word is None else path.stem.removesuffix(f"_{word}")
 
 
 def recognise(
