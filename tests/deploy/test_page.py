@@ -132,3 +132,23 @@ def test_sensors_of_a_body_without_a_video(browser: Any, body_student: karmma.Re
         everything = answers(page, "verb")
         page.click("[data-sensor=depth].sensor")
         assert "from imu + skeleton" in page.inner_text("#heading") and answers(page, "verb") != everything
+        page.fill("#window", "4")
+        page.locator("#window").blur()
+        page.wait_for_function("document.getElementById('heading').textContent.startsWith('0.0–4.0 s, from imu + skeleton')")
+        strip = page.locator("#look figure[data-sensor=depth]")
+        assert strip.evaluate("f => f.getBoundingClientRect().right <= f.closest('.card').getBoundingClientRect().right")
+
+
+def test_a_subset_that_was_not_sent_along_is_asked_for_at_its_window(page: Any) -> None:
+    page.click("#examples button")
+    page.wait_for_selector("#result:not(.hidden)")
+    page.evaluate("look(4)")
+    page.wait_for_function("document.getElementById('heading').textContent.startsWith('4.0')")
+    page.click("[data-sensor=rgb].sensor")
+    known = answers(page, "verb")
+    page.click("[data-sensor=rgb].sensor")
+    page.evaluate("delete shown.subsets.audio")
+    page.click("[data-sensor=rgb].sensor")
+    page.wait_for_function("shown.subsets.audio !== undefined && shown.subsets.audio.start_seconds === 4")
+    page.wait_for_function("document.getElementById('heading').textContent.endsWith('from audio')")
+    assert answers(page, "verb") == known
