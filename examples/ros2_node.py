@@ -1,11 +1,12 @@
-"""A ROS 2 node that publishes what a student recognises from a camera, a microphone and an IMU.
+"""A ROS 2 node that publishes what a student recognises from a camera, a depth camera, a microphone and an IMU.
 
     python3 examples/ros2_node.py --ros-args -p student:=/models/kitchen_export -r image:=/camera/color/image_raw -r imu:=/imu/data
 
-Subscribes `image` (sensor_msgs/Image: rgb8, bgr8, rgba8, bgra8, mono8), or `image/compressed` with `-p compressed:=true`, `imu`
-(sensor_msgs/Imu) and `audio` (std_msgs/Float32MultiArray: mono, at the student's rate; it has no stamp, its last sample is of
-when it came). Publishes `action` (std_msgs/String): one JSON object per window, as `karmma stream` prints. A topic that is
-silent is an absent sensor; health decides who else is.
+Subscribes `image` (sensor_msgs/Image: rgb8, bgr8, rgba8, bgra8, mono8), or `image/compressed` with `-p compressed:=true`, `depth`
+(sensor_msgs/Image: 16UC1 or mono16 in millimetres, 32FC1 in metres), `imu` (sensor_msgs/Imu) and `audio`
+(std_msgs/Float32MultiArray: mono, at the student's rate; it has no stamp, its last sample is of when it came). Publishes `action`
+(std_msgs/String): one JSON object per window, as `karmma stream` prints. A topic that is silent is an absent sensor; health decides
+who else is.
 
 Run with stand-ins of ROS's classes (`tests/test_ros2_node.py`), never with ROS itself.
 """
@@ -36,7 +37,8 @@ ENCODINGS = {
     "rgb8": (3, None), "bgr8": (3, cv2.COLOR_BGR2RGB), "rgba8": (4, cv2.COLOR_RGBA2RGB), "bgra8": (4, cv2.COLOR_BGRA2RGB),
     "mono8": (1, cv2.COLOR_GRAY2RGB),
 }  # fmt: skip
-DEPTHS = {"video": 5, "imu": 500, "audio": 50}  # messages that wait while others are worked on
+DEPTH_ENCODINGS = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}  # types of numbers
+QUEUES = {"video": 5, "depth": 5, "imu": 500, "audio": 50}  # messages that wait while others are worked on
 
 
 class RecogniserNode(Node):  # type: ignore[misc]
@@ -57,12 +59,13 @@ class RecogniserNode(Node):  # type: ignore[misc]
         video = (CompressedImage, "image/compressed", self.on_compressed) if compressed else (Image, "image", self.on_image)
         listeners: dict[str, tuple[type, str, Callable[[Any], None]]] = {
             "video": video, "imu": (Imu, "imu", self.on_imu), "audio": (Float32MultiArray, "audio", self.on_audio),
+            "depth": (Image, "depth", self.on_depth),
         }  # fmt: skip
         sensors, answers = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
         for sensor, (kind, topic, callback) in listeners.items():
             if sensor in self.session.sensors:
                 quality = QoSProfile(
-                    history=HistoryPolicy.KEEP_LAST, depth=DEPTHS[sensor], reliability=ReliabilityPolicy.BEST_EFFORT
+                    history=HistoryPolicy.KEEP_LAST, depth=QUEUES[sensor], reliability=ReliabilityPolicy.BEST_EFFORT
                 )  # fmt: skip
                 self.create_subscription(kind, topic, callback, quality, callback_group=sensors)
         self.create_timer(config.hop_seconds, self.answer, callback_group=answers)
@@ -93,6 +96,14 @@ class RecogniserNode(Node):  # type: ignore[misc]
 
     def push_picture(self, header: Any, picture: NDArray[Any]) -> None:
         self.session.push("video", self.moment("video", header), PictureFrame(np.asarray(picture, np.uint8)))
+
+    def on_depth(self, message: Image) -> None:
+        if message.encoding not in DEPTH_ENCODINGS:
+            self.refuse(f"depth images of encoding {message.encoding!r} are left out; known: {', '.join(DEPTH_ENCODINGS)}")
+            return
+        numbers = np.dtype(DEPTH_ENCODINGS[message.encoding]).newbyteorder(">" if message.is_bigendian else "<")
+        rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, : numbers.itemsize * message.width]
+        self.session.push("depth", self.moment("depth", message.header), np.ascontiguousarray(rows).view(numbers))
 
     def on_imu(self, message: Imu) -> None:
         force, turn = message.linear_acceleration, message.angular_velocity

@@ -88,6 +88,14 @@ def image(pixels: Any, encoding: str, seconds: float, padding: int = 0) -> Any:
     )
 
 
+def depth_image(metres: Any, encoding: str, order: str, seconds: float) -> Any:
+    """A message of a depth picture whose rows are longer than they need be."""
+    values = metres.astype(f"{order}f4") if encoding == "32FC1" else np.rint(np.nan_to_num(metres) * 1000).astype(f"{order}u2")
+    message = image(values[..., None].view(np.uint8).reshape(*values.shape, -1), encoding, seconds, padding=6)
+    message.is_bigendian = order == ">"
+    return message
+
+
 def imu(seconds: float, random: np.random.Generator) -> Any:
     force, turn = random.normal(size=3), random.normal(size=3)
     axes = [SimpleNamespace(**dict(zip("xyz", values, strict=True))) for values in (force, turn)]
@@ -153,3 +161,18 @@ def test_compressed_pictures_are_decoded(student: Path, monkeypatch: pytest.Monk
     assert len(shown) == 1 and len(node.errors) == 1
     assert shown[0][0] == pytest.approx(2.0)  # no stamp: when it came
     np.testing.assert_array_equal(shown[0][1], picture)
+
+
+def test_depth_images_arrive_in_millimetres_whatever_their_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    student = save_student(tmp_path / "body", {"imu": {"seconds": 1.0}, "depth": {"frames": 4, "size": 24, "content": "person"}})
+    node = load_node(monkeypatch, student=str(student))
+    assert set(node.subscriptions) == {"imu", "depth"}
+    metres = np.random.default_rng(0).integers(500, 4000, SIZE) / 1000
+    metres[0, 0] = np.nan
+    for number, (encoding, order) in enumerate([("16UC1", "<"), ("16UC1", ">"), ("mono16", "<"), ("32FC1", "<"), ("32FC1", ">")]):
+        send(node, "depth", depth_image(metres, encoding, order, 5.0 + number / 10))
+    send(node, "depth", depth_image(metres, "rgb8", "<", 6.0))
+    assert len(node.errors) == 1 and "16UC1, mono16, 32FC1" in node.errors[0]
+    held = node.session.buffers["depth"].series()
+    assert held.values.dtype == np.uint16 and len(held.values) == 5 and held.values[0, 0, 0] == 0
+    assert (held.values == held.values[0]).all() and held.values[0, 1, 1] == round(metres[1, 1] * 1000)

@@ -21,6 +21,13 @@ from ..experiment.test_run import run_cli
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
 
 
+def test_films_and_arrays_of_depth(tmp_path: Path, clock_video: Path) -> None:
+    np.savez(tmp_path / "depth.npz", depth_metres=np.ones((4, 6, 8)), seconds=np.arange(4.0))
+    report = inspect_file(tmp_path / "depth.npz", ("depth",))
+    assert not report.errors and report.facts == {"samples": 4, "shape": [6, 8], "seconds": 3.0}
+    assert "depth has to be 16-bit grey (millimetres), not yuv420p" in inspect_file(clock_video, ("depth",)).errors
+
+
 def test_a_sound_file_has_facts_and_nothing_else(clock_video: Path) -> None:
     report = inspect_file(clock_video, ("rgb", "audio"))
     assert not report.errors and not report.warnings

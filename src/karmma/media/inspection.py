@@ -12,9 +12,9 @@ import numpy as np
 
 from .audio import audio_stream, read_audio
 from .containers import MediaError, open_container
-from .series import read_series
+from .series import KEYS, read_series
 from .tables import EDGES, SENSOR_COLUMNS, find_gaps, read_table
-from .video import decode_from, video_stream
+from .video import GREY16, decode_from, video_stream
 
 SILENT_PEAK = 1e-4  # of full scale
 SAMPLE_SECONDS = 10.0  # of sound that is listened to, in the middle
@@ -92,6 +92,8 @@ def inspect_frames(report: FileReport) -> None:
             break
     if not seconds:
         raise MediaError(f"{report.path}: no frame can be decoded")
+    if "depth" in report.modalities and frame.frame.format.name not in GREY16:
+        report.errors.append(f"depth has to be 16-bit grey (millimetres), not {frame.frame.format.name}")
     if rotation:
         report.facts["rotation_degrees"] = rotation
         report.warnings.append(f"rotated by {rotation}° (undone when read)")
@@ -147,6 +149,8 @@ def inspect_series(report: FileReport) -> None:
     for modality in report.modalities:
         key, axis = SERIES_KEYS.get(modality, (modality, 0))
         if report.path.suffix != ".mat":
-            key, axis = {"depth": "depth_metres"}.get(modality, "features" if modality.endswith("features") else modality), 0
+            key, axis = KEYS.get(modality, "features" if modality.endswith("features") else modality), 0
         series = read_series(report.path, key, axis)
         report.facts |= {"samples": len(series.values), "shape": list(series.values.shape[1:])}
+        if series.seconds is not None:
+            report.facts["seconds"] = round(float(series.seconds[-1]), 3)
