@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +33,13 @@ class BodyFrame:
     trunk_metres: float
 
 
-def crop_to_body(depth_metres: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The part of all frames `(T, H, W)` outside which there is background in each: several times less to look at."""
-    nearest = depth_metres.max(0)
+def crop_to_body(depths: NDArray[Any]) -> NDArray[Any]:
+    """The part of all frames `(T, H, W)`, in any unit, outside which there is background in each: several times less to look at."""
+    nearest = depths.max(0)
     rows, columns = np.flatnonzero(nearest.max(1) > 0), np.flatnonzero(nearest.max(0) > 0)
     if not len(rows):
-        return depth_metres
-    return depth_metres[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return depths
+    return depths[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def find_body(depth_metres: NDArray[np.float32]) -> BodyFrame | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cv2
 import numpy as np
@@ -81,29 +81,30 @@ class Depth:
             return None
         moments = np.array(sample_seconds(start_seconds, stop_seconds, 2 * self.frames))
         if source.suffix.lower() not in SUFFIXES:
-            return self.stored(read_grey16(source, moments.tolist()) * METRES)
+            return self.stored(read_grey16(source, moments.tolist()), METRES)
         matlab = source.suffix == ".mat"
         series = read_series(source, "d_depth" if matlab else KEYS["depth"], -1 if matlab else 0)
         if series.values.ndim != 3:
             raise MediaError(f"{source}: depth has shape {series.values.shape}, expected time, height and width")
         if not series.covers(start_seconds, stop_seconds):
             return None
-        pictures = series.nearest(moments, start_seconds, stop_seconds)
-        return self.stored(pictures * METRES if matlab else pictures)
+        return self.stored(series.nearest(moments, start_seconds, stop_seconds), METRES if matlab else np.float32(1))
 
     def read_live(self, source: ArrayBuffer, start_seconds: float, stop_seconds: float) -> NDArray[np.uint8] | None:
         series = source.series()
         if series is None or not series.covers(start_seconds, stop_seconds):
             return None
         moments = np.array(sample_seconds(start_seconds, stop_seconds, 2 * self.frames))
-        return self.stored(series.nearest(moments, start_seconds, stop_seconds) * METRES)
+        return self.stored(series.nearest(moments, start_seconds, stop_seconds), METRES)
 
-    def stored(self, metres: NDArray[np.float32]) -> NDArray[np.uint8] | None:
-        return self.person(metres) if self.content == "person" else self.pictures(metres)
+    def stored(self, depths: NDArray[Any], unit_metres: np.float32) -> NDArray[np.uint8] | None:
+        """The stored form of depth pictures `(2 · frames, height, width)` in some unit."""
+        if self.content == "person":
+            return self.person(crop_to_body(depths) * unit_metres)
+        return self.pictures(depths * unit_metres)
 
     def person(self, metres: NDArray[np.float32]) -> NDArray[np.uint8] | None:
         """Stored views of each direction, or None if no frame shows anybody."""
-        metres = crop_to_body(metres)
         frame = find_body(metres)
         if frame is None:
             return None
