@@ -28,7 +28,7 @@ SENSORS = ("imu", "skeleton", "depth")
 
 def test_windows_of_files_with_clocks_are_read_as_segments_are(body_student: karmma.Recognizer, body_files: dict[str, Path]) -> None:
     reader = RecordingReader(body_student, None, body_files, 2.0)
-    assert reader.duration_seconds == pytest.approx(5.98)
+    assert reader.start_seconds == 0.0 and reader.stop_seconds == pytest.approx(5.98)
     for start in (0.0, 0.7, 3.5):
         alone = body_student.read_window(None, start, start + 2.0, body_files)
         together = reader.window(start, start + 2.0)
@@ -115,6 +115,36 @@ def test_directories_timeline_and_what_is_missing(body_path: Path, body_files: d
     assert recording.name == "walk"
     (recording,) = find_recordings([], {"imu": tmp_path / "imu" / "run.csv", "skeleton": tmp_path / "skeleton"})
     assert recording.name == "walk" and recording.sources["imu"].name == "run.csv"
+
+
+@pytest.mark.parametrize("zero", [1_764_000_000.0, -100.0])
+def test_a_clock_may_count_from_anywhere(
+    body_student: karmma.Recognizer, body_path: Path, body_files: dict[str, Path], tmp_path: Path, zero: float
+) -> None:
+    moved = moved_clocks(body_files, tmp_path, zero)
+    here, there = (list(body_student.predict_file(None, files, hop_seconds=1.0)) for files in (body_files, moved))
+    assert [window.start_seconds - zero for window in there] == pytest.approx([window.start_seconds for window in here], abs=1e-6)
+    for one, other in zip(here, there, strict=True):
+        assert other.modalities == SENSORS
+        assert other.top("verb").probability == pytest.approx(one.top("verb").probability, abs=1e-3)
+    assert body_student.predict(moved).start_seconds == zero
+    done = CliRunner().invoke(app, ["stream", str(body_path), f"imu={moved['imu']}",
+                                    f"skeleton={moved['skeleton']}", "--speed", "4"])  # fmt: skip
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.exit_code == 0 and 0 < len(rows) < 14 and any(row["modalities"] == ["imu", "skeleton"] for row in rows)
+
+
+def moved_clocks(files: dict[str, Path], directory: Path, zero: float) -> dict[str, Path]:
+    """The same recording by a clock that has another zero."""
+    header, *rows = files["imu"].read_text().splitlines()
+    cells = [row.split(",", 1) for row in rows]
+    text = "\n".join([header, *(f"{zero + float(second)!r},{rest}" for second, rest in cells)])
+    (directory / "imu.csv").write_text(text)
+    for name in ("skeleton", "depth"):
+        arrays = dict(np.load(files[name]))
+        arrays["seconds"] = arrays["seconds"] + zero
+        np.savez(directory / f"{name}.npz", **arrays)
+    return {"imu": directory / "imu.csv", "skeleton": directory / "skeleton.npz", "depth": directory / "depth.npz"}
 
 
 @pytest.fixture(scope="module")

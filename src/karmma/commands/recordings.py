@@ -81,9 +81,9 @@ def predict(
 
 def tell_of_clocks(recordings: Sequence[Recording]) -> None:
     """Say that recordings none of whose files tells its length are taken whole."""
-    from ..media.duration import find_duration
+    from ..media.duration import find_span
 
-    timeless = [recording.name for recording in recordings if recording.file is None and not find_duration(recording.sources.values())]
+    timeless = [recording.name for recording in recordings if recording.file is None and find_span(recording.sources.values()) is None]
     if timeless:
         others = f" and {len(timeless) - 1} others" if len(timeless) > 1 else ""
         typer.echo(f"karmma: {timeless[0]}{others}: no file has a clock; taken whole, and for one second long", err=True)
@@ -117,7 +117,7 @@ def stream(
     """Recognise what live sensors see and hear: one JSON line per window on standard output, a summary at the end."""
     from ..deploy.faults import FaultySensor, parse_fault
     from ..deploy.runtime import load_any
-    from ..deploy.sensors import parse_source
+    from ..deploy.sensors import begun_together, parse_source
     from ..deploy.session import StreamConfig
     from ..files import write_json
 
@@ -125,7 +125,8 @@ def stream(
     rate_hz = getattr(recognition.modalities_by_name.get("audio"), "sample_rate_hz", 16000)
     joints = getattr(recognition.modalities_by_name.get("skeleton"), "joints", 20)
     faults = [parse_fault(text) for text in fault or []]
-    sensors = [FaultySensor(sensor, faults) for text in sources for sensor in parse_source(text, rate_hz, joints)]
+    heard = begun_together([sensor for text in sources for sensor in parse_source(text, rate_hz, joints)])
+    sensors = [FaultySensor(sensor, faults) for sensor in heard]
     config = StreamConfig(window, hop, monitor, use_degraded, token_hop_seconds=token_hop)
     running = recognition.stream(sensors, config, duration_seconds=duration, speed=speed)
     try:

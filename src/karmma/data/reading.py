@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..media.containers import MediaError
-from ..media.duration import find_duration
+from ..media.duration import find_span
 from ..media.members import TarMember
 from ..media.pictures import PictureSequence
 from ..modalities import Modality, PictureReader
@@ -32,7 +32,7 @@ def read_segment(segment: Segment, modalities: Mapping[str, Modality]) -> Segmen
     """Read every modality of a segment. What it never had is missing from both; what is broken is in `failures`."""
     arrays, failures = {}, {}
     try:
-        stop_seconds = find_stop(segment)
+        start_seconds, stop_seconds = find_bounds(segment)
     except MediaError as error:
         return SegmentReading({}, dict.fromkeys(segment.sources, str(error)))
     for name, modality in modalities.items():
@@ -40,7 +40,7 @@ def read_segment(segment: Segment, modalities: Mapping[str, Modality]) -> Segmen
         if source is None:
             continue
         try:
-            stored = read_source(modality, source, segment.start_seconds, stop_seconds)
+            stored = read_source(modality, source, start_seconds, stop_seconds)
         except MediaError as error:
             failures[name] = str(error)
             continue
@@ -49,18 +49,21 @@ def read_segment(segment: Segment, modalities: Mapping[str, Modality]) -> Segmen
     return SegmentReading(arrays, failures)
 
 
-def find_stop(segment: Segment) -> float:
-    """Where a segment ends, in seconds; one without an end goes to the end of its longest video or sound, or of its tables.
+def find_bounds(segment: Segment) -> tuple[float, float]:
+    """From when to when a segment goes, in seconds; one without an end to the end of its longest video or sound.
 
+    Without any it is the whole of its tables, from the first sample if it has no start, either, whatever their clock counts from.
     Arrays without a clock have no end and span one second. Raises MediaError if a video does not tell its length.
     """
     if math.isfinite(segment.stop_seconds):
-        return segment.stop_seconds
-    duration = find_duration(source for source in segment.sources.values() if isinstance(source, Path))
-    stop = segment.start_seconds + WITHOUT_CLOCK_SECONDS if duration is None else duration
-    if stop <= segment.start_seconds:
-        raise MediaError(f"{segment.name}: starts at {segment.start_seconds:g} s, but its file ends at {stop:g} s")
-    return stop
+        return segment.start_seconds, segment.stop_seconds
+    span = find_span(source for source in segment.sources.values() if isinstance(source, Path))
+    if span is None:
+        return segment.start_seconds, segment.start_seconds + WITHOUT_CLOCK_SECONDS
+    start = segment.start_seconds or span[0]
+    if span[1] <= start:
+        raise MediaError(f"{segment.name}: starts at {start:g} s, but its file ends at {span[1]:g} s")
+    return start, span[1]
 
 
 def read_source(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..data.manifest import Segment
 from ..data.reading import WITHOUT_CLOCK_SECONDS, read_segment
 from ..media.containers import MediaError
-from ..media.duration import find_duration
+from ..media.duration import find_span
 from ..modalities import FROM_VIDEO, Modality, find_modality
 from ..types import Clip, KarmmaError, LabelSpace, ModalitySpec, Prediction, Ranked
 
@@ -117,10 +117,10 @@ class Recognition(ABC):
     ) -> Window:
         """Read one segment of a recording: of a media file, of `sources` by modality, or of both; what is not there is absent."""
         files, name = self.files_of(file, sources), name_of(file, sources)
-        start = start_seconds or 0.0
-        stop = stop_seconds
-        if stop is None:
-            stop = find_duration([file] if file is not None else files.values()) or start + WITHOUT_CLOCK_SECONDS
+        start, stop = start_seconds if start_seconds is not None or file is None else 0.0, stop_seconds
+        if start is None or stop is None:
+            first, last = find_span([file] if file is not None else files.values()) or (0.0, (start or 0.0) + WITHOUT_CLOCK_SECONDS)
+            start, stop = first if start is None else start, last if stop is None else stop
         if stop <= start:
             raise KarmmaError(f"{name}: stop {stop:.2f} s does not lie after start {start:.2f} s")
         reading = read_segment(Segment(name, "", start, stop, {}, files), self.modalities_by_name)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data.reading import WITHOUT_CLOCK_SECONDS
 from ..media.containers import MediaError
-from ..media.duration import find_duration, has_clock
+from ..media.duration import find_span, has_clock
 from ..media.live import FrameBuffer
 from ..media.probe import probe
 from ..media.video import DecodedFrame, decode_from
@@ -48,8 +48,8 @@ class RecordingReader:
 
     def __init__(self, recognition: Recognition, file: Path | None, sources: Mapping[str, Path], horizon_seconds: float) -> None:
         self.recognition, self.name, self.files = recognition, name_of(file, sources), recognition.files_of(file, sources)
-        self.timed = find_duration([file] if file is not None else self.files.values())
-        self.duration_seconds = WITHOUT_CLOCK_SECONDS if self.timed is None else self.timed
+        found = find_span([file] if file is not None else self.files.values())
+        self.timed, (self.start_seconds, self.stop_seconds) = found is not None, found or (0.0, WITHOUT_CLOCK_SECONDS)
         self.failures: dict[str, str] = {}  # all that were met
         self.undecodable: dict[str, str] = {}  # from now on
         wanted = [name for name in FROM_FRAMES if name in self.files] if file is not None and probe(file).has_video else []
@@ -59,10 +59,11 @@ class RecordingReader:
 
     def spans(self, window_seconds: float, hop_seconds: float) -> list[tuple[float, float]]:
         """From when to when each window goes; one for all where no file tells the length. Raises KarmmaError for too many."""
-        if self.timed is None:
-            return [(0.0, self.duration_seconds)]
-        starts = window_starts(self.timed, window_seconds, hop_seconds)
-        return [(start, min(start + window_seconds, self.timed)) for start in starts]
+        if not self.timed:
+            return [(self.start_seconds, self.stop_seconds)]
+        starts = window_starts(self.stop_seconds - self.start_seconds, window_seconds, hop_seconds)
+        begins = [self.start_seconds + start for start in starts]
+        return [(begin, min(begin + window_seconds, self.stop_seconds)) for begin in begins]
 
     def close(self) -> None:
         """Let go of the file."""
@@ -91,7 +92,7 @@ class RecordingReader:
 
     def demand_clock(self, path: Path, start_seconds: float, stop_seconds: float) -> None:
         """Raises MediaError for a file that does not say which part of it belongs to a window that is not the whole recording."""
-        if (start_seconds > 0 or stop_seconds < self.duration_seconds) and not has_clock(path):
+        if (start_seconds, stop_seconds) != (self.start_seconds, self.stop_seconds) and not has_clock(path):
             words = "has no clock, so that no windows can be cut out of it: it needs `seconds`, or give start and stop"
             raise MediaError(f"{path}: {words}")
 

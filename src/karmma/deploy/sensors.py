@@ -9,8 +9,8 @@ import math
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -21,6 +21,7 @@ import numpy as np
 from ..media.audio import audio_stream, decode_sound
 from ..media.codecs import is_input
 from ..media.containers import MediaError, borrow_container, open_container
+from ..media.duration import find_span
 from ..media.series import KEYS, SUFFIXES, read_series
 from ..media.tables import SENSOR_COLUMNS, read_table
 from ..media.video import DecodedFrame, decode_from
@@ -86,32 +87,34 @@ class AudioFile:
 
 @dataclass(frozen=True)
 class TableFile:
-    """Rows of a CSV with `seconds`: an IMU or a detector's boxes."""
+    """Rows of a CSV with `seconds`: an IMU or a detector's boxes. The stream begins at its `origin_seconds`."""
 
     path: Path
     name: str
     recorded: bool = True
+    origin_seconds: float = 0.0
 
     def samples(self) -> Iterator[Delivery]:
         columns = SENSOR_COLUMNS[self.name]
         table = read_table(self.path, columns)
-        for index, second in enumerate(table["seconds"].tolist()):
+        for index, second in enumerate((table["seconds"] - self.origin_seconds).tolist()):
             yield second, tuple(table[column][index] for column in columns)
 
 
 @dataclass(frozen=True)
 class SeriesFile:
-    """Arrays of an .npz with `seconds`: skeletons, depth pictures in metres."""
+    """Arrays of an .npz with `seconds`: skeletons, depth pictures in metres. The stream begins at its `origin_seconds`."""
 
     path: Path
     name: str
     recorded: bool = True
+    origin_seconds: float = 0.0
 
     def samples(self) -> Iterator[Delivery]:
         series = read_series(self.path, KEYS[self.name])
         if series.seconds is None:
             raise MediaError(f"{self.path}: has no clock; a stream needs an array `seconds` beside {KEYS[self.name]!r}")
-        yield from zip(series.seconds.tolist(), series.values, strict=True)
+        yield from zip((series.seconds - self.origin_seconds).tolist(), series.values, strict=True)
 
 
 @dataclass(frozen=True)
@@ -289,6 +292,15 @@ def parse_source(text: str, rate_hz: int, joints: int = 20) -> list[Sensor]:
         what = "an .npz with `seconds`" if kind == "skeleton" else "a CSV"
         raise KarmmaError(f"{kind}={address}: no such file; {what}, - for standard input, or tcp:PORT")
     return [SeriesFile(file, kind) if kind == "skeleton" else TableFile(file, kind)]
+
+
+def begun_together(sensors: Sequence[Sensor]) -> list[Sensor]:
+    """Tables and arrays begin with the first sample of any of them, whatever their clock counts from; beside a film they keep its."""
+    files = [sensor for sensor in sensors if isinstance(sensor, TableFile | SeriesFile)]
+    span = find_span(sensor.path for sensor in files)
+    if span is None or any(isinstance(sensor, VideoFile | AudioFile) for sensor in sensors):
+        return list(sensors)
+    return [replace(sensor, origin_seconds=span[0]) if isinstance(sensor, TableFile | SeriesFile) else sensor for sensor in sensors]
 
 
 def camera_source(kind: str, address: str) -> Sensor:

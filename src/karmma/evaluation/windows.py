@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..data.manifest import Segment
 from ..data.missing import WindowOutage
-from ..data.reading import find_stop
+from ..data.reading import find_bounds
 from .evaluate import Accuracies, SubsetLogits
 from .metrics import accuracies, correctness
 
@@ -22,7 +22,7 @@ def cut_windows(segments: Sequence[Segment], window_seconds: float = WINDOW_SECO
     """Each segment as consecutive windows of about that length (a whole number of equal pieces), and whose each one is."""
     windows, owners = [], []
     for owner, segment in enumerate(segments):
-        start, stop = segment.start_seconds, find_stop(segment)
+        start, stop = find_bounds(segment)
         count = max(math.floor((stop - start) / window_seconds), 1)
         for piece in range(count):
             first, last = (start + (stop - start) * edge / count for edge in (piece, piece + 1))

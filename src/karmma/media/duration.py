@@ -1,4 +1,4 @@
-"""How long a recording lasts, by the files of its sensors."""
+"""From when to when a recording goes, by the files of its sensors."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .tables import read_table
 TABLES = (".csv", *SUFFIXES)
 
 
-def find_duration(files: Iterable[Path]) -> float | None:
-    """Seconds to the end of the longest video or sound; without any, to the last sample of a file with a clock.
+def find_span(files: Iterable[Path]) -> tuple[float, float] | None:
+    """Seconds from 0 to the end of the longest video or sound; without any, from the first to the last sample of files with a clock.
 
     None where no file has one: arrays without `seconds` span whatever they belong to. A file that cannot be read is not judged
     here, reading it says so; MediaError is raised for a video or sound if no other file tells the length.
@@ -26,11 +26,12 @@ def find_duration(files: Iterable[Path]) -> float | None:
             lengths.append(probe(path).duration_seconds)
         except MediaError as error:
             failure = failure or error
-    if not lengths:
-        lengths = [end for path in named if path not in media and (end := last_second(path)) is not None]
-    if not lengths and failure is not None:
+    if lengths:
+        return 0.0, max(lengths)
+    spans = [span for path in named if path not in media and (span := span_of_table(path)) is not None]
+    if not spans and failure is not None:
         raise failure
-    return max(lengths, default=None)
+    return (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
 
 
 def has_clock(path: Path) -> bool:
@@ -38,10 +39,10 @@ def has_clock(path: Path) -> bool:
     return path.suffix.lower() not in SUFFIXES or read_clock(path) is not None
 
 
-def last_second(path: Path) -> float | None:
-    """Of the last sample in a table or an array; None without a clock or a sample after 0 s, or if it cannot be read."""
+def span_of_table(path: Path) -> tuple[float, float] | None:
+    """Of the first and the last sample in a table or an array; None without a clock or two moments, or if it cannot be read."""
     try:
         clock = read_table(path)["seconds"] if path.suffix.lower() == ".csv" else read_clock(path)
     except MediaError:
         return None
-    return float(clock[-1]) if clock is not None and len(clock) and clock[-1] > 0 else None
+    return (float(clock[0]), float(clock[-1])) if clock is not None and len(clock) and clock[-1] > clock[0] else None

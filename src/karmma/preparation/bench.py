@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..data.manifest import Segment, Source
-from ..data.reading import find_stop, read_source
+from ..data.reading import find_bounds, read_source
 from ..media.audio import read_audio
 from ..media.containers import MediaError, open_container
 from ..media.flow import compute_flow
@@ -79,7 +79,7 @@ def bench_loading(
 def measure_reading(segment: Segment, modalities: Mapping[str, Modality], times: StageTimes) -> dict[str, Any]:
     """Each modality as the loader reads it, and what that is made of; returns stored arrays."""
     stored = {}
-    start, stop = segment.start_seconds, find_stop(segment)
+    start, stop = find_bounds(segment)
     for name, modality in modalities.items():
         source = segment.sources.get(name)
         if source is None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..config import Recipe, load_recipe, plain
 from ..data.manifest import Manifest, Segment
-from ..data.reading import find_stop
+from ..data.reading import find_bounds
 from ..data.streaming import StreamStore
 from ..data.tokens import SEGMENTS_PER_SHARD, TokenStore
 from ..files import LOCK, read_json, replacing, write_csv, write_json
@@ -143,7 +143,7 @@ def save_seconds(path: Path, segments: Sequence[Segment], modality: Modality, en
     moments: NDArray[np.float64] = np.full((len(segments), len(shares)), np.nan)
     for row, segment in enumerate(segments):
         try:
-            first, last = span_of(modality, segment.start_seconds, find_stop(segment))
+            first, last = span_of(modality, *find_bounds(segment))
         except MediaError:
             continue
         moments[row] = first + shares * (last - first)

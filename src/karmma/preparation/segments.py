@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass as validated
 
 from ..config import STRICT
 from ..data.manifest import Segment, Source
-from ..data.reading import find_stop
+from ..data.reading import find_bounds
 from ..media.audio import read_audio
 from ..media.containers import MediaError
 from ..media.flow import Preset, compute_flow, quantise
@@ -73,7 +73,7 @@ def prepare_segment(segment: Segment, split: str, config: PrepareConfig) -> Prep
     """
     made = PreparedSegment()
     try:
-        start, stop = segment.start_seconds, find_stop(segment)
+        start, stop = find_bounds(segment)
     except MediaError as error:
         made.failures = dict.fromkeys(segment.sources, str(error))
         return made

@@ -330,7 +330,7 @@ def add_predictions(app: FastAPI, service: Service) -> None:
     async def look(
         file: Upload = None, boxes: Table = None, imu: Table = None, skeleton: Joints = None, depth: Depth = None,
         window_seconds: WindowSeconds = 2.0, hop_seconds: HopSeconds = None,
-        at_seconds: Annotated[float, Query(ge=0, description="which window is shown in full")] = 0.0,
+        at_seconds: Annotated[float, Query(allow_inf_nan=False, description="the window nearest to this is shown in full")] = 0.0,
     ) -> dict[str, Any]:  # fmt: skip
         """What the page shows: a window's pictures, its predictions under every subset of sensors, the timeline of all."""
         async with service.admitted():

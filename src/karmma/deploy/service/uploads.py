@@ -127,9 +127,10 @@ def cut_windows(
     reader: RecordingReader, spans: tuple[float, float], limits: ServiceLimits, deadline: float
 ) -> Iterator[Window]:
     """Windows that have anything. Raises RefusedError for a recording beyond the limits, or when there is no time left."""
-    if reader.timed is not None:
-        check_duration(reader.timed, limits)
-        count = count_windows(reader.timed, *spans)
+    if reader.timed:
+        duration = reader.stop_seconds - reader.start_seconds
+        check_duration(duration, limits)
+        count = count_windows(duration, *spans)
         if count > limits.windows:
             raise RefusedError(413, f"{count:.6g} windows; this service takes up to {limits.windows}: take a longer hop")
     for start, stop in reader.spans(*spans):
