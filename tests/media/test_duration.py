@@ -30,7 +30,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
 def test_tables_last_from_their_first_sample_to_their_last(files: dict[str, Path], clock_video: Path) -> None:
     assert find_span([files["imu"], files["skeleton"], files["broken"], files["trial"]]) == (0.5, 4.5)
     assert find_span([files["trial"]]) is None and find_span([files["broken"]]) is None and find_span([files["single"]]) is None
-    assert find_span([files["skeleton"], clock_video, clock_video]) == find_span([clock_video]) == (0.0, probe(clock_video).duration_seconds)
+    assert find_span([files["skeleton"], clock_video]) == find_span([clock_video]) == (0.0, probe(clock_video).duration_seconds)
     assert [has_clock(files[name]) for name in ("imu", "skeleton", "trial")] == [True, True, False]
     missing = files["imu"].with_name("nowhere.mp4")
     assert find_span([missing, files["imu"]]) == (1.0, 3.0)

@@ -88,3 +88,15 @@ def test_a_recording_is_parsed_once_and_again_when_it_has_changed(tmp_path: Path
     assert read_series(path, "x").values.shape == (4, 2)
     forget_files(tmp_path)
     assert not [key for key in RECORDINGS.kept if str(tmp_path) in key[0][0]]
+
+
+def test_a_recording_is_refused_only_where_it_holds_no_numbers(tmp_path: Path) -> None:
+    values = np.arange(20.0).reshape(10, 2)
+    values[4, 1] = np.nan
+    np.savez(tmp_path / "a.npz", x=values, seconds=np.arange(10.0))
+    series = read_series(tmp_path / "a.npz", "x")
+    assert series.at(np.array([1.5, 2.5]), 1.0, 3.0)[:, 0] == pytest.approx([3.0, 5.0])
+    assert series.nearest(np.array([5.9]), 5.0, 7.0).tolist() == [[12.0, 13.0]]
+    for read in (series.at, series.nearest):
+        with pytest.raises(MediaError, match=r"a\.npz: values that are no numbers at 4\.200 s"):
+            read(np.array([2.5, 4.2]), 2.0, 5.0)

@@ -154,3 +154,7 @@ def inspect_series(report: FileReport) -> None:
         report.facts |= {"samples": len(series.values), "shape": list(series.values.shape[1:])}
         if series.seconds is not None:
             report.facts["seconds"] = round(float(series.seconds[-1]), 3)
+            lost = ~np.isfinite(series.values).reshape(len(series.values), -1).all(1)
+            if lost.any():
+                first = series.seconds[int(lost.argmax())]
+                report.errors.append(f"{int(lost.sum())} of {len(lost)} samples hold no numbers; first at {first:.3f} s")

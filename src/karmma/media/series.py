@@ -25,10 +25,15 @@ KEYS = {"skeleton": "skeleton", "depth": "depth_metres"}  # of the arrays in fil
 
 @dataclass(frozen=True)
 class Series:
-    """`values` `(samples, …)` at `seconds` `(samples,)`, or without a clock: then it spans its segment evenly."""
+    """`values` `(samples, …)` at `seconds` `(samples,)`, or without a clock: then it spans its segment evenly.
+
+    A recording may hold values that are no numbers here and there: `at` and `nearest` raise MediaError, naming `source` and the
+    second, where they would give one.
+    """
 
     values: NDArray[Any]
     seconds: NDArray[np.float64] | None = None
+    source: str = ""
 
     def covers(self, start_seconds: float, stop_seconds: float) -> bool:
         """Whether anything was measured between the two moments; a series without a clock spans its segment."""
@@ -40,11 +45,18 @@ class Series:
         below = np.minimum(np.floor(positions).astype(np.int64), max(len(self.values) - 2, 0))
         above = np.minimum(below + 1, len(self.values) - 1)
         share = (positions - below).reshape(-1, *[1] * (self.values.ndim - 1)).astype(np.float32)
-        return self.values[below] * (1 - share) + self.values[above] * share
+        return self.finite(self.values[below] * (1 - share) + self.values[above] * share, moments)
 
     def nearest(self, moments: NDArray[np.float64], start_seconds: float, stop_seconds: float) -> NDArray[Any]:
         """The samples nearest to `moments` (seconds) of a segment, as they are."""
-        return self.values[np.rint(self.positions(moments, start_seconds, stop_seconds)).astype(np.int64)]
+        return self.finite(self.values[np.rint(self.positions(moments, start_seconds, stop_seconds)).astype(np.int64)], moments)
+
+    def finite(self, values: NDArray[Any], moments: NDArray[np.float64]) -> NDArray[Any]:
+        """The values at some moments. Raises MediaError if one is no number."""
+        lost = ~np.isfinite(values).reshape(len(values), -1).all(1)
+        if lost.any():
+            raise MediaError(f"{self.source}: values that are no numbers at {moments[int(lost.argmax())]:.3f} s")
+        return values
 
     def positions(self, moments: NDArray[np.float64], start_seconds: float, stop_seconds: float) -> NDArray[np.float64]:
         """Fractional indices of `moments`, held within the series."""
@@ -63,7 +75,8 @@ def read_series(path: Path, key: str, time_axis: int = 0) -> Series:
 
     An .npz may hold `seconds` beside it: a recording out of which segments are cut, and which is parsed once.
 
-    Raises MediaError naming file and key for anything missing, broken, empty or not finite.
+    Raises MediaError naming file and key for anything missing, broken or empty, and for values that are not finite in arrays
+    without a clock; one with a clock is refused only where such a value is asked for.
     """
     if read_clock(path) is None:
         return parse_series(path, key, time_axis)
@@ -91,12 +104,12 @@ def parse_series(path: Path, key: str, time_axis: int) -> Series:
         raise MediaError(f"{path}: {key!r} is no array of numbers over time, but {values.dtype} {values.shape}")
     with np.errstate(over="ignore"):
         values = np.moveaxis(values, time_axis, 0).astype(np.float32)
-    if not np.isfinite(values).all():
-        raise MediaError(f"{path}: {key!r} holds values that are not finite")
     clock = read_clock(path)
+    if clock is None and not np.isfinite(values).all():
+        raise MediaError(f"{path}: {key!r} holds values that are not finite")
     if clock is not None and len(clock) != len(values):
         raise MediaError(f"{path}: {len(values)} samples of {key!r}, but {len(clock)} seconds")
-    return Series(values, clock)
+    return Series(values, clock, str(path))
 
 
 def load_array(path: Path, key: str) -> tuple[NDArray[np.generic] | None, list[str]]:

@@ -47,7 +47,7 @@ class Features:
         if series.values.shape[1:] != (self.width,):
             raise MediaError(f"{source}: features of shape {series.values.shape[1:]}, expected ({self.width},)")
         if self.rate_hz is not None and series.seconds is None:
-            series = Series(series.values, np.arange(0.5, len(series.values), dtype=np.float64) / self.rate_hz)
+            series = Series(series.values, np.arange(0.5, len(series.values), dtype=np.float64) / self.rate_hz, series.source)
         if not series.covers(start_seconds, stop_seconds):
             return None
         moments = np.array(sample_seconds(start_seconds, stop_seconds, 2 * self.tokens))
