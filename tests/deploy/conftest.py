@@ -31,7 +31,7 @@ def save_student(directory: Path, settings: dict[str, dict[str, Any]], labels: L
     modalities = make_modalities(settings)
     kinds = {
         **TINY_RECOGNIZER.encoders, "flow": EncoderConfig("frames", 8), "skeleton": EncoderConfig("skeleton", 8),
-        "depth": EncoderConfig("views", 8, stack=2),
+        "depth": EncoderConfig("views", 8, stack=2), "slow_features": EncoderConfig("features", 8),
     }  # fmt: skip
     config = replace(TINY_RECOGNIZER, encoders={name: kinds[name] for name in modalities}, **changes)
     specs = {name: modality.spec for name, modality in modalities.items()}

@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ from karmma.deploy.service.app import make_app
 from karmma.deploy.service.uploads import ServiceLimits
 from karmma.media.kept import EVERY
 from karmma.types import KarmmaError, Prediction
+
+from .conftest import save_student
 
 SENSORS = ("imu", "skeleton", "depth")
 
@@ -91,6 +94,17 @@ def test_a_file_without_a_clock_is_not_stretched_over_each_window(
     assert "trial.mat: has no clock" in windows[0].unreadable["skeleton"]
     (whole,) = body_student.predict_file(None, sources, window_seconds=6.0)
     assert whole.modalities == ("imu", "skeleton")
+
+
+def test_features_at_a_known_rate_have_a_clock(body_files: dict[str, Path], tmp_path: Path) -> None:
+    np.save(tmp_path / "slow.npy", np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32))
+    sources = {"imu": body_files["imu"], "slow_features": tmp_path / "slow.npy"}
+    for rate_hz in (10.0, None):
+        settings: dict[str, dict[str, Any]] = {"imu": {"seconds": 1.0}, "slow_features": {"width": 4, "tokens": 2, "rate_hz": rate_hz}}
+        student = karmma.load(save_student(tmp_path / f"student{rate_hz}", settings))
+        windows = list(student.predict_file(None, sources))
+        assert ["slow_features" in window.unreadable for window in windows] == [rate_hz is None] * 3
+        assert ["slow_features" in window.modalities for window in windows] == [rate_hz is not None] * 3
 
 
 def test_directories_timeline_and_what_is_missing(body_path: Path, body_files: dict[str, Path], tmp_path: Path) -> None:

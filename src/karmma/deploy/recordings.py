@@ -15,6 +15,7 @@ from ..media.live import FrameBuffer
 from ..media.probe import probe
 from ..media.video import DecodedFrame, decode_from
 from ..modalities import LiveReader
+from ..modalities.features import Features
 from ..types import KarmmaError, Prediction
 from .recognition import Recognition, Window, name_of
 
@@ -77,7 +78,8 @@ class RecordingReader:
         for name, path in self.files.items():
             modality = self.recognition.modalities_by_name[name]
             try:
-                self.demand_clock(path, start_seconds, stop_seconds)
+                if not (isinstance(modality, Features) and modality.rate_hz is not None):
+                    self.demand_clock(path, start_seconds, stop_seconds)
                 if name in FROM_FRAMES and isinstance(modality, LiveReader):
                     stored = modality.read_live(self.buffer, start_seconds, stop_seconds)
                 else:
