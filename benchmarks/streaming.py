@@ -193,9 +193,10 @@ def windows_of(
 
     for due, _ in simulate_stream(session, sensors, recording.seconds):
         labels = label_at(recording, due - config.window_seconds / 2)
-        window, _health = session.window(due, known if how == "known" else None)
-        if labels is not None and due >= config.window_seconds:
-            yield window, labels
+        if labels is None or due < config.window_seconds:
+            session.health_at(due)
+            continue
+        yield session.window(due, known if how == "known" else None)[0], labels
 
 
 def with_faults(recordings: Sequence[Recorded], recognition: Recognition) -> Iterator[tuple[Recorded, list[Fault]]]:

@@ -50,8 +50,9 @@ class RecogniserNode(Node):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__("karmma")
-        config = StreamConfig(hop_seconds=self.declare_parameter("hop_seconds", 0.5).value)
-        self.session = StreamSession(load_any(self.declare_parameter("student", "").value), config)
+        student = load_any(self.declare_parameter("student", "").value)
+        config = StreamConfig(student.window_seconds, self.declare_parameter("hop_seconds", 0.5).value)
+        self.session = StreamSession(student, config)
         self.started, self.refused = self.now(), set[str]()
         self.clocks = {sensor: SensorClock() for sensor in self.session.sensors}
         self.publisher = self.create_publisher(String, "action", 10)

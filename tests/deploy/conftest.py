@@ -27,17 +27,18 @@ LABELS = LabelSpace({"verb": ("take", "put", "cut"), "noun": ("cup", "pan")})
 
 
 def save_student(directory: Path, settings: dict[str, dict[str, Any]], labels: LabelSpace = LABELS, **changes: Any) -> Path:
-    """An untrained student whose logits spread enough to tell answers apart."""
+    """An untrained student whose logits spread enough to tell answers apart. `provenance` may be among the changes."""
     modalities = make_modalities(settings)
     kinds = {
         **TINY_RECOGNIZER.encoders, "flow": EncoderConfig("frames", 8), "skeleton": EncoderConfig("skeleton", 8),
         "depth": EncoderConfig("views", 8, stack=2), "slow_features": EncoderConfig("features", 8),
     }  # fmt: skip
+    provenance = changes.pop("provenance", {})
     config = replace(TINY_RECOGNIZER, encoders={name: kinds[name] for name in modalities}, **changes)
     specs = {name: modality.spec for name, modality in modalities.items()}
     torch.manual_seed(0)
     model = RecognizerModel(config, specs, labels.sizes)
-    info = CheckpointInfo(config, specs, labels, {n: plain(m) for n, m in modalities.items()}, {})
+    info = CheckpointInfo(config, specs, labels, {n: plain(m) for n, m in modalities.items()}, provenance)
     save_checkpoint(directory, model, info)
     return directory
 

@@ -19,8 +19,10 @@ from typer.testing import CliRunner
 import karmma
 from karmma.cli import app
 from karmma.deploy.recordings import RecordingReader, find_recordings
+from karmma.deploy.sensors import TableFile
 from karmma.deploy.service.app import make_app
 from karmma.deploy.service.uploads import ServiceLimits
+from karmma.deploy.session import StreamConfig
 from karmma.media.kept import EVERY
 from karmma.types import KarmmaError, Prediction
 
@@ -129,6 +131,27 @@ def test_directories_timeline_and_what_is_missing(body_path: Path, body_files: d
     assert recording.name == "walk"
     (recording,) = find_recordings([], {"imu": tmp_path / "imu" / "run.csv", "skeleton": tmp_path / "skeleton"})
     assert recording.name == "walk" and recording.sources["imu"].name == "run.csv"
+
+
+@pytest.mark.parametrize(
+    ("clip_seconds", "window_seconds"), [(3.0, 3.0), (1.3, 2.0), (500, 60.0), (None, 2.0), (float("nan"), 2.0), ("long", 2.0)]
+)
+def test_windows_are_as_long_as_training_clips_unless_told(
+    body_files: dict[str, Path], tmp_path: Path, clip_seconds: Any, window_seconds: float
+) -> None:
+    path = save_student(tmp_path / "student", {"imu": {"seconds": 1.0}}, provenance={"clip_seconds": clip_seconds})
+    student = karmma.load(path)
+    assert student.window_seconds == window_seconds and student.stream([TableFile(body_files["imu"], "imu")]).session.config == (
+        StreamConfig(window_seconds)
+    )
+    stop = min(window_seconds, 5.98)
+    first = next(iter(student.predict_file(None, {"imu": body_files["imu"]})))
+    assert (first.start_seconds, round(first.stop_seconds, 2)) == (0.0, stop)
+    done = CliRunner().invoke(app, ["predict", str(path), "--imu", str(body_files["imu"]), "--json"])
+    assert json.loads(done.stdout.splitlines()[0])["stop_seconds"] == stop
+    with TestClient(make_app(student)) as client:
+        answer = client.post("/v1/predict", files={"imu": body_files["imu"].read_bytes()}).json()
+        assert answer["predictions"][0]["stop_seconds"] == stop and client.get("/v1/model").json()["window_seconds"] == window_seconds
 
 
 @pytest.mark.parametrize("zero", [1_764_000_000.0, -100.0])

@@ -33,7 +33,8 @@ def predict(
     depth: Annotated[Path | None, typer.Option(help=Sensors["depth"])] = None,
     start: Annotated[float | None, typer.Option(help="start of one segment, seconds")] = None,
     stop: Annotated[float | None, typer.Option(help="stop of one segment, seconds")] = None,
-    window: Annotated[float, typer.Option(help="without start and stop: length of windows, seconds")] = 2.0,
+    window: Annotated[float | None, typer.Option(help="without start and stop: length of windows, seconds; default: as training "
+                                                 "clips, at least 2")] = None,
     hop: Annotated[float | None, typer.Option(help="from one window to the next, seconds; default: no overlap")] = None,
     only: Annotated[str | None, typer.Option(help="use only these modalities, e.g. rgb+audio")] = None,
     top: Annotated[int, typer.Option(help="classes to show, at most 5")] = 3,
@@ -104,7 +105,7 @@ def stream(
     sources: Annotated[list[str], typer.Argument(help="media files, or video=/dev/video0, video=rtsp://…, audio=alsa:default, "
                                                  "audio=pcm:-, imu=-, imu=tcp:9000, imu=FILE.csv, detections=FILE.csv, "
                                                  "skeleton=FILE.npz, skeleton=tcp:9002, depth=FILE.mkv, depth=/dev/video2")],
-    window: Annotated[float, typer.Option(help="length of windows, seconds")] = 2.0,
+    window: Annotated[float | None, typer.Option(help="length of windows, seconds; default: as training clips, at least 2")] = None,
     hop: Annotated[float, typer.Option(help="from one window to the next, seconds")] = 0.5,
     token_hop: Annotated[float | None, typer.Option(help="run each extractor only so often, seconds; default: every window")] = None,
     duration: Annotated[float | None, typer.Option(help="stop after so many seconds")] = None,
@@ -127,7 +128,8 @@ def stream(
     faults = [parse_fault(text) for text in fault or []]
     heard = begun_together([sensor for text in sources for sensor in parse_source(text, rate_hz, joints)])
     sensors = [FaultySensor(sensor, faults) for sensor in heard]
-    config = StreamConfig(window, hop, monitor, use_degraded, token_hop_seconds=token_hop)
+    length = recognition.window_seconds if window is None else window
+    config = StreamConfig(length, hop, monitor, use_degraded, token_hop_seconds=token_hop)
     running = recognition.stream(sensors, config, duration_seconds=duration, speed=speed)
     try:
         for event in running:

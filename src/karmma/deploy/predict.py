@@ -29,6 +29,7 @@ class Recognizer(Recognition):
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", self.info.labels)
         object.__setattr__(self, "specs", self.info.specs)
+        object.__setattr__(self, "provenance", self.info.provenance)
 
     @staticmethod
     def load(path: str | Path) -> Recognizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from .session import StreamConfig
     from .stream import LiveStream
 
+MOST_WINDOW_SECONDS = 60.0
 ACTION, TOP = "action", 5
+LEAST_WINDOW_SECONDS = 2.0  # unless one is asked for: in the kitchen, whose clips last 1.3 s, shorter ones were answered no better
 Arrays = dict[str, NDArray[np.float32]]
 
 
@@ -49,6 +52,15 @@ class Recognition(ABC):
     labels: LabelSpace
     specs: Mapping[str, ModalitySpec]
     modalities_by_name: Mapping[str, Modality]
+    provenance: Mapping[str, Any]
+
+    @property
+    def window_seconds(self) -> float:
+        """How long windows are if nobody says: as the clips that the student learnt from, within two seconds and a minute."""
+        clip_seconds = self.provenance.get("clip_seconds")
+        if not isinstance(clip_seconds, int | float) or not math.isfinite(clip_seconds):
+            return LEAST_WINDOW_SECONDS
+        return float(min(max(clip_seconds, LEAST_WINDOW_SECONDS), MOST_WINDOW_SECONDS))
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -181,7 +193,7 @@ class Recognition(ABC):
         return Prediction(ranked, used, window.start_seconds, window.stop_seconds, window.unreadable)
 
     def predict_file(
-        self, file: str | Path | None, sources: Mapping[str, Path] | None = None, *, window_seconds: float = 2.0,
+        self, file: str | Path | None, sources: Mapping[str, Path] | None = None, *, window_seconds: float | None = None,
         hop_seconds: float | None = None, only: Sequence[str] | None = None, batch_size: int = 16,
     ) -> Iterator[Prediction]:  # fmt: skip
         """One prediction per window over a whole recording, which is decoded once however much windows overlap.
@@ -190,18 +202,19 @@ class Recognition(ABC):
         """
         from .recordings import predict_recording
 
-        hop = window_seconds if hop_seconds is None else hop_seconds
-        place = None if file is None else Path(file)
-        return predict_recording(self, place, sources or {}, (window_seconds, hop), only, batch_size)
+        window = self.window_seconds if window_seconds is None else window_seconds
+        place, hop = None if file is None else Path(file), window if hop_seconds is None else hop_seconds
+        return predict_recording(self, place, sources or {}, (window, hop), only, batch_size)
 
     def stream(self, sensors: Sequence[Sensor], config: StreamConfig | None = None, **options: Any) -> LiveStream:
-        """Events of live sensors, window by window; see deploy.stream.LiveStream for options.
+        """Events of live sensors, window by window; see deploy.stream.LiveStream for options. Windows are `window_seconds` long.
 
         `for event in recognizer.stream([Camera("/dev/video0"), Microphone("alsa:default", 16000)]): …`
         """
+        from .session import StreamConfig
         from .stream import LiveStream
 
-        return LiveStream(self, sensors, config, **options)
+        return LiveStream(self, sensors, config or StreamConfig(self.window_seconds), **options)
 
 
 def name_of(file: Path | None, sources: Mapping[str, Path]) -> str:

@@ -195,7 +195,7 @@ def recording_name(modality: str, path: Path) -> str:
 
 
 def recognise(
-    recognition: Recognition, recording: Recording, segment: tuple[float | None, float | None], window_seconds: float,
+    recognition: Recognition, recording: Recording, segment: tuple[float | None, float | None], window_seconds: float | None,
     hop_seconds: float | None, only: Sequence[str] | None,
 ) -> Iterator[Prediction]:  # fmt: skip
     """Predictions of a recording's windows, or of one `segment` (start, stop) of it if either end is given."""

@@ -36,6 +36,7 @@ class ExportInfo:
     tokens: dict[str, tuple[int, int]]  # by modality, how many extractor tokens of what width
     batches: str  # "any", or "one" where graphs take a single clip at a time
     measured: dict[str, Any]
+    provenance: dict[str, Any]
 
 
 def read_export(directory: Path) -> ExportInfo:
@@ -51,7 +52,8 @@ def read_export(directory: Path) -> ExportInfo:
         graphs, precisions = tuple(content["graphs"]), tuple(content["precisions"])
         tokens = {name: (int(count), int(width)) for name, (count, width) in content["tokens"].items()}
         return ExportInfo(
-            labels, specs, content["modalities"], graphs, precisions, tokens, content["batches"], content["measured"]
+            labels, specs, content["modalities"], graphs, precisions, tokens, content["batches"], content["measured"],
+            content["provenance"],
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise KarmmaError(f"{path}: not a complete {FORMAT}: {error!r}") from error
@@ -76,7 +78,7 @@ class ExportedRecognizer(Recognition):
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
-        self.labels, self.specs = self.info.labels, self.info.specs
+        self.labels, self.specs, self.provenance = self.info.labels, self.info.specs, self.info.provenance
 
     @staticmethod
     def load(

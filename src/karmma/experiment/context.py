@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import lightning
@@ -199,6 +201,12 @@ class Context:
             self.save(directory, task.recognizer, **origin)
             (directory / "training" / "state.ckpt").unlink(missing_ok=True)
 
+    @property
+    def clip_seconds(self) -> float | None:
+        """How long training clips are: the median of those whose end the data set knows; None if it knows none."""
+        lengths = [clip.stop_seconds - clip.start_seconds for clip in self.manifest.split("train") if isfinite(clip.stop_seconds)]
+        return round(median(lengths), 2) if lengths else None
+
     def save(self, directory: Path, model: RecognizerModel, **origin: Any) -> None:
         names = model.modalities
         info = CheckpointInfo(
@@ -206,6 +214,6 @@ class Context:
             {name: self.modalities[name].spec for name in names},
             self.manifest.labels,
             {name: plain(self.modalities[name]) for name in names},
-            {"recipe": self.recipe.name, "dataset": self.manifest.name, **origin, **provenance()},
+            {"recipe": self.recipe.name, "dataset": self.manifest.name, "clip_seconds": self.clip_seconds, **origin, **provenance()},
         )
         save_checkpoint(directory, model.cpu(), info)

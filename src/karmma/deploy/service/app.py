@@ -31,7 +31,7 @@ from .uploads import TABLE_FIELDS, RefusedError, ServiceLimits, read_tensors, re
 
 LOG = logging.getLogger("karmma.serve")
 MOST_SUBSETS_MODALITIES = 5  # with more sensors than that the page asks for each subset when it is chosen
-WindowSeconds = Annotated[float, Query(gt=0, le=60, description="length of windows")]
+WindowSeconds = Annotated[float | None, Query(gt=0, le=60, description="length of windows; default: as training clips, at least 2 s")]
 HopSeconds = Annotated[float | None, Query(gt=0, le=60, description="from one window to the next; default: no overlap")]
 Only = Annotated[str | None, Query(description="use only these modalities, e.g. rgb+audio")]
 Upload = Annotated[UploadFile | None, File(description="a recording: video, sound or both; none if there is only what follows")]
@@ -118,6 +118,11 @@ class Service:
             replace(window, unreadable={key: hidden(words, told) for key, words in window.unreadable.items()})
             for window in windows
         ]
+
+    def spans_of(self, window_seconds: float | None, hop_seconds: float | None) -> tuple[float, float]:
+        """Length of windows and from one to the next."""
+        window = window_seconds or self.recognition.window_seconds
+        return window, hop_seconds or window
 
     def only_of(self, text: str | None) -> tuple[str, ...] | None:
         names = None if text is None else tuple(text.replace(" ", "+").split("+"))
@@ -294,23 +299,24 @@ def add_status(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/model")
     async def model() -> dict[str, Any]:
-        """Modalities with the shapes that /v1/tensors takes, classes, limits."""
+        """Modalities with the shapes that /v1/tensors takes, classes, limits, length of windows if nobody says."""
         recognition = service.recognition
         specs = {name: {"shape": spec.input_shape, "layout": spec.layout} for name, spec in recognition.specs.items()}
-        return {"modalities": specs, "labels": recognition.labels.names, "limits": asdict(service.limits)}
+        return {"modalities": specs, "labels": recognition.labels.names, "limits": asdict(service.limits),
+                "window_seconds": recognition.window_seconds}  # fmt: skip
 
 
 def add_predictions(app: FastAPI, service: Service) -> None:
     @app.post("/v1/predict", responses=REFUSALS)
     async def predict(
         file: Upload = None, boxes: Table = None, imu: Table = None, skeleton: Joints = None, depth: Depth = None,
-        window_seconds: WindowSeconds = 2.0, hop_seconds: HopSeconds = None, only: Only = None,
+        window_seconds: WindowSeconds = None, hop_seconds: HopSeconds = None, only: Only = None,
     ) -> dict[str, Any]:  # fmt: skip
         """Actions over a recording, window by window."""
         names = service.only_of(only)
         async with service.admitted():
             upload = sent(file=file, boxes=boxes, imu=imu, skeleton=skeleton, depth=depth)
-            windows = await service.windows_of(upload, (window_seconds, hop_seconds or window_seconds))
+            windows = await service.windows_of(upload, service.spans_of(window_seconds, hop_seconds))
             usable = [window for window in windows if names is None or any(name in window.inputs for name in names)]
             if not usable:
                 raise RefusedError(422, f"none of the modalities {', '.join(names or ())} is in the recording")
@@ -329,13 +335,13 @@ def add_predictions(app: FastAPI, service: Service) -> None:
     @app.post("/v1/look", responses=REFUSALS)
     async def look(
         file: Upload = None, boxes: Table = None, imu: Table = None, skeleton: Joints = None, depth: Depth = None,
-        window_seconds: WindowSeconds = 2.0, hop_seconds: HopSeconds = None,
+        window_seconds: WindowSeconds = None, hop_seconds: HopSeconds = None,
         at_seconds: Annotated[float, Query(allow_inf_nan=False, description="the window nearest to this is shown in full")] = 0.0,
     ) -> dict[str, Any]:  # fmt: skip
         """What the page shows: a window's pictures, its predictions under every subset of sensors, the timeline of all."""
         async with service.admitted():
             upload = sent(file=file, boxes=boxes, imu=imu, skeleton=skeleton, depth=depth)
-            windows = await service.windows_of(upload, (window_seconds, hop_seconds or window_seconds))
+            windows = await service.windows_of(upload, service.spans_of(window_seconds, hop_seconds))
             timeline = await service.predict(windows, None)
             shown = min(windows, key=lambda window: abs(window.start_seconds - at_seconds))
             there = tuple(name for name in service.recognition.modalities if name in shown.inputs)
