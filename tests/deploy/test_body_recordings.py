@@ -171,6 +171,17 @@ def test_a_clock_may_count_from_anywhere(
     assert done.exit_code == 0 and 0 < len(rows) < 14 and any(row["modalities"] == ["imu", "skeleton"] for row in rows)
 
 
+def test_a_file_of_another_clock_is_named(
+    student: karmma.Recognizer, student_path: Path, clock_video: Path, body_files: dict[str, Path], tmp_path: Path
+) -> None:
+    imu = moved_clocks(body_files, tmp_path, 1_764_000_000.0)["imu"]
+    first = next(iter(student.predict_file(clock_video, {"imu": imu})))
+    assert "imu" not in first.modalities and "imu.csv: its seconds go from 1764000000.00 to 1764000005.98" in first.unreadable["imu"]
+    assert "imu" in next(iter(student.predict_file(clock_video, {"imu": body_files["imu"]}))).modalities
+    done = CliRunner().invoke(app, ["stream", str(student_path), str(clock_video), f"imu={imu}"])
+    assert isinstance(done.exception, KarmmaError) and "another clock?" in str(done.exception)
+
+
 def moved_clocks(files: dict[str, Path], directory: Path, zero: float) -> dict[str, Path]:
     """The same recording by a clock that has another zero."""
     header, *rows = files["imu"].read_text().splitlines()

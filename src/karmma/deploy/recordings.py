@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data.reading import WITHOUT_CLOCK_SECONDS
 from ..media.containers import MediaError
-from ..media.duration import find_span, has_clock
+from ..media.duration import TABLES, find_span, has_clock, span_of_table
 from ..media.live import FrameBuffer
 from ..media.probe import probe
 from ..media.video import DecodedFrame, decode_from
@@ -51,6 +51,7 @@ class RecordingReader:
         self.recognition, self.name, self.files = recognition, name_of(file, sources), recognition.files_of(file, sources)
         found = find_span([file] if file is not None else self.files.values())
         self.timed, (self.start_seconds, self.stop_seconds) = found is not None, found or (0.0, WITHOUT_CLOCK_SECONDS)
+        self.elsewhere = {name: words for name, path in self.files.items() if (words := self.other_clock(path))} if self.timed else {}
         self.failures: dict[str, str] = {}  # all that were met
         self.undecodable: dict[str, str] = {}  # from now on
         wanted = [name for name in FROM_FRAMES if name in self.files] if file is not None and probe(file).has_video else []
@@ -74,8 +75,10 @@ class RecordingReader:
     def window(self, start_seconds: float, stop_seconds: float) -> Window:
         """The inputs of all modalities that are there."""
         self.decode_until(stop_seconds + AHEAD_SECONDS)
-        inputs, unreadable = {}, dict(self.undecodable)
+        inputs, unreadable = {}, self.undecodable | self.elsewhere
         for name, path in self.files.items():
+            if name in self.elsewhere:
+                continue
             modality = self.recognition.modalities_by_name[name]
             try:
                 if not (isinstance(modality, Features) and modality.rate_hz is not None):
@@ -91,6 +94,14 @@ class RecordingReader:
                 inputs[name] = self.recognition.prepare(name, stored)
         self.failures |= unreadable
         return Window(inputs, self.name, start_seconds, stop_seconds, unreadable=unreadable)
+
+    def other_clock(self, path: Path) -> str:
+        """What is wrong with a file none of whose samples lies within the recording; nothing for others."""
+        span = span_of_table(path) if path.suffix.lower() in TABLES else None
+        if span is None or (span[0] <= self.stop_seconds and span[1] >= self.start_seconds):
+            return ""
+        mine = f"{self.start_seconds:.2f} to {self.stop_seconds:.2f}"
+        return f"{path}: its seconds go from {span[0]:.2f} to {span[1]:.2f}, the recording's from {mine}: another clock?"
 
     def demand_clock(self, path: Path, start_seconds: float, stop_seconds: float) -> None:
         """Raises MediaError for a file that does not say which part of it belongs to a window that is not the whole recording."""

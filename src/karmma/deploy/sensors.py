@@ -21,7 +21,7 @@ import numpy as np
 from ..media.audio import audio_stream, decode_sound
 from ..media.codecs import is_input
 from ..media.containers import MediaError, borrow_container, open_container
-from ..media.duration import find_span
+from ..media.duration import find_span, span_of_table
 from ..media.series import KEYS, SUFFIXES, read_series
 from ..media.tables import SENSOR_COLUMNS, read_table
 from ..media.video import DecodedFrame, decode_from
@@ -295,12 +295,19 @@ def parse_source(text: str, rate_hz: int, joints: int = 20) -> list[Sensor]:
 
 
 def begun_together(sensors: Sequence[Sensor]) -> list[Sensor]:
-    """Tables and arrays begin with the first sample of any of them, whatever their clock counts from; beside a film they keep its."""
-    files = [sensor for sensor in sensors if isinstance(sensor, TableFile | SeriesFile)]
-    span = find_span(sensor.path for sensor in files)
-    if span is None or any(isinstance(sensor, VideoFile | AudioFile) for sensor in sensors):
-        return list(sensors)
-    return [replace(sensor, origin_seconds=span[0]) if isinstance(sensor, TableFile | SeriesFile) else sensor for sensor in sensors]
+    """Recorded sensors on one clock: tables and arrays begin with the first sample of any of them, beside a film they keep its.
+
+    Raises KarmmaError for a table or an array none of whose samples lies within the film.
+    """
+    films = {sensor.path for sensor in sensors if isinstance(sensor, VideoFile | AudioFile)}
+    spans = {sensor.path: span_of_table(sensor.path) for sensor in sensors if isinstance(sensor, TableFile | SeriesFile)}
+    known = {path: span for path, span in spans.items() if span is not None}
+    film = find_span(films)
+    for path, (first, last) in known.items():
+        if film is not None and not (first <= film[1] and last >= 0):
+            raise KarmmaError(f"{path}: its seconds go from {first:.2f} to {last:.2f}, the film's to {film[1]:.2f}: another clock?")
+    origin = min((first for first, _ in known.values()), default=0.0) if film is None else 0.0
+    return [replace(sensor, origin_seconds=origin) if isinstance(sensor, TableFile | SeriesFile) else sensor for sensor in sensors]
 
 
 def camera_source(kind: str, address: str) -> Sensor:
