@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import tempfile
@@ -22,10 +21,10 @@ from ..data.reading import find_bounds
 from ..media.audio import read_audio
 from ..media.containers import MediaError
 from ..media.flow import Preset, compute_flow, quantise
-from ..media.tables import read_table, rows_between
 from ..media.video import DecodedFrame, Pictures, decode_from
 from ..media.write import VideoWriter
 from ..types import KarmmaError
+from .cuts import cut_file
 
 LATE_SECONDS = 0.5  # a segment may reach this far beyond the last frame
 
@@ -109,10 +108,8 @@ def prepare_modality(
     elif name == "audio":
         samples = read_audio(source, first, last, config.audio_hz)
         content, suffix = (None if samples is None else flac(samples, config.audio_hz)), "flac"
-    elif source.suffix == ".csv":
-        content, suffix = (cut_table(source, first, last) if source.is_file() else None), f"{name}.csv"
     else:
-        content, suffix = (source.read_bytes() if source.is_file() else None), f"{name}{source.suffix}"
+        content, suffix = cut_file(name, source, first, last) or (None, name)
     if content is not None:
         made.files[suffix] = content
         made.row.setdefault("present", []).append(name)
@@ -192,17 +189,6 @@ def flac(samples: NDArray[np.float32], rate_hz: int) -> bytes:
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return buffer.getvalue()
-
-
-def cut_table(path: Path, first: float, last: float) -> bytes:
-    """The rows of a stretch with seconds from its start."""
-    rows = rows_between(read_table(path), first, last)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(list(rows))
-    columns = [rows[key] - first if key == "seconds" else rows[key] for key in rows]
-    writer.writerows([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row] for row in zip(*columns, strict=True))
-    return buffer.getvalue().encode()
 
 
 def refuse_names(segments: list[Segment]) -> None:

@@ -1,0 +1,94 @@
+"""Stretches of sensors' own files: rows of a table, samples of a recording of arrays, frames of a film of depth pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from ..media.containers import MediaError
+from ..media.series import BROKEN, SUFFIXES, read_clock
+from ..media.tables import read_table, rows_between
+from ..media.video import DecodedFrame, decode_from
+
+TICKS_HZ = 1000  # of a film's clock
+
+
+def cut_file(name: str, path: Path, first: float, last: float) -> tuple[bytes, str] | None:
+    """A stretch of one modality's file with seconds from its start, and the suffix it goes by; None if there is no file.
+
+    Arrays without a clock span their segment, and are taken whole, as is what is no table, array or film of depth pictures.
+    Raises MediaError for what cannot be read.
+    """
+    if not path.is_file():
+        return None
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        return cut_table(path, first, last), f"{name}.csv"
+    if suffix in SUFFIXES and read_clock(path) is not None:
+        return cut_arrays(path, first, last), f"{name}.npz"
+    if name == "depth" and suffix not in SUFFIXES:
+        return cut_depth_film(path, first, last), f"{name}.mkv"
+    return path.read_bytes(), f"{name}{path.suffix}"
+
+
+def cut_table(path: Path, first: float, last: float) -> bytes:
+    """The rows of a stretch with seconds from its start."""
+    rows = rows_between(read_table(path), first, last)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(list(rows))
+    columns = [rows[key] - first if key == "seconds" else rows[key] for key in rows]
+    writer.writerows([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row] for row in zip(*columns, strict=True))
+    return buffer.getvalue().encode()
+
+
+def cut_arrays(path: Path, first: float, last: float) -> bytes:
+    """The samples of a stretch, and one more on either side to interpolate from; arrays that are not over time stay whole."""
+    clock = read_clock(path)
+    assert clock is not None
+    low = max(int(np.searchsorted(clock, first)) - 1, 0)
+    high = min(int(np.searchsorted(clock, last, side="right")) + 1, len(clock))
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files if name != "seconds"}
+    except BROKEN as error:
+        raise MediaError(f"{path}: unreadable: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    kept = {name: values[low:high] if len(np.atleast_1d(values)) == len(clock) else values for name, values in arrays.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, seconds=clock[low:high] - first, **kept)
+    return buffer.getvalue()
+
+
+def cut_depth_film(path: Path, first: float, last: float) -> bytes:
+    """The frames of 16-bit grey of a stretch, without loss (FFV1 in Matroska)."""
+    buffer, stream = io.BytesIO(), None
+    with av.open(buffer, "w", format="matroska", options={"fflags": "+bitexact"}) as container:
+        for frame in decode_from(path, first):
+            if frame.seconds > last:
+                break
+            picture = grey16(path, frame)
+            if stream is None:
+                stream = container.add_stream("ffv1", rate=TICKS_HZ, options={"flags": "+bitexact"})
+                stream.height, stream.width, stream.pix_fmt = *picture.shape, "gray16le"
+            ticked = av.VideoFrame.from_ndarray(picture, format="gray16le")
+            ticked.pts, ticked.time_base = math.floor(max(frame.seconds - first, 0.0) * TICKS_HZ), Fraction(1, TICKS_HZ)
+            container.mux(stream.encode(ticked))
+        if stream is None:
+            raise MediaError(f"{path}: no frame can be decoded from {first:.2f} s on")
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def grey16(path: Path, frame: DecodedFrame) -> NDArray[np.uint16]:
+    """A frame's depth. Raises MediaError if it is no 16-bit grey."""
+    try:
+        return frame.grey16()
+    except ValueError as error:
+        raise MediaError(f"{path}: {error}") from error

@@ -1,0 +1,100 @@
+"""Segments of recordings of skeletons and depth pictures: what lies in a shard reads like its original, wherever it began."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import scipy.io
+
+from karmma.data.manifest import Manifest, Segment
+from karmma.data.reading import read_segment
+from karmma.datasets.prepared import PreparedConfig, load_prepared
+from karmma.media.containers import MediaError
+from karmma.modalities import make_modalities
+from karmma.preparation.cuts import cut_depth_film, cut_file
+from karmma.preparation.prepare import prepare
+from karmma.preparation.segments import PrepareConfig
+from karmma.types import LabelSpace
+
+SECONDS = np.arange(300) / 30 + 50.0  # a clock that does not begin at 0
+SENSORS: dict[str, dict[str, Any]] = {
+    "skeleton": {"frames": 6}, "depth": {"frames": 4, "size": 24, "content": "person"}, "slow_features": {"width": 3, "tokens": 4},
+}  # fmt: skip
+
+
+def bodies() -> tuple[np.ndarray, np.ndarray]:
+    """Poses `(300, 20, 3)` and depth pictures `(300, 60, 80)` in millimetres of somebody who never stands still."""
+    random = np.random.default_rng(0)
+    poses = random.normal(0, 0.3, (20, 3)) + random.normal(0, 0.05, (300, 20, 3)).cumsum(0) / 20
+    depth = np.zeros((300, 60, 80), np.uint16)
+    for index in range(300):
+        left = round(30 + 20 * np.sin(index / 9))
+        depth[index, 10:50, left : left + 14] = 2400 + random.integers(0, 200, (40, 14))
+    return poses.astype(np.float32), depth
+
+
+def write_film(path: Path, pictures: np.ndarray) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=30)
+        stream.height, stream.width, stream.pix_fmt = *pictures.shape[1:], "gray16le"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="gray16le")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    directory, (poses, depth) = tmp_path_factory.mktemp("recording"), bodies()
+    np.savez(directory / "skeleton.npz", skeleton=poses, seconds=SECONDS)
+    np.savez(directory / "depth.npz", depth_metres=depth * np.float32(0.001), seconds=SECONDS, camera=np.eye(3))
+    random = np.random.default_rng(1).normal(size=(300, 3)).astype(np.float32)
+    np.savez(directory / "features.npz", features=random, seconds=SECONDS)
+    return {"skeleton": directory / "skeleton.npz", "depth": directory / "depth.npz", "slow_features": directory / "features.npz"}
+
+
+def test_segments_in_shards_read_like_their_originals(recording: dict[str, Path], tmp_path: Path) -> None:
+    spans = [(50.0, 52.0), (53.3, 55.1), (58.0, 60.0)]
+    segments = tuple(
+        Segment(f"{start}", "p", start, stop, {"verb": 0}, dict(recording)) for start, stop in spans
+    )
+    manifest = Manifest("bodies", LabelSpace({"verb": ("walk",)}), {"train": segments})
+    result = prepare(manifest, str(tmp_path / "out"), PrepareConfig(margin_seconds=0.5), workers=1)
+    assert not result.failures
+    modalities = make_modalities(SENSORS)
+    for old, new in zip(segments, load_prepared(tmp_path / "out", PreparedConfig()).split("train"), strict=True):
+        before, after = read_segment(old, modalities), read_segment(new, modalities)
+        assert set(before.arrays) == set(after.arrays) == set(SENSORS) and not after.failures
+        for name, values in before.arrays.items():
+            np.testing.assert_allclose(after.arrays[name], values, atol=1e-4, err_msg=f"{old.name} {name}")
+        assert new.sources["depth"].size < recording["depth"].stat().st_size / 4  # type: ignore[union-attr]
+
+
+def test_films_of_depth_are_cut_without_loss(tmp_path: Path) -> None:
+    _, pictures = bodies()
+    film = write_film(tmp_path / "depth.mkv", pictures)
+    cut = cut_file("depth", film, 3.0, 6.0)
+    assert cut is not None and cut[1] == "depth.mkv" and cut == cut_file("depth", film, 3.0, 6.0)
+    (tmp_path / "cut.mkv").write_bytes(cut[0])
+    depth = make_modalities({"depth": SENSORS["depth"]})["depth"]
+    before, after = depth.read(film, 3.2, 5.7), depth.read(tmp_path / "cut.mkv", 0.2, 2.7)
+    assert before is not None and after is not None and np.array_equal(before, after)
+    (tmp_path / "broken.mkv").write_bytes(cut[0][:300])
+    with pytest.raises(MediaError, match="broken.mkv"):
+        cut_depth_film(tmp_path / "broken.mkv", 0.0, 1.0)
+
+
+def test_arrays_without_a_clock_and_other_files_are_taken_whole(tmp_path: Path, clock_video: Path) -> None:
+    scipy.io.savemat(tmp_path / "trial.mat", {"d_skel": np.ones((20, 3, 7))})
+    np.savez(tmp_path / "timeless.npz", skeleton=np.ones((7, 20, 3)))
+    for path, suffix in ((tmp_path / "trial.mat", "skeleton.mat"), (tmp_path / "timeless.npz", "skeleton.npz")):
+        assert cut_file("skeleton", path, 3.0, 6.0) == (path.read_bytes(), suffix)
+    assert cut_file("skeleton", tmp_path / "nowhere.npz", 0.0, 1.0) is None
+    (tmp_path / "broken.npz").write_bytes(b"PK\3\4")
+    for name, path, words in (("skeleton", tmp_path / "broken.npz", "unreadable"), ("depth", clock_video, "not 16-bit grey")):
+        with pytest.raises(MediaError, match=words):
+            cut_file(name, path, 0.0, 1.0)
