@@ -23,6 +23,7 @@ from karmma.deploy.sensors import AudioFile, Camera, Lines, Microphone, SensorCl
 from karmma.deploy.session import StreamConfig, StreamSession
 from karmma.deploy.stream import simulate_stream
 from karmma.media.live import FrameBuffer, PictureFrame, RowBuffer, SampleBuffer
+from karmma.media.tables import AXES
 from karmma.types import KarmmaError
 
 VIDEO = "videos/P02/P02_01.MP4"
@@ -341,3 +342,19 @@ def test_the_command_writes_events_and_a_summary(student_path: Path, kitchen_roo
     assert by_time[12.0]["modalities"] == ["rgb", "audio"]
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["answered"] == len(events) and 0.3 < summary["uptime"]["audio"] < 0.8
+
+
+def test_a_coarse_imu_at_rest_is_well_and_one_at_its_end_stops_is_not() -> None:
+    """Values in steps of 0.02: at rest many of them are the largest there is, which is no end stop."""
+    buffer = RowBuffer(3.0, AXES)
+    monitor = make_monitors({"imu": buffer}, HealthConfig())["imu"]
+    random, states = np.random.default_rng(0), {}
+    for tick in range(900):
+        seconds = tick / 50
+        swing = np.sin(7 * seconds + np.arange(6)) * 5 if seconds < 4 or seconds >= 12 else np.zeros(6)
+        values = np.round((swing + np.array([0, 0, 9.8, 0, 0, 0]) + random.normal(0, 0.01, 6)) / 0.02) * 0.02
+        buffer.push(seconds, tuple((np.clip(4 * values, -9, 9) if seconds >= 14 else values).tolist()))
+        if tick % 5 == 4:
+            states[round(seconds, 2)] = monitor.judge(seconds)
+    assert {state for seconds, state in states.items() if seconds < 14} == {PRESENT}
+    assert {state for seconds, state in states.items() if seconds > 15} == {DEGRADED}

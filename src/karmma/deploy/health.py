@@ -42,7 +42,8 @@ class HealthConfig:
     clipped_share: float = 0.02  # of samples at full scale
     stuck_deviation: float = 1e-6  # of an IMU axis; none moves that little
     saturated_share: float = 0.15  # of values at an axis' largest
-    memory_seconds: float = 30.0  # how long the usual sharpness is remembered
+    swing_share: float = 0.5  # of an axis' usual largest, over which its values reach when it swings
+    memory_seconds: float = 30.0  # how long the usual sharpness and swings are remembered
 
 
 class HealthMonitor:
@@ -149,9 +150,13 @@ class MicrophoneMonitor(HealthMonitor):
 
 
 class ImuMonitor(HealthMonitor):
-    """Any triple of axes that stands still to the last digit: absent. Axes at their end stops: degraded."""
+    """Any triple of axes that stands still to the last digit: absent. Axes that swing to their end stops: degraded."""
 
     buffer: RowBuffer
+
+    def __init__(self, buffer: RowBuffer, config: HealthConfig) -> None:
+        super().__init__(buffer, config)
+        self.swings = deque[tuple[float, NDArray[np.float64]]]()  # the largest of each axis at earlier looks
 
     def evidence(self, seconds: float) -> tuple[str, str]:
         rows = self.buffer.columns(seconds - self.config.look_seconds, seconds + 1e-6)
@@ -163,9 +168,18 @@ class ImuMonitor(HealthMonitor):
                 return ABSENT, "stuck"
         largest = np.abs(values).max(0)
         at_stop = (np.abs(values) >= largest * 0.999) & (largest > 1e-3)
-        if (at_stop.mean(0) > self.config.saturated_share).any():
+        swings = np.ptp(values, 0) > self.config.swing_share * self.usual_largest(seconds, largest)
+        long_enough = rows["seconds"][-1] - rows["seconds"][0] > 0.6 * self.config.look_seconds
+        if long_enough and ((at_stop.mean(0) > self.config.saturated_share) & swings).any():
             return DEGRADED, "saturated"
         return PRESENT, ""
+
+    def usual_largest(self, seconds: float, largest: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of each axis in the last half minute: a sensor at rest has few different values, too, but does not swing."""
+        self.swings.append((seconds, largest))
+        while self.swings[0][0] < seconds - self.config.memory_seconds:
+            self.swings.popleft()
+        return np.max([values for _, values in self.swings], 0)
 
 
 class DetectionsMonitor(HealthMonitor):
@@ -214,6 +228,8 @@ def make_monitors(buffers: Mapping[str, Buffer], config: HealthConfig) -> dict[s
             monitors[sensor] = MicrophoneMonitor(buffer, config)
         elif isinstance(buffer, ArrayBuffer):
             monitors[sensor] = ArrayMonitor(buffer, config)
+        elif isinstance(buffer, RowBuffer) and sensor == "imu":
+            monitors[sensor] = ImuMonitor(buffer, config)
         else:
-            monitors[sensor] = (ImuMonitor if sensor == "imu" else DetectionsMonitor)(buffer, config)
+            monitors[sensor] = DetectionsMonitor(buffer, config)
     return monitors
