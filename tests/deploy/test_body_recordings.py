@@ -26,7 +26,7 @@ from karmma.deploy.session import StreamConfig
 from karmma.media.kept import EVERY
 from karmma.types import KarmmaError, Prediction
 
-from .conftest import save_student
+from .conftest import SETTINGS, save_student
 
 SENSORS = ("imu", "skeleton", "depth")
 
@@ -178,6 +178,9 @@ def test_a_file_of_another_clock_is_named(
     first = next(iter(student.predict_file(clock_video, {"imu": imu})))
     assert "imu" not in first.modalities and "imu.csv: its seconds go from 1764000000.00 to 1764000005.98" in first.unreadable["imu"]
     assert "imu" in next(iter(student.predict_file(clock_video, {"imu": body_files["imu"]}))).modalities
+    settings: dict[str, dict[str, Any]] = {**SETTINGS, "imu": {"seconds": 1.0, "offset_seconds": 1_764_000_000.0}}
+    told = karmma.load(save_student(tmp_path / "told", settings))
+    assert "imu" in next(iter(told.predict_file(clock_video, {"imu": imu}))).modalities
     done = CliRunner().invoke(app, ["stream", str(student_path), str(clock_video), f"imu={imu}"])
     assert isinstance(done.exception, KarmmaError) and "another clock?" in str(done.exception)
 

@@ -51,7 +51,7 @@ class RecordingReader:
         self.recognition, self.name, self.files = recognition, name_of(file, sources), recognition.files_of(file, sources)
         found = find_span([file] if file is not None else self.files.values())
         self.timed, (self.start_seconds, self.stop_seconds) = found is not None, found or (0.0, WITHOUT_CLOCK_SECONDS)
-        self.elsewhere = {name: words for name, path in self.files.items() if (words := self.other_clock(path))} if self.timed else {}
+        self.elsewhere = {name: words for name in self.files if self.timed and (words := self.other_clock(name))}
         self.failures: dict[str, str] = {}  # all that were met
         self.undecodable: dict[str, str] = {}  # from now on
         wanted = [name for name in FROM_FRAMES if name in self.files] if file is not None and probe(file).has_video else []
@@ -95,10 +95,11 @@ class RecordingReader:
         self.failures |= unreadable
         return Window(inputs, self.name, start_seconds, stop_seconds, unreadable=unreadable)
 
-    def other_clock(self, path: Path) -> str:
+    def other_clock(self, modality: str) -> str:
         """What is wrong with a file none of whose samples lies within the recording; nothing for others."""
+        path, offset = self.files[modality], getattr(self.recognition.modalities_by_name[modality], "offset_seconds", 0.0)
         span = span_of_table(path) if path.suffix.lower() in TABLES else None
-        if span is None or (span[0] <= self.stop_seconds and span[1] >= self.start_seconds):
+        if span is None or (span[0] - offset <= self.stop_seconds and span[1] - offset >= self.start_seconds):
             return ""
         mine = f"{self.start_seconds:.2f} to {self.stop_seconds:.2f}"
         return f"{path}: its seconds go from {span[0]:.2f} to {span[1]:.2f}, the recording's from {mine}: another clock?"
