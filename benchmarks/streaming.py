@@ -279,7 +279,10 @@ def run_long(recognition: Recognition, recordings: Sequence[Recorded], minutes: 
     }  # fmt: skip
 
 
-def draw(health: dict[str, Any], accuracy: dict[str, Any], path: Path) -> None:
+TITLES = {"healthy": "no\nfaults", "known": "presence\nknown", "monitor": "monitor", "none": "no\nmonitor"}
+
+
+def draw(health: dict[str, Any], accuracy: dict[str, Any], path: Path, titles: dict[str, str] = TITLES) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -296,7 +299,6 @@ def draw(health: dict[str, Any], accuracy: dict[str, Any], path: Path) -> None:
     left.invert_yaxis()
     left.set_xlim(0, 3)
     left.set_xlabel("seconds until a fault is noticed (median, 95th percentile)")
-    titles = {"healthy": "no\nfaults", "known": "presence\nknown", "monitor": "monitor", "none": "no\nmonitor"}
     ways = [way for way in titles if way in accuracy]
     bars = right.bar([titles[way] for way in ways], [accuracy[way]["action_top1"] for way in ways], color="#2563eb", width=0.6)
     right.bar_label(bars, fmt="%.1f", fontsize=9)

@@ -145,6 +145,13 @@ def pooled(parts: Sequence[Any]) -> Any:
     return {"action_top1": round(right / windows, 2), "windows": windows, "without_any_sensor": blind}
 
 
+def draw_result(health: dict[str, Any], accuracy: dict[str, Any], path: Path) -> None:
+    """How soon faults are noticed, and the accuracy with the monitor by who falls ill."""
+    ill = {name: accuracy[name]["monitor"] for name in (*ARRAYS, "all")}
+    titles = {"nobody": "nobody\nill", **{name: f"{name}\nill" for name in ARRAYS}, "all": "all three\nill"}
+    draw(health, {"nobody": accuracy["all"]["healthy"], **ill}, path, titles)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path)
@@ -166,7 +173,7 @@ def main() -> None:
         "recordings": len(recordings), "health": health, "accuracy": accuracy, "latency_ms": measure_latency(recognition, own[0]),
         "real_time": run_long(recognition, own, options.minutes) if options.minutes else None,
     })  # fmt: skip
-    draw(health, accuracy["all"], RESULTS / f"{options.name}.png")
+    draw_result(health, accuracy, RESULTS / f"{options.name}.png")
 
 
 if __name__ == "__main__":
