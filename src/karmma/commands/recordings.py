@@ -53,11 +53,11 @@ def predict(
     from ..deploy.recordings import find_recordings, recognise
     from ..deploy.runtime import load_any
 
+    recognition, names, failed = load_any(checkpoint), only.split("+") if only else None, 0
     given = {"detections": boxes, "imu": imu, "skeleton": skeleton, "depth": depth}
     recordings = find_recordings(paths or [], {name: path for name, path in given.items() if path is not None})
     if overlay is not None and recordings[0].file is None:
         raise KarmmaError(f"--overlay: {recordings[0].name} has no film to write answers on")
-    recognition, names, failed = load_any(checkpoint), only.split("+") if only else None, 0
     lines = AnswerLines("json" if as_json else "csv" if as_csv else "text", min(top, 5), len(recordings) > 1)
     if stop is None:
         tell_of_clocks(recordings)
