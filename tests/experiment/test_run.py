@@ -13,16 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from karmma.config import DataConfig, DistillationConfig, MethodConfig, Recipe, build, load_recipe
 from karmma.data.loading import EpochLoader, TrainingBatch
+from karmma.datasets.kitchen.manifest import load_kitchen
 from karmma.evaluation.evaluate import SubsetLogits
 from karmma.experiment.run import run
 from karmma.experiment.stages import StageBook
 from karmma.files import alone_in
+from karmma.models.checkpoint import read_info
 from karmma.types import KarmmaError
 
 ENCODERS = {
@@ -110,6 +113,12 @@ def test_every_checkpoint_has_a_card_with_its_own_figures(finished: Path) -> Non
             assert f"| {subset.replace('+', ' + ')} | {cells} |" in card
         assert f"({figures['samples']} clips)" in card and "seed 1" in card and f'karmma.load("{name}")' in card
         assert "\n\n\n" not in card and "{" not in card.replace('{"', "").split("## Limits")[1]
+
+
+def test_checkpoints_know_how_long_training_clips_are(finished: Path, kitchen_root: Path) -> None:
+    lengths = [segment.stop_seconds - segment.start_seconds for segment in load_kitchen(kitchen_root).split("train")]
+    info = read_info(finished / "seed0" / "karmma")
+    assert info.provenance["clip_seconds"] == pytest.approx(np.median(lengths), abs=0.006)
 
 
 def test_a_finished_run_does_nothing_again(finished: Path, recipe_path: Path) -> None:

@@ -123,7 +123,12 @@ def load_array(path: Path, key: str) -> tuple[NDArray[np.generic] | None, list[s
         with np.load(path, allow_pickle=False) as archive:
             return (archive[key] if key in archive.files else None), archive.files
     except BROKEN as error:
-        raise MediaError(f"{path}: unreadable: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> MediaError:
+    """What is said of a file that numpy or scipy cannot read."""
+    return MediaError(f"{path}: unreadable: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def checked_clock(path: Path, seconds: NDArray[np.generic]) -> NDArray[np.float64]:

@@ -140,8 +140,13 @@ def read_grey16(path: Path, seconds: Sequence[float]) -> NDArray[np.uint16]:
 
     A second beyond the end shows the last frame. Raises MediaError for other frames, or if none can be decoded there.
     """
+    return np.stack([grey16_of(path, frame) for frame in frames_shown(path, seconds)])
+
+
+def grey16_of(path: Path, frame: DecodedFrame) -> NDArray[np.uint16]:
+    """The 16-bit grey of a file's frame. Raises MediaError if it is none."""
     try:
-        return np.stack([frame.grey16() for frame in frames_shown(path, seconds)])
+        return frame.grey16()
     except ValueError as error:
         raise MediaError(f"{path}: {error}") from error
 

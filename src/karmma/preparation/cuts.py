@@ -10,12 +10,11 @@ from pathlib import Path
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
 from ..media.containers import MediaError
-from ..media.series import BROKEN, SUFFIXES, read_clock
+from ..media.series import BROKEN, SUFFIXES, read_clock, unreadable
 from ..media.tables import read_table, rows_between
-from ..media.video import DecodedFrame, decode_from
+from ..media.video import decode_from, grey16_of
 
 TICKS_HZ = 1000  # of a film's clock
 
@@ -59,7 +58,7 @@ def cut_arrays(path: Path, first: float, last: float) -> bytes:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files if name != "seconds"}
     except BROKEN as error:
-        raise MediaError(f"{path}: unreadable: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise unreadable(path, error) from error
     kept = {name: values[low:high] if len(np.atleast_1d(values)) == len(clock) else values for name, values in arrays.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, seconds=clock[low:high] - first, **kept)
@@ -73,7 +72,7 @@ def cut_depth_film(path: Path, first: float, last: float) -> bytes:
         for frame in decode_from(path, first):
             if frame.seconds > last:
                 break
-            picture = grey16(path, frame)
+            picture = grey16_of(path, frame)
             if stream is None:
                 stream = container.add_stream("ffv1", rate=TICKS_HZ, options={"flags": "+bitexact"})
                 stream.height, stream.width, stream.pix_fmt = *picture.shape, "gray16le"
@@ -84,11 +83,3 @@ def cut_depth_film(path: Path, first: float, last: float) -> bytes:
             raise MediaError(f"{path}: no frame can be decoded from {first:.2f} s on")
         container.mux(stream.encode(None))
     return buffer.getvalue()
-
-
-def grey16(path: Path, frame: DecodedFrame) -> NDArray[np.uint16]:
-    """A frame's depth. Raises MediaError if it is no 16-bit grey."""
-    try:
-        return frame.grey16()
-    except ValueError as error:
-        raise MediaError(f"{path}: {error}") from error
