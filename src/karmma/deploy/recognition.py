@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MOST_WINDOW_SECONDS = 60.0
 ACTION, TOP = "action", 5
-LEAST_WINDOW_SECONDS = 2.0  # unless one is asked for: in the kitchen, whose clips last 1.3 s, shorter ones were answered no better
+LEAST_WINDOW_SECONDS = 2.0  # unless a shorter one is asked for
 Arrays = dict[str, NDArray[np.float32]]
 
 
