@@ -20,9 +20,8 @@ from karmma.deploy.sensors import Camera, Lines, SeriesFile, TableFile, VideoFil
 from karmma.deploy.session import StreamConfig, StreamSession
 from karmma.deploy.stream import simulate_stream
 from karmma.media.containers import MediaError
-from karmma.media.depth_pictures import millimetres_of, thinned
+from karmma.media.depth_pictures import millimetres_of, read_depth_film, thinned
 from karmma.media.live import ArrayBuffer
-from karmma.media.video import read_grey16
 from karmma.modalities.depth import Depth
 from karmma.types import KarmmaError
 
@@ -133,8 +132,14 @@ def test_depth_pictures_become_millimetres() -> None:
 def test_films_of_16_bit_grey_hold_depth_to_the_millimetre(tmp_path: Path, codec: str, pixel_format: str, suffix: str) -> None:
     pictures = (np.arange(20)[:, None, None] * 1000 + np.arange(48)[:, None] * 10 + np.arange(64)).astype(np.uint16)
     path = write_depth_film(tmp_path / f"depth.{suffix}", pictures, codec, pixel_format)
-    assert np.array_equal(read_grey16(path, [0.01, 0.011, 0.3 + 0.01, 99.0]), pictures[[0, 0, 9, 19]])
+    assert np.array_equal(read_depth_film(path, [0.01, 0.011, 0.3 + 0.01, 99.0]), pictures[[0, 0, 9, 19]])
     assert (recording := find_recordings([], {"depth": tmp_path})[0]).name == "depth" and recording.sources == {"depth": path}
+
+
+def test_large_frames_are_thinned_from_a_film_as_from_a_camera(tmp_path: Path) -> None:
+    large = np.arange(3 * 720 * 1280, dtype=np.uint16).reshape(3, 720, 1280)
+    film = write_depth_film(tmp_path / "depth.mkv", large)
+    assert np.array_equal(read_depth_film(film, [0.01, 0.05]), large[:2, ::2, ::2])
 
 
 def test_a_coloured_film_is_no_depth(clock_video: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,19 @@ def test_segments_in_shards_read_like_their_originals(recording: dict[str, Path]
         for name, values in before.arrays.items():
             np.testing.assert_allclose(after.arrays[name], values, atol=1e-4, err_msg=f"{old.name} {name}")
         assert new.sources["depth"].size < recording["depth"].stat().st_size / 4  # type: ignore[union-attr]
+
+
+def test_a_clock_may_count_down_to_zero(recording: dict[str, Path], tmp_path: Path) -> None:
+    arrays = dict(np.load(recording["skeleton"]))
+    np.savez(tmp_path / "skeleton.npz", skeleton=arrays["skeleton"], seconds=SECONDS - 100.0)
+    segment = Segment("a", "p", 0.0, math.inf, {"verb": 0}, {"skeleton": tmp_path / "skeleton.npz"})
+    manifest = Manifest("bodies", LabelSpace({"verb": ("walk",)}), {"train": (segment,)})
+    assert not prepare(manifest, str(tmp_path / "out"), PrepareConfig(margin_seconds=0.5), workers=1).failures
+    modalities = make_modalities({"skeleton": SENSORS["skeleton"]})
+    (new,) = load_prepared(tmp_path / "out", PreparedConfig()).split("train")
+    np.testing.assert_allclose(
+        read_segment(new, modalities).arrays["skeleton"], read_segment(segment, modalities).arrays["skeleton"], atol=1e-4
+    )
 
 
 def test_films_of_depth_are_cut_without_loss(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ class StreamSession:
         buffer = self.buffers[sensor]
         if sensor == "depth":
             picture = sample.grey16() if isinstance(sample, DecodedFrame) else np.asarray(sample)
-            sample = thinned(millimetres_of(picture), LAZY_PIXELS)
+            sample = thinned(millimetres_of(picture))
         if isinstance(buffer, FrameBuffer):
             pixels = sample.frame.width * sample.frame.height if isinstance(sample, DecodedFrame) else LAZY_PIXELS + 1
             buffer.push(seconds, sample, pixels)

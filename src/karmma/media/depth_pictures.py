@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
+from .video import frames_shown, grey16_of
+
+MOST_PIXELS = 640 * 480  # of a picture; larger ones are thinned
 METRES = np.float32(0.001)  # of a millimetre
 FARTHEST = 65535
 
@@ -20,7 +26,15 @@ def millimetres_of(picture: NDArray[np.generic]) -> NDArray[np.uint16]:
     return np.clip(values, 0, FARTHEST).astype(np.uint16)
 
 
-def thinned(picture: NDArray[np.uint16], most_pixels: int) -> NDArray[np.uint16]:
+def read_depth_film(path: Path, seconds: Sequence[float]) -> NDArray[np.uint16]:
+    """Frames of 16-bit grey shown at the given rising `seconds`, thinned if they are large: `(len(seconds), height, width)`.
+
+    A second beyond the end shows the last frame. Raises MediaError for other frames, or if none can be decoded there.
+    """
+    return np.stack([thinned(grey16_of(path, frame)) for frame in frames_shown(path, seconds)])
+
+
+def thinned(picture: NDArray[np.uint16], most_pixels: int = MOST_PIXELS) -> NDArray[np.uint16]:
     """Every second or third … pixel of a picture that has more than so many: depths are not blended at edges."""
     step = int(np.ceil(np.sqrt(picture.size / most_pixels))) if picture.size > most_pixels else 1
     return np.ascontiguousarray(picture[::step, ::step])

@@ -52,7 +52,9 @@ class Series:
         return self.finite(self.values[np.rint(self.positions(moments, start_seconds, stop_seconds)).astype(np.int64)], moments)
 
     def finite(self, values: NDArray[Any], moments: NDArray[np.float64]) -> NDArray[Any]:
-        """The values at some moments. Raises MediaError if one is no number."""
+        """The values at some moments. Raises MediaError if one is no number; without a clock that was seen when it was parsed."""
+        if self.seconds is None or values.dtype.kind != "f":
+            return values
         lost = ~np.isfinite(values).reshape(len(values), -1).all(1)
         if lost.any():
             raise MediaError(f"{self.source}: values that are no numbers at {moments[int(lost.argmax())]:.3f} s")

@@ -135,14 +135,6 @@ def read_all(path: Path, seconds: Sequence[float], width: int, height: int) -> l
     return pictures
 
 
-def read_grey16(path: Path, seconds: Sequence[float]) -> NDArray[np.uint16]:
-    """Frames of 16-bit grey shown at the given rising `seconds`, as they are: `(len(seconds), height, width)`.
-
-    A second beyond the end shows the last frame. Raises MediaError for other frames, or if none can be decoded there.
-    """
-    return np.stack([grey16_of(path, frame) for frame in frames_shown(path, seconds)])
-
-
 def grey16_of(path: Path, frame: DecodedFrame) -> NDArray[np.uint16]:
     """The 16-bit grey of a file's frame. Raises MediaError if it is none."""
     try:

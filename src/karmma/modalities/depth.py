@@ -16,10 +16,9 @@ from ..augmentation import Augmentation
 from ..config import STRICT
 from ..media.body import crop_to_body, draw_views, find_body, find_points
 from ..media.containers import MediaError
-from ..media.depth_pictures import METRES
+from ..media.depth_pictures import METRES, read_depth_film
 from ..media.live import ArrayBuffer
 from ..media.series import KEYS, SUFFIXES, read_series
-from ..media.video import read_grey16
 from ..types import ModalitySpec
 from .base import crop, mirror_pictures, pick_instants, sample_seconds, warped_positions
 
@@ -81,7 +80,7 @@ class Depth:
             return None
         moments = np.array(sample_seconds(start_seconds, stop_seconds, 2 * self.frames))
         if source.suffix.lower() not in SUFFIXES:
-            return self.stored(read_grey16(source, moments.tolist()), METRES)
+            return self.stored(read_depth_film(source, moments.tolist()), METRES)
         matlab = source.suffix == ".mat"
         series = read_series(source, "d_depth" if matlab else KEYS["depth"], -1 if matlab else 0)
         if series.values.ndim != 3:

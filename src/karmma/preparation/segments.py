@@ -76,7 +76,7 @@ def prepare_segment(segment: Segment, split: str, config: PrepareConfig) -> Prep
     except MediaError as error:
         made.failures = dict.fromkeys(segment.sources, str(error))
         return made
-    first, last = max(start - config.margin_seconds, 0.0), stop + config.margin_seconds
+    first, last = max(start - config.margin_seconds, min(start, 0.0)), stop + config.margin_seconds
     for name, source in segment.sources.items():
         try:
             prepare_modality(made, name, source, (first, stop, last), config)
