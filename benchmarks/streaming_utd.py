@@ -36,6 +36,7 @@ from karmma.deploy.runtime import load_any
 from karmma.deploy.sensors import Sensor
 from karmma.deploy.session import StreamConfig, StreamSession
 from karmma.deploy.stream import simulate_stream
+from karmma.media.inertial import read_matlab_inertial
 from karmma.media.series import read_series
 
 TRIALS = 12  # in a recording
@@ -88,7 +89,7 @@ class TrialSensor:
             source = trial.sources.get(self.name)
             if not isinstance(source, Path):
                 continue
-            values = read_series(source, key, axis).values
+            values = (read_matlab_inertial(source) if self.name == "imu" else read_series(source, key, axis)).values
             values = values.astype(np.uint16) if self.name == "depth" else values
             for index, sample in enumerate(values):
                 seconds = offset + (index + 0.5) / len(values) * trial.stop_seconds

@@ -166,7 +166,8 @@ class Ranked:
 class Prediction:
     """What was recognised in one clip: ranked classes per head (and `action`), and which modalities were used.
 
-    `unreadable`: of modalities that the recording has but that could not be read, the reader's words.
+    `unreadable`: of modalities that the recording has but that could not be read, the reader's words; `doubted`: of those that
+    were read and used, what speaks against it (units, say).
     """
 
     ranked: dict[str, tuple[Ranked, ...]]
@@ -174,6 +175,7 @@ class Prediction:
     start_seconds: float = 0.0
     stop_seconds: float = 0.0
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    doubted: Mapping[str, str] = field(default_factory=dict)
 
     def top(self, head: str) -> Ranked:
         return self.ranked[head][0]

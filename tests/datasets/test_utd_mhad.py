@@ -16,13 +16,14 @@ from karmma.config import Recipe, build
 from karmma.data.clips import ClipStore
 from karmma.datasets.utd_mhad import ACTIONS, UtdMhadConfig, load_utd_mhad
 from karmma.experiment.run import run
+from karmma.media.inertial import MATLAB_UNITS, doubt_units, read_matlab_inertial
 from karmma.modalities import make_modalities
 from karmma.models.checkpoint import load_checkpoint
 from karmma.types import KarmmaError
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "utd_mhad"
 SETTINGS: dict[str, dict[str, Any]] = {
-    "imu": {"seconds": 0.64, "span": "segment", "force_scale": 1.0, "turn_scale": 250.0},
+    "imu": {"seconds": 0.64, "span": "segment", "force_scale_mps2": 9.80665, "turn_scale_radps": 4.363323},
     "skeleton": {"frames": 12},
     "depth": {"frames": 4, "size": 16, "content": "person", "turn_degrees": 20.0},
 }
@@ -217,3 +218,11 @@ def test_the_real_set_reads_whole(tmp_path: Path) -> None:
         assert values.isfinite().all() and float(values.std()) > 0.05, name
     hips = batch.data["skeleton"][:, :, 3]
     assert float(hips.abs().max()) < 1.0
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="UTD-MHAD does not lie beside this checkout")
+def test_real_imus_are_in_the_units_of_all_others() -> None:
+    files = sorted((REAL / "Inertial").glob("*.mat"))
+    measured = [read_matlab_inertial(path).values for path in files]
+    assert len(files) == 431 and not any(doubt_units(values) for values in measured)
+    assert all("in g" in doubt_units(values / MATLAB_UNITS) for values in measured)

@@ -81,6 +81,7 @@ def body_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         millimetres[index, 10:50, left : left + 14] = 2400 + random.integers(0, 200, (40, 14))
     np.savez(directory / "walk_depth.npz", depth_metres=millimetres * np.float32(0.001), seconds=slow)
     values = np.stack([np.sin(fast * (axis + 1)) for axis in range(6)], -1) + random.normal(0, 0.01, (300, 6))
+    values[:, 2] += 9.8
     rows = "\n".join(",".join(f"{number:.5f}" for number in (second, *row)) for second, row in zip(fast, values, strict=True))
     (directory / "walk_imu.csv").write_text(f"seconds,{','.join(AXES)}\n{rows}\n")
     return {name: next(directory.glob(f"walk_{name}.*")) for name in ("imu", "skeleton", "depth")}

@@ -241,7 +241,7 @@ def test_a_drifting_pace_passes_every_moment_once_from_end_to_end() -> None:
 
 
 def test_vigour_changes_movement_and_leaves_gravity() -> None:
-    still = {"bias": 0.0, "noise": 0.0, "stretch": 0.0, "trim": 0.0, "bend": 0.0, "force_scale": 1.0}
+    still = {"bias": 0.0, "noise": 0.0, "stretch": 0.0, "trim": 0.0, "bend": 0.0, "force_scale_mps2": 1.0}
     imu = Imu(span="segment", seconds=2.56, vigour=0.4, **still)
     time = torch.linspace(0, 1, 2 * imu.samples)
     shaking = torch.sin(2 * torch.pi * 20 * time)

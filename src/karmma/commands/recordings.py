@@ -66,7 +66,7 @@ def predict(
         try:
             for prediction in recognise(recognition, recording, (start, stop), window, hop, names):
                 predictions.append(prediction)
-                for line in lines.unreadable(recording.name, prediction):
+                for line in lines.amiss(recording.name, prediction):
                     typer.echo(line, err=True)
                 for line in lines.of(recording.name, prediction):
                     typer.echo(line)

@@ -13,13 +13,14 @@ from ..types import Prediction
 
 
 def prediction_row(prediction: Prediction, top: int, file: str = "") -> dict[str, Any]:
-    """One prediction as JSON: seconds, top classes with probabilities per label set, modalities used, and those that were broken."""
+    """One prediction as JSON: seconds, top classes with probabilities per label set, modalities used, broken, and doubted."""
     heads = {
         head: {entry.name: round(entry.probability, 4) for entry in ranked[:top]} for head, ranked in prediction.ranked.items()
     }
     seconds = {"start_seconds": round(prediction.start_seconds, 3), "stop_seconds": round(prediction.stop_seconds, 3)}
     row = {**({"file": file} if file else {}), **seconds, **heads, "modalities": list(prediction.modalities)}
-    return row | ({"unreadable": dict(prediction.unreadable)} if prediction.unreadable else {})
+    amiss = {"unreadable": prediction.unreadable, "doubted": prediction.doubted}
+    return row | {key: dict(words) for key, words in amiss.items() if words}
 
 
 @dataclass
@@ -32,12 +33,13 @@ class AnswerLines:
     last_file: str | None = None
     told: set[tuple[str, str]] = field(default_factory=set)
 
-    def unreadable(self, file: str, prediction: Prediction) -> Iterator[str]:
-        """A line for each sensor of a recording that could not be read, once."""
-        for name, words in prediction.unreadable.items():
-            if (file, name) not in self.told:
-                self.told.add((file, name))
-                yield f"karmma: {file}: going on without {name}: {words}"
+    def amiss(self, file: str, prediction: Prediction) -> Iterator[str]:
+        """A line for each sensor of a recording that could not be read, or that is doubted, once."""
+        for start, found in (("going on without {}", prediction.unreadable), ("{} is doubtful", prediction.doubted)):
+            for name, words in found.items():
+                if (file, name) not in self.told:
+                    self.told.add((file, name))
+                    yield f"karmma: {file}: {start.format(name)}: {words}"
 
     def of(self, file: str, prediction: Prediction) -> Iterator[str]:
         """The lines of one prediction; before the first of all a header, before the first of a file its name."""

@@ -14,11 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..media.inertial import doubt_strengths, usual_strengths
 from ..media.live import ArrayBuffer, Buffer, FrameBuffer, RowBuffer, SampleBuffer
 from ..media.tables import AXES
 
 PRESENT, DEGRADED, ABSENT = "present", "degraded", "absent"
 ORDER = (PRESENT, DEGRADED, ABSENT)
+FEWEST_LOOKS, LOOKS_DOUBTED = 4, 60  # from when on units are judged, and by how many looks: a fall or a blow does not count
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class HealthMonitor:
     def __init__(self, buffer: Buffer, config: HealthConfig) -> None:
         self.buffer, self.config = buffer, config
         self.state, self.reason = ABSENT, "no data"
+        self.doubted = ""  # what speaks against data that looks well
         self.candidate: str | None = None
         self.since, self.usable_since = 0.0, -np.inf
 
@@ -150,13 +153,17 @@ class MicrophoneMonitor(HealthMonitor):
 
 
 class ImuMonitor(HealthMonitor):
-    """Any triple of axes that stands still to the last digit: absent. Axes that swing to their end stops: degraded."""
+    """Any triple of axes that stands still to the last digit: absent. Axes that swing to their end stops: degraded.
+
+    One whose units are doubtful stays present.
+    """
 
     buffer: RowBuffer
 
     def __init__(self, buffer: RowBuffer, config: HealthConfig) -> None:
         super().__init__(buffer, config)
         self.swings = deque[tuple[float, NDArray[np.float64]]]()  # the largest of each axis at earlier looks
+        self.strengths = deque[tuple[float, float]](maxlen=LOOKS_DOUBTED)  # of force and turn at the last looks
 
     def evidence(self, seconds: float) -> tuple[str, str]:
         rows = self.buffer.columns(seconds - self.config.look_seconds, seconds + 1e-6)
@@ -172,6 +179,9 @@ class ImuMonitor(HealthMonitor):
         long_enough = rows["seconds"][-1] - rows["seconds"][0] > 0.6 * self.config.look_seconds
         if long_enough and ((at_stop.mean(0) > self.config.saturated_share) & swings).any():
             return DEGRADED, "saturated"
+        self.strengths.append(usual_strengths(values))
+        if len(self.strengths) >= FEWEST_LOOKS:
+            self.doubted = doubt_strengths(*np.median(self.strengths, 0).tolist())
         return PRESENT, ""
 
     def usual_largest(self, seconds: float, largest: NDArray[np.float64]) -> NDArray[np.float64]:

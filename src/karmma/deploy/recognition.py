@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from ..data.manifest import Segment
 from ..data.reading import WITHOUT_CLOCK_SECONDS, read_segment
 from ..media.containers import MediaError
 from ..media.duration import find_span
-from ..modalities import FROM_VIDEO, Modality, find_modality
+from ..modalities import FROM_VIDEO, DoubtfulFiles, Modality, find_modality
 from ..types import Clip, KarmmaError, LabelSpace, ModalitySpec, Prediction, Ranked
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Window:
     """A stretch of time with the model inputs of the modalities that are there, each `spec.input_shape`.
 
     `encoded`: instead of model inputs, extractor tokens `(tokens, width)` that `Recognition.encode` gave. `unreadable`: the
-    words of readers that failed, by modality.
+    words of readers that failed, by modality; `doubted`: what speaks against the content of files that could be read.
     """
 
     inputs: Arrays
@@ -44,6 +45,7 @@ class Window:
     stop_seconds: float = 0.0
     encoded: bool = False
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    doubted: Mapping[str, str] = field(default_factory=dict)
 
 
 class Recognition(ABC):
@@ -139,7 +141,17 @@ class Recognition(ABC):
         if reading.failures and not reading.arrays:
             raise MediaError(next(iter(reading.failures.values())))
         inputs = {name: self.prepare(name, array) for name, array in reading.arrays.items()}
-        return Window(inputs, name, start, stop, unreadable=reading.failures)
+        return Window(inputs, name, start, stop, unreadable=reading.failures, doubted=self.doubts_of(files))
+
+    def doubts_of(self, files: Mapping[str, Path]) -> dict[str, str]:
+        """By modality, what speaks against the content of a file; nothing of those that cannot be read at all."""
+        doubts = {}
+        for name, path in files.items():
+            modality = self.modalities_by_name[name]
+            if isinstance(modality, DoubtfulFiles):
+                with suppress(MediaError):  # what reads it for its windows says so
+                    doubts[name] = modality.doubt(path)
+        return {name: f"{files[name]}: {words}" for name, words in doubts.items() if words}
 
     def files_of(self, file: Path | None, sources: Mapping[str, Path]) -> dict[str, Path]:
         """Where each modality of this student would lie. Raises KarmmaError for a file that is not there."""
@@ -190,7 +202,8 @@ class Recognition(ABC):
         if set(shares) >= {"verb", "noun"}:
             ranked[ACTION] = rank_pairs(shares["verb"], shares["noun"], self.labels)
         used = tuple(name for name in self.modalities if name in modalities)
-        return Prediction(ranked, used, window.start_seconds, window.stop_seconds, window.unreadable)
+        doubted = {name: words for name, words in window.doubted.items() if name in used}
+        return Prediction(ranked, used, window.start_seconds, window.stop_seconds, window.unreadable, doubted)
 
     def predict_file(
         self, file: str | Path | None, sources: Mapping[str, Path] | None = None, *, window_seconds: float | None = None,

@@ -52,6 +52,7 @@ class RecordingReader:
         found = find_span([file] if file is not None else self.files.values())
         self.timed, (self.start_seconds, self.stop_seconds) = found is not None, found or (0.0, WITHOUT_CLOCK_SECONDS)
         self.elsewhere = {name: words for name in self.files if self.timed and (words := self.other_clock(name))}
+        self.doubted = recognition.doubts_of(self.files)
         self.failures: dict[str, str] = {}  # all that were met
         self.undecodable: dict[str, str] = {}  # from now on
         wanted = [name for name in FROM_FRAMES if name in self.files] if file is not None and probe(file).has_video else []
@@ -93,7 +94,7 @@ class RecordingReader:
             if stored is not None:
                 inputs[name] = self.recognition.prepare(name, stored)
         self.failures |= unreadable
-        return Window(inputs, self.name, start_seconds, stop_seconds, unreadable=unreadable)
+        return Window(inputs, self.name, start_seconds, stop_seconds, unreadable=unreadable, doubted=self.doubted)
 
     def other_clock(self, modality: str) -> str:
         """What is wrong with a file none of whose samples lies within the recording; nothing for others."""

@@ -217,7 +217,8 @@ class StreamSession:
         wanted = [name for name in self.modalities if believed(name, health)]
         shares = self.config.shares_tokens
         inputs = (self.tokens if shares else self.inputs)(start, stop_seconds, wanted)
-        return Window(inputs, "stream", start, stop_seconds, encoded=shares), health
+        doubts = {name: words for name in inputs if (words := self.monitors[SENSOR_OF[name]].doubted)}
+        return Window(inputs, "stream", start, stop_seconds, encoded=shares, doubted=doubts), health
 
     def answer(self, stop_seconds: float) -> StreamEvent:
         """Recognise the window that ends at `stop_seconds`."""

@@ -110,18 +110,19 @@ class LiveStream:
                 if self.over(due := number * config.hop_seconds):
                     return
             event = self.session.answer(due)
-            self.tell(self.session.refused)
+            self.tell({sensor: f"{words}; going on without it" for sensor, words in self.session.refused.items()})
+            self.tell({} if event.prediction is None else event.prediction.doubted)
             event = replace(event, latency_ms=1000 * (clock.now() - due) / self.speed)
             self.summary.add(event)
             yield event
             number += 1
 
-    def tell(self, refused: Mapping[str, str]) -> None:
-        """Say once of each sensor that what it delivers cannot be read."""
-        for sensor, words in refused.items():
+    def tell(self, amiss: Mapping[str, str]) -> None:
+        """Say once of each sensor that what it delivers cannot be read, or is doubtful."""
+        for sensor, words in amiss.items():
             if sensor not in self.told:
                 self.told.add(sensor)
-                print(f"karmma: {sensor}: {words}; going on without it", file=sys.stderr, flush=True)
+                print(f"karmma: {sensor}: {words}", file=sys.stderr, flush=True)
 
     def over(self, due: float) -> bool:
         """Whether the window that is due lies beyond the wanted time, or beyond what sensors that have all ended delivered."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from .audio import audio_stream, read_audio
 from .containers import MediaError, open_container
+from .inertial import axes_of, doubt_units
 from .series import KEYS, read_series
 from .tables import EDGES, SENSOR_COLUMNS, find_gaps, read_table
 from .video import GREY16, decode_from, video_stream
@@ -139,6 +140,8 @@ def inspect_table(report: FileReport) -> None:
             first = table["seconds"][int(outside.argmax())]
             report.warnings.append(f"{int(outside.sum())} boxes outside the picture or empty; first at {first:.3f} s")
         return
+    if sensor == "imu" and (doubt := doubt_units(axes_of(table))):
+        report.warnings.append(doubt)
     for name, values in table.items():
         if name not in (*gaps, "seconds") and values.dtype != object and len(values) > 10 and np.ptp(values) == 0:
             report.warnings.append(f"column {name!r} never changes")

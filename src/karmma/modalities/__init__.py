@@ -9,7 +9,7 @@ from typing import Any
 from ..config import build
 from ..types import KarmmaError
 from .audio import Audio
-from .base import LiveReader, ManyLooks, Modality, PictureReader
+from .base import DoubtfulFiles, LiveReader, ManyLooks, Modality, PictureReader
 from .depth import Depth
 from .detections import Detections
 from .features import Features
@@ -55,4 +55,7 @@ def make_for_fixed_looks(settings: Mapping[str, Mapping[str, Any]], where: str =
     return {name: modality.for_fixed_look() if isinstance(modality, ManyLooks) else modality for name, modality in made.items()}
 
 
-__all__ = ["MODALITIES", "LiveReader", "Modality", "PictureReader", "find_modality", "make_for_fixed_looks", "make_modalities"]
+__all__ = [
+    "MODALITIES", "DoubtfulFiles", "LiveReader", "Modality", "PictureReader", "find_modality", "make_for_fixed_looks",
+    "make_modalities",
+]  # fmt: skip

@@ -63,6 +63,14 @@ class WindowReader(Protocol):
 
 
 @runtime_checkable
+class DoubtfulFiles(Protocol):
+    """A modality whose files can be read and still mean something else than they should: other units, say."""
+
+    def doubt(self, source: Path) -> str:
+        """What speaks against a file's content; nothing if it looks right. Raises MediaError."""
+
+
+@runtime_checkable
 class ManyLooks(Protocol):
     """A modality whose stored form holds more than the fixed look needs, for training."""
 

@@ -12,9 +12,9 @@ from pydantic.dataclasses import dataclass
 
 from ..augmentation import Augmentation
 from ..config import STRICT
-from ..media.containers import MediaError
+from ..media.inertial import axes_of, doubt_table, read_matlab_inertial
 from ..media.live import RowBuffer
-from ..media.series import Series, read_series
+from ..media.series import Series
 from ..media.tables import AXES, Columns, read_table, require_finite, rows_between
 from ..types import ModalitySpec
 from .base import random_rotations, sample_linearly, sample_seconds, varying, warped_positions, window
@@ -31,18 +31,18 @@ SLOW = 0.25  # of a clip's samples, over which force is averaged to find its slo
 
 @dataclass(frozen=True, config=STRICT)
 class Imu:
-    """`seconds` at `rate_hz`: specific force and angular rate, as multiples of the given scales.
+    """`seconds` at `rate_hz`: specific force and angular rate in m/s² and rad/s, for the model as multiples of the given scales.
 
     `span="window"` takes that long a window around the middle of a segment; `span="segment"` spreads as many samples
-    over the whole segment, however long it is. Sources: CSV (m/s², rad/s) or .mat (`d_iner`, in g and degrees/s).
+    over the whole segment, however long it is. Sources: CSV (m/s², rad/s) or .mat (`d_iner`, whose g and degrees/s are converted).
     """
 
     seconds: float = 2.4
     rate_hz: float = 50.0
     span: Literal["window", "segment"] = "window"
     shift_seconds: float = 0.2
-    force_scale: float = 9.81
-    turn_scale: float = 1.0
+    force_scale_mps2: float = 9.81
+    turn_scale_radps: float = 1.0
     offset_seconds: float = 0.0
     trim: float = 0.15  # of a segment's span, while training
     bend: float = 0.3
@@ -92,13 +92,14 @@ class Imu:
     def series(self, source: Path, start_seconds: float, stop_seconds: float) -> Series | None:
         """What was measured around a stretch of time, or None if nothing was."""
         if source.suffix == ".mat":
-            series = read_series(source, "d_iner")
-            if series.values.shape[1:] != (len(AXES),):
-                raise MediaError(f"{source}: {series.values.shape[1:]} axes, expected {len(AXES)}")
-            return series
+            return read_matlab_inertial(source)
         rows = rows_between(read_table(source, AXES), start_seconds - 0.1, stop_seconds + 0.1)
         require_finite(source, rows)
         return series_of(rows)
+
+    def doubt(self, source: Path) -> str:
+        """What speaks against the units of a table; .mat files have units of their own."""
+        return doubt_table(source) if source.suffix == ".csv" else ""
 
     def stored_zeros(self) -> NDArray[np.float32]:
         window = round((self.seconds + 2 * self.shift_seconds) * self.rate_hz)
@@ -106,7 +107,7 @@ class Imu:
 
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         values = self.cut(stored, augmentation)
-        values = values * torch.tensor([1 / self.force_scale] * 3 + [1 / self.turn_scale] * 3)
+        values = values * torch.tensor([1 / self.force_scale_mps2] * 3 + [1 / self.turn_scale_radps] * 3)
         if augmentation is None:
             return values
         if self.vigour:
@@ -143,4 +144,4 @@ def series_of(rows: Columns) -> Series | None:
     """A table's axes over time, or None where there are not two rows to interpolate between."""
     if len(rows["seconds"]) < 2:
         return None
-    return Series(np.stack([rows[axis] for axis in AXES], -1).astype(np.float32), rows["seconds"])
+    return Series(axes_of(rows).astype(np.float32), rows["seconds"])

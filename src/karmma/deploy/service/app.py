@@ -115,7 +115,10 @@ class Service:
                     LOG.warning("an upload could not be read", exc_info=True)
                     raise RefusedError(422, f"{name}: cannot be read: {type(error).__name__}") from error
         return [
-            replace(window, unreadable={key: hidden(words, told) for key, words in window.unreadable.items()})
+            replace(
+                window, unreadable={key: hidden(words, told) for key, words in window.unreadable.items()},
+                doubted={key: hidden(words, told) for key, words in window.doubted.items()},
+            )
             for window in windows
         ]
 
@@ -350,7 +353,7 @@ def add_predictions(app: FastAPI, service: Service) -> None:
             drawn = await run_in_threadpool(describe_inputs, service.recognition, shown)
         return {
             "start_seconds": shown.start_seconds, "stop_seconds": shown.stop_seconds, "modalities": there,
-            "unreadable": shown.unreadable, "inputs": drawn,
+            "unreadable": shown.unreadable, "doubted": shown.doubted, "inputs": drawn,
             "subsets": {subset_name(subset): prediction_row(answer, 5) for subset, answer in zip(subsets, answers, strict=True)},
             "timeline": [prediction_row(prediction, 1) for prediction in timeline],
         }  # fmt: skip

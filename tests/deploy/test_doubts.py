@@ -1,0 +1,73 @@
+"""Sensors whose units look wrong: used, and named wherever an answer is given."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+import karmma
+from karmma.cli import app
+from karmma.deploy.sensors import TableFile
+from karmma.deploy.service.app import make_app
+from karmma.media.tables import AXES, read_table
+
+WORDS = "the median force is 1.0"
+
+
+@pytest.fixture
+def in_g(body_files: dict[str, Path], tmp_path: Path) -> Path:
+    """The same IMU, its force in g."""
+    table = read_table(body_files["imu"], AXES)
+    columns = [table[name] / (9.81 if name.startswith("accel") else 1.0) for name in AXES]
+    rows = "\n".join(",".join(f"{value:.6f}" for value in row) for row in zip(table["seconds"], *columns, strict=True))
+    (tmp_path / "g_imu.csv").write_text(f"seconds,{','.join(AXES)}\n{rows}\n")
+    return tmp_path / "g_imu.csv"
+
+
+def test_recordings_say_so_once_and_in_every_window(
+    body_path: Path, body_student: karmma.Recognizer, body_files: dict[str, Path], in_g: Path
+) -> None:
+    sources = {"imu": in_g, "skeleton": body_files["skeleton"]}
+    for doubtful in (body_student.predict(sources), *body_student.predict_file(None, sources, window_seconds=2.0)):
+        assert doubtful.modalities == ("imu", "skeleton") and set(doubtful.doubted) == {"imu"}
+        assert doubtful.doubted["imu"].startswith(str(in_g)) and WORDS in doubtful.doubted["imu"]
+    assert not body_student.predict(sources, only=["skeleton"]).doubted and not body_student.predict(body_files).doubted
+    arguments = ["predict", str(body_path), "--imu", str(in_g), "--skeleton", str(body_files["skeleton"]), "--window", "2"]
+    done = CliRunner().invoke(app, [*arguments, "--json"])
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.exit_code == 0 and len(rows) == 3 and all(WORDS in row["doubted"]["imu"] for row in rows)
+    assert done.stderr.count("imu is doubtful") == 1 and "in g, or without gravity?" in done.stderr
+    well = CliRunner().invoke(app, [*arguments[:3], str(body_files["imu"]), *arguments[4:], "--json"])
+    assert not well.stderr and "doubted" not in json.loads(well.stdout.splitlines()[0])
+
+
+def test_the_service_says_so_without_its_paths(body_student: karmma.Recognizer, in_g: Path) -> None:
+    with TestClient(make_app(body_student)) as client:
+        files = {"imu": ("mine.csv", in_g.read_bytes())}
+        (first, *_) = client.post("/v1/predict", files=files).json()["predictions"]
+        look = client.post("/v1/look", files=files).json()
+    for doubted in (first["doubted"], look["doubted"]):
+        assert WORDS in doubted["imu"] and "/tmp" not in doubted["imu"]
+
+
+def test_streams_say_so_once_it_lasts(
+    body_path: Path, body_student: karmma.Recognizer, body_files: dict[str, Path], in_g: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = body_student.stream([TableFile(in_g, "imu")], speed=4.0)
+    events = list(running)
+    assert all(event.health["imu"] == "present" for event in events[4:10])
+    doubted = ["doubted" in event.row() for event in events]
+    assert not any(doubted[:3]) and all(doubted[4:10]) and WORDS in events[5].row()["doubted"]["imu"]
+    assert capsys.readouterr().err.count("karmma: imu: ") == 1
+    assert not any("doubted" in event.row() for event in body_student.stream([TableFile(body_files["imu"], "imu")], speed=4.0))
+
+
+def test_a_check_warns(in_g: Path, body_files: dict[str, Path]) -> None:
+    from karmma.media.inspection import inspect_file
+
+    assert any(WORDS in words for words in inspect_file(in_g, ("imu",)).warnings)
+    assert not inspect_file(body_files["imu"], ("imu",)).warnings
