@@ -33,9 +33,9 @@ from karmma.experiment.context import STUDENT, Context
 from karmma.experiment.pretraining import pretraining_task
 from karmma.files import replacing
 from karmma.models.encoders.skeleton import SkeletonEncoder
-from karmma.models.signals import KINECT_PAIRS
 from karmma.models.unimodal import UnimodalClassifier
 from karmma.progress import Progress
+from karmma.skeletons import LAYOUTS
 from karmma.training.fit import fit
 from karmma.types import ModalitySpec
 
@@ -69,7 +69,7 @@ def skeleton_without_distances(spec: ModalitySpec, config: EncoderConfig) -> Ske
     """The recipe's extractor with nothing where it has distances between joints and their change."""
     encoder = SkeletonEncoder(spec, config)
     seen = torch.ones(encoder.in_norm.num_features, 1)
-    seen[-2 * len(KINECT_PAIRS[0]) :] = 0
+    seen[-2 * len(LAYOUTS[spec.skeleton].pairs[0]) :] = 0
     encoder.in_norm.register_forward_hook(lambda _, inputs, output: output * seen)
     return encoder
 

@@ -14,6 +14,9 @@ else:
     from .later import torch
 
 
+JOINTS = "joints"  # in the layout of what holds a skeleton's
+
+
 class KarmmaError(Exception):
     """Something a user can mend; the command line prints its one line and exits with 2."""
 
@@ -68,25 +71,42 @@ def subset_name(subset: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class ModalitySpec:
-    """What a feature extractor receives: shape of one clip's tensor (without batch), and how to draw it in a report."""
+    """What a feature extractor receives: shape of one clip's tensor (without batch), and how to draw it in a report.
+
+    `skeleton`: of joints, the name in skeletons.LAYOUTS that says which is which; empty if nobody does.
+    """
 
     name: str
     input_shape: tuple[int, ...]
     layout: str  # e.g. "frames height width channels"
+    skeleton: str = ""
 
 
 def describe_model(specs: Mapping[str, ModalitySpec], labels: LabelSpace) -> dict[str, Any]:
     """What goes in and what comes out, as JSON for `config.json` of checkpoints and exported students."""
     return {
-        "specs": {name: {"input_shape": list(spec.input_shape), "layout": spec.layout} for name, spec in specs.items()},
+        "specs": {name: describe_spec(spec) for name, spec in specs.items()},
         "labels": {head: list(names) for head, names in labels.names.items()},
         "colour_order": "RGB",
     }
 
 
+def describe_spec(spec: ModalitySpec) -> dict[str, Any]:
+    """A modality's input as JSON."""
+    skeleton = {"skeleton": spec.skeleton} if JOINTS in spec.layout else {}
+    return {"input_shape": list(spec.input_shape), "layout": spec.layout, **skeleton}
+
+
+def read_spec(name: str, content: Mapping[str, Any]) -> ModalitySpec:
+    """What `describe_spec` wrote. Twenty joints without the key are of the time when there was one layout."""
+    shape, layout = tuple(content["input_shape"]), content["layout"]
+    unnamed = "utd_mhad" if JOINTS in layout and shape[1:] == (20, 3) else ""
+    return ModalitySpec(name, shape, layout, content.get("skeleton", unnamed))
+
+
 def read_description(content: Mapping[str, Any]) -> tuple[dict[str, ModalitySpec], LabelSpace]:
     """What `describe_model` wrote. Raises KeyError, TypeError or AttributeError where it did not."""
-    specs = {name: ModalitySpec(name, tuple(spec["input_shape"]), spec["layout"]) for name, spec in content["specs"].items()}
+    specs = {name: read_spec(name, spec) for name, spec in content["specs"].items()}
     return specs, LabelSpace({head: tuple(names) for head, names in content["labels"].items()})
 
 

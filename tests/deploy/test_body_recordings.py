@@ -215,6 +215,7 @@ def test_the_service_takes_them_without_a_video(
     look = client.post("/v1/look", files=uploads, params={"at_seconds": 4}).json()
     assert look["modalities"] == list(SENSORS) and len(look["subsets"]) == 7
     assert len(look["inputs"]["skeleton"]["joints"]) == 6 and len(look["inputs"]["skeleton"]["joints"][0]) == 20
+    assert len(look["inputs"]["skeleton"]["bones"]) == 19 and [7, 6] in look["inputs"]["skeleton"]["bones"]
     assert look["inputs"]["depth"]["frames"][0].startswith("data:image/jpeg") and len(look["inputs"]["imu"]["curves"]) == 6
     assert not [key for kept in EVERY for key in kept.kept if "karmma-upload-" in key[0][0]]
 

@@ -25,6 +25,8 @@ from karmma.media.live import ArrayBuffer
 from karmma.modalities.depth import Depth
 from karmma.types import KarmmaError
 
+from .conftest import save_student
+
 
 def sensors_of(files: dict[str, Path]) -> list[Any]:
     return [TableFile(files["imu"], "imu"), SeriesFile(files["skeleton"], "skeleton"), SeriesFile(files["depth"], "depth")]
@@ -87,7 +89,7 @@ def test_an_ill_sensor_is_absent_and_the_others_go_on(
 
 
 def test_lines_of_joints_and_lines_that_are_none(capsys: pytest.CaptureFixture[str]) -> None:
-    sensor = parse_source("skeleton=tcp:9002", 16000, joints=2)[0]
+    sensor = parse_source("skeleton=tcp:9002", 16000, (2, 3))[0]
     assert isinstance(sensor, Lines)
     delivered = list(sensor.parsed(io.StringIO("seconds,x0\n0.1,1,2,3,4,5,6\n0.2,1,2\n0.3,1,2,3,4,5,nan\n0.4,a,2,3,4,5,6\n")))
     assert delivered[0][0] == 0.1 and delivered[0][1].tolist() == [[1, 2, 3], [4, 5, 6]] and len(delivered) == 2
@@ -99,6 +101,30 @@ def test_lines_of_joints_and_lines_that_are_none(capsys: pytest.CaptureFixture[s
     assert buffer.arrived == 1 and buffer.broken == 1
     with pytest.raises(ValueError, match=r"shape \(3, 3\), expected \(2, 3\)"):
         buffer.push(0.5, np.zeros((3, 3)))
+
+
+def test_a_tracker_of_pictures_is_heard_as_its_files_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """COCO's seventeen joints in pixels, y down; a confidence may stand behind each."""
+    path = save_student(tmp_path / "student", {"skeleton": {"layout": "coco", "flat": True, "frames": 6}})
+    student = karmma.load(path)
+    assert student.specs["skeleton"].skeleton == "coco" and student.specs["skeleton"].input_shape == (6, 17, 3)
+    random, seconds = np.random.default_rng(3), np.arange(90) / 30
+    pixels = 320 + 40 * random.normal(size=(1, 17, 2)) + 5 * np.sin(seconds)[:, None, None]
+    confident = np.concatenate([pixels, random.uniform(0, 1, (90, 17, 1))], -1)
+    np.savez(tmp_path / "skeleton.npz", skeleton=pixels, seconds=seconds)
+    stored = student.read_window(None, 0.5, 2.5, {"skeleton": tmp_path / "skeleton.npz"}).inputs["skeleton"]
+    lines = Lines("-", "skeleton", pose_shape=(17, 2)).parsed(
+        io.StringIO("\n".join(",".join(map(str, (second, *pose.ravel()))) for second, pose in zip(seconds, pixels, strict=True)))
+    )
+    for delivered in (zip(seconds, pixels, strict=True), zip(seconds, confident, strict=True), lines):
+        session = StreamSession(student, StreamConfig(2.0, monitor=False))
+        for second, pose in delivered:
+            session.push("skeleton", float(second), pose)
+        window, _ = session.window(2.5)
+        np.testing.assert_allclose(window.inputs["skeleton"], stored, atol=1e-4)
+    assert not stored[..., 2].any() and not capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"shape \(25, 2\), expected \(17, 2\)"):
+        session.push("skeleton", 3.0, np.zeros((25, 2)))
 
 
 def test_a_buffer_forgets_what_is_old_or_of_another_shape() -> None:

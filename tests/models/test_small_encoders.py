@@ -49,7 +49,8 @@ def test_frames_that_do_not_fill_stacks_are_refused() -> None:
 
 
 def test_distances_between_joints_know_no_turn_of_the_body() -> None:
-    encoder = SkeletonEncoder(ModalitySpec("skeleton", (16, 20, 3), "frames joints xyz"), EncoderConfig("skeleton", width=8))
+    spec = ModalitySpec("skeleton", (16, 20, 3), "frames joints xyz", "utd_mhad")
+    encoder = SkeletonEncoder(spec, EncoderConfig("skeleton", width=8))
     poses = torch.randn(2, 16, 20, 3)
     turn = torch.linalg.qr(torch.randn(3, 3)).Q
     seen: list[torch.Tensor] = []

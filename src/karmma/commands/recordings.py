@@ -124,9 +124,9 @@ def stream(
 
     recognition = load_any(checkpoint)
     rate_hz = getattr(recognition.modalities_by_name.get("audio"), "sample_rate_hz", 16000)
-    joints = getattr(recognition.modalities_by_name.get("skeleton"), "joints", 20)
+    pose_shape = getattr(recognition.modalities_by_name.get("skeleton"), "source_shape", (20, 3))
     faults = [parse_fault(text) for text in fault or []]
-    heard = begun_together([sensor for text in sources for sensor in parse_source(text, rate_hz, joints)])
+    heard = begun_together([sensor for text in sources for sensor in parse_source(text, rate_hz, pose_shape)])
     sensors = [FaultySensor(sensor, faults) for sensor in heard]
     length = recognition.window_seconds if window is None else window
     config = StreamConfig(length, hop, monitor, use_degraded, token_hop_seconds=token_hop)

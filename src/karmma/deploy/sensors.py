@@ -206,19 +206,20 @@ class PipedSound:
 class Lines:
     """Rows of an IMU or a detector as lines `seconds,value,value,…` on standard input (`-`) or a TCP socket (`tcp:PORT`).
 
-    Skeletons, too: x, y, z of each of so many `joints`.
+    Skeletons, too: the coordinates of each joint, of such a `pose_shape` (joints, coordinates).
     """
 
     address: str
     name: str
     recorded: bool = False
-    joints: int = 20
+    pose_shape: tuple[int, int] = (20, 3)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """What stands in a line behind `seconds`."""
         if self.name == "skeleton":
-            return tuple(f"{axis}{joint}" for joint in range(self.joints) for axis in "xyz")
+            joints, axes = self.pose_shape
+            return tuple(f"{axis}{joint}" for joint in range(joints) for axis in "xyz"[:axes])
         return SENSOR_COLUMNS[self.name]
 
     def samples(self) -> Iterator[Delivery]:
@@ -240,7 +241,8 @@ class Lines:
                 continue
             try:
                 values = [cell if column == "label" else float(cell) for column, cell in zip(columns, cells[1:], strict=True)]
-                yield float(cells[0]), np.array(values, np.float32).reshape(-1, 3) if self.name == "skeleton" else tuple(values)
+                skeleton = self.name == "skeleton"
+                yield float(cells[0]), np.array(values, np.float32).reshape(self.pose_shape) if skeleton else tuple(values)
             except ValueError:
                 wanted = ",".join(columns if len(columns) < MOST_COLUMNS else (*columns[:3], "…", columns[-1]))
                 print(f"karmma: {self.name}: line {number} is not seconds,{wanted}: {line[:80]!r}", file=sys.stderr)
@@ -264,11 +266,11 @@ class SensorClock:
         return float(own_seconds + self.offset)
 
 
-def parse_source(text: str, rate_hz: int, joints: int = 20) -> list[Sensor]:
+def parse_source(text: str, rate_hz: int, pose_shape: tuple[int, int] = (20, 3)) -> list[Sensor]:
     """Sensors of one SOURCE on the command line. Raises KarmmaError with what is allowed.
 
     A media file is camera and microphone at once; otherwise `video=`, `audio=`, `imu=`, `detections=`, `skeleton=`, `depth=` and
-    an address. `rate_hz` and `joints` are the student's.
+    an address. `rate_hz` and `pose_shape` are the student's.
     """
     kind, separator, address = text.partition("=")
     if not separator or kind not in SOURCES:
@@ -287,7 +289,7 @@ def parse_source(text: str, rate_hz: int, joints: int = 20) -> list[Sensor]:
         demand_input(text, sound_system(address))
         return [Microphone(address, rate_hz)]
     if address == "-" or (address.startswith("tcp:") and address[4:].isdigit()):
-        return [Lines(address, kind, joints=joints)]
+        return [Lines(address, kind, pose_shape=pose_shape)]
     if not file.is_file():
         what = "an .npz with `seconds`" if kind == "skeleton" else "a CSV"
         raise KarmmaError(f"{kind}={address}: no such file; {what}, - for standard input, or tcp:PORT")

@@ -17,6 +17,7 @@ from ..media.tables import SENSOR_COLUMNS
 from ..media.video import DecodedFrame
 from ..modalities import LiveReader
 from ..modalities.audio import Audio
+from ..modalities.skeleton import Skeleton
 from ..types import KarmmaError, Prediction
 from .answers import prediction_row
 from .health import ABSENT, DEGRADED, HealthConfig, HealthMonitor, make_monitors
@@ -127,12 +128,13 @@ class StreamSession:
             return SampleBuffer(max(horizon, audio.seconds + SPARE_SECONDS), audio.sample_rate_hz)
         if sensor in SENSOR_COLUMNS:
             return RowBuffer(horizon, SENSOR_COLUMNS[sensor])
-        return ArrayBuffer(horizon, self.recognition.specs["skeleton"].input_shape[1:] if sensor == "skeleton" else None)
+        skeleton = by_name["skeleton"] if sensor == "skeleton" else None
+        return ArrayBuffer(horizon, skeleton.source_shape if isinstance(skeleton, Skeleton) else None)
 
     def push(self, sensor: str, seconds: float, sample: Any) -> None:
         """What a sensor delivered: a frame for `video`, mono samples at the student's rate for `audio`, a row for `imu` and
-        `detections`, joints `(joints, 3)` for `skeleton`; for `depth` a frame of 16-bit grey, or a picture of millimetres in
-        whole numbers or metres in floats."""
+        `detections`, joints `(joints, 3)` for `skeleton` as its tracker has them; for `depth` a frame of 16-bit grey, or a picture
+        of millimetres in whole numbers or metres in floats."""
         buffer = self.buffers[sensor]
         if sensor == "depth":
             picture = sample.grey16() if isinstance(sample, DecodedFrame) else np.asarray(sample)
@@ -141,7 +143,10 @@ class StreamSession:
             pixels = sample.frame.width * sample.frame.height if isinstance(sample, DecodedFrame) else LAZY_PIXELS + 1
             buffer.push(seconds, sample, pixels)
         elif isinstance(buffer, ArrayBuffer):
-            buffer.push(seconds, np.asarray(sample))
+            values = np.asarray(sample)
+            if sensor == "skeleton" and buffer.shape is not None and values.shape[1:] == (3,):
+                values = values[:, : buffer.shape[1]]  # without the confidence behind x and y of flat skeletons
+            buffer.push(seconds, values)
         elif isinstance(buffer, SampleBuffer | RowBuffer):
             buffer.push(seconds, sample)
 

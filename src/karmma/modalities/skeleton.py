@@ -1,9 +1,9 @@
-"""Skeletons: joints of a tracked body in space (Kinect's twenty joints, or any other number)."""
+"""Skeletons: joints of a tracked body in space or in a picture, as common trackers deliver them or in an order of your own."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from ..config import STRICT
 from ..media.containers import MediaError
 from ..media.live import ArrayBuffer
 from ..media.series import KEYS, Series, read_series
+from ..skeletons import LAYOUTS, SkeletonLayout, Up
 from ..types import ModalitySpec
 from .base import random_rotations, sample_linearly, sample_seconds, warped_positions
 
@@ -25,21 +26,31 @@ else:
 
 TORSO_LENGTH = 0.5
 SHORTEST_TORSO = 1e-3  # of the distance of the farthest joint
+DEFAULT_LAYOUT = "utd_mhad"
+UPRIGHT: dict[Up, tuple[list[int], list[float]]] = {  # which axes become x, y, z, and their signs
+    "y": ([0, 1, 2], [1, 1, 1]), "-y": ([0, 1, 2], [1, -1, -1]), "z": ([0, 2, 1], [1, 1, -1]),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, config=STRICT)
 class Skeleton:
     """`frames` poses spread evenly over a segment, centred at the hip and scaled to one torso length.
 
-    `hip` and `neck` index the joints that give centre and scale; `mirror_pairs` are exchanged when a clip is mirrored.
-    Sources: .mat (`d_skel`, joints × 3 × time) or .npz (`skeleton`, time × joints × 3, and `seconds`); y points up.
+    `layout` names a tracker's joints (skeletons.LAYOUTS; UTD-MHAD's if nothing is said); for an order of your own there are
+    `joints`, how many, `hip` and `neck`, which of them give centre and scale, and `mirror_pairs`, which are exchanged when a clip is
+    mirrored. `up`: the axis that points up in the sources, if it is not the layout's. `flat`: sources hold x and y of a picture
+    alone, or a confidence behind them, which is left out.
+    Sources: .mat (`d_skel`, joints × 3 × time) or .npz (`skeleton`, time × joints × 3, and `seconds`).
     """
 
     frames: int = 48
-    joints: int = 20
-    hip: int = 3
-    neck: int = 1
-    mirror_pairs: tuple[tuple[int, int], ...] = ((4, 8), (5, 9), (6, 10), (7, 11), (12, 16), (13, 17), (14, 18), (15, 19))
+    layout: str = ""
+    joints: int | None = None
+    hip: int | None = None
+    neck: int | None = None
+    mirror_pairs: tuple[tuple[int, int], ...] | None = None
+    up: Up | None = None
+    flat: bool = False
     trim: float = 0.15
     bend: float = 0.3
     pace: float = 0.0  # how much speed drifts within a segment: deviation of its logarithm
@@ -49,17 +60,45 @@ class Skeleton:
     noise: float = 0.01
     joint_dropout: float = 0.0
 
+    def __post_init__(self) -> None:
+        own = {"joints": self.joints, "hip": self.hip, "neck": self.neck}
+        given = [name for name, value in {**own, "mirror_pairs": self.mirror_pairs}.items() if value is not None]
+        if self.layout and self.layout not in LAYOUTS:
+            raise ValueError(f"layout: {self.layout!r} is none of {', '.join(LAYOUTS)}; without one give joints, hip, neck")
+        if self.layout and given:
+            raise ValueError(f"layout: {self.layout} says itself which joints there are; leave out {', '.join(given)}")
+        if given and None in own.values():
+            missing = ", ".join(name for name, value in own.items() if value is None)
+            raise ValueError(f"joints in an order of your own need {missing}, too; named layouts are {', '.join(LAYOUTS)}")
+        named = [self.hip or 0, self.neck or 0, *(joint for pair in self.mirror_pairs or () for joint in pair)]
+        if self.joints is not None and not all(0 <= joint < self.joints for joint in named):
+            raise ValueError(f"hip, neck and mirror_pairs must be of 0 to {self.joints - 1}")
+
     @property
     def spec(self) -> ModalitySpec:
-        return ModalitySpec("skeleton", (self.frames, self.joints, 3), "frames joints xyz")
+        name = self.layout or (DEFAULT_LAYOUT if self.joints is None else "")
+        return ModalitySpec("skeleton", (self.frames, self.body.joints, 3), "frames joints xyz", name)
+
+    @property
+    def body(self) -> SkeletonLayout:
+        """Which joint is which."""
+        if self.joints is None or self.hip is None or self.neck is None:
+            return LAYOUTS[self.layout or DEFAULT_LAYOUT]
+        joints = range(self.joints)
+        return SkeletonLayout(tuple(map(str, joints)), tuple(joints), (self.hip,), (self.neck,), (), "y")
+
+    @property
+    def source_shape(self) -> tuple[int, int]:
+        """Of one pose as sources deliver it, but for confidences."""
+        return (self.body.joints, 2 if self.flat else 3)
 
     def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
         if not source.is_file():
             return None
         matlab = source.suffix == ".mat"
         series = read_series(source, "d_skel" if matlab else KEYS["skeleton"], -1 if matlab else 0)
-        if series.values.shape[1:] != (self.joints, 3):
-            raise MediaError(f"{source}: joints have shape {series.values.shape[1:]}, expected ({self.joints}, 3)")
+        if series.values.shape[1:] not in (self.source_shape, (self.body.joints, 3)):
+            raise MediaError(f"{source}: joints have shape {series.values.shape[1:]}, expected {self.source_shape}")
         return self.poses(str(source), series, start_seconds, stop_seconds)
 
     def read_live(self, source: ArrayBuffer, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
@@ -71,16 +110,25 @@ class Skeleton:
         if not series.covers(start_seconds, stop_seconds):
             return None
         moments = np.array(sample_seconds(start_seconds, stop_seconds, 4 * self.frames // 3))
-        return self.normalised(source, series.at(moments, start_seconds, stop_seconds))
+        return self.normalised(source, self.upright(series.at(moments, start_seconds, stop_seconds)))
+
+    def upright(self, poses: NDArray[Any]) -> NDArray[np.float32]:
+        """Poses `(time, joints, 3)` whose y points up, of such as sources deliver."""
+        places = poses[..., : self.source_shape[1]]
+        if self.flat:
+            places = np.concatenate([places, np.zeros_like(places[..., :1])], -1)
+        axes, signs = UPRIGHT[self.up or self.body.up]
+        return (places[..., axes] * np.array(signs)).astype(np.float32)
 
     def normalised(self, source: str, poses: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Centred at the hip's median place, so that moving about stays visible; torso length scaled to one value.
 
         None where nobody is tracked: all joints on one spot. Raises MediaError where only neck and hip are.
         """
-        centred = poses - np.median(poses[:, self.hip], axis=0)
+        hips, necks = (poses[:, list(joints)].mean(1) for joints in (self.body.hip, self.body.neck))
+        centred = poses - np.median(hips, axis=0)
         reach = float(np.abs(centred).max())
-        torso = float(np.median(np.linalg.norm(poses[:, self.neck] - poses[:, self.hip], axis=-1)))
+        torso = float(np.median(np.linalg.norm(necks - hips, axis=-1)))
         if not reach:
             return None
         if torso < SHORTEST_TORSO * reach:
@@ -88,7 +136,7 @@ class Skeleton:
         return (centred * (TORSO_LENGTH / torso)).astype(np.float32)
 
     def stored_zeros(self) -> NDArray[np.float32]:
-        return np.zeros((4 * self.frames // 3, self.joints, 3), np.float32)
+        return np.zeros((4 * self.frames // 3, self.body.joints, 3), np.float32)
 
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
         batch = len(stored)
@@ -100,14 +148,16 @@ class Skeleton:
         poses = torch.einsum("bij,btvj->btvi", turn, self.mirror(poses, augmentation.mirrored))
         poses = poses * (1 + augmentation.uniform((batch, 1, 1, 1), -self.stretch, self.stretch))
         poses = poses * (1 + augmentation.uniform((batch, 1, 1, 3), -self.stretch, self.stretch))
-        poses = poses + augmentation.normal((batch, 1, self.joints, 3), self.noise)
+        joints = self.body.joints
+        poses = poses + augmentation.normal((batch, 1, joints, 3), self.noise)
         poses = poses + augmentation.normal(poses.shape, self.noise / 2)
-        lost = augmentation.uniform((batch, 1, self.joints, 1), 0, 1) < self.joint_dropout
-        return poses.masked_fill(lost, 0.0)
+        lost = augmentation.uniform((batch, 1, joints, 1), 0, 1) < self.joint_dropout
+        poses = poses.masked_fill(lost, 0.0)
+        return poses * torch.tensor([1.0, 1.0, 0.0]) if self.flat else poses
 
     def mirror(self, poses: Tensor, mirrored: Tensor) -> Tensor:
-        order = list(range(self.joints))
-        for left, right in self.mirror_pairs:
+        order = list(range(self.body.joints))
+        for left, right in self.body.mirror_pairs if self.mirror_pairs is None else self.mirror_pairs:
             order[left], order[right] = right, left
         flipped = poses[:, :, order] * torch.tensor([-1.0, 1.0, 1.0])
         return torch.where(mirrored.view(-1, 1, 1, 1), flipped, poses)

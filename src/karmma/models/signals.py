@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..skeletons import LAYOUTS, SkeletonLayout
 from ..types import KarmmaError, ModalitySpec
 
-KINECT_JOINTS = 20
-KINECT_ENDS = (0, 1, 2, 3, 5, 7, 9, 11, 15, 19)  # head, neck, spine, hip, elbows, hands, feet
-KINECT_PAIRS = list(zip(*combinations(KINECT_ENDS, 2), strict=True))
+POSES = "frames joints xyz"
 PICTURE_ROWS, BANDS = 8, 32  # what pictures and spectra are shrunk to for random kernels
 
 
@@ -37,20 +34,20 @@ def inertial_signals(clips: Tensor) -> Tensor:
     return torch.cat([clips, difference(clips) * 4, strength], -1).transpose(1, 2)
 
 
-def joint_distances(poses: Tensor) -> Tensor:
-    """How far head, trunk, elbows, hands and feet are from each other, `(batch, frames, pairs)`, of Kinect's twenty joints.
+def joint_distances(poses: Tensor, layout: SkeletonLayout) -> Tensor:
+    """How far head, trunk, elbows, hands and feet of poses `(batch, frames, joints, 3)` are from each other, `(batch, frames, pairs)`.
 
     No turn of the body alters them (joint collection distances of DD-Net, Yang et al., 2019).
     """
-    one, other = KINECT_PAIRS
+    one, other = (list(ends) for ends in layout.pairs)
     return (poses[:, :, one] - poses[:, :, other]).norm(dim=-1)
 
 
-def pose_signals(clips: Tensor) -> Tensor:
-    """Places of joints and, for Kinect's, distances between them, each with its change, of clips `(batch, frames, joints, 3)`."""
+def pose_signals(clips: Tensor, skeleton: str = "") -> Tensor:
+    """Places of joints and, where the layout is known, distances, each with its change, of clips `(batch, frames, joints, 3)`."""
     values = clips.flatten(2)
-    if clips.shape[2] == KINECT_JOINTS:
-        values = torch.cat([values, joint_distances(clips)], -1)
+    if skeleton:
+        values = torch.cat([values, joint_distances(clips, LAYOUTS[skeleton])], -1)
     return with_change(values)
 
 
@@ -77,7 +74,7 @@ def flat_signals(clips: Tensor) -> Tensor:
 
 SIGNALS = {
     "samples axes": inertial_signals,
-    "frames joints xyz": pose_signals,
+    POSES: pose_signals,
     "frames height width channels": picture_signals,
     "frames height width xy": picture_signals,
     "mel-bands frames": spectral_signals,
@@ -90,4 +87,4 @@ def signals(spec: ModalitySpec, clips: Tensor) -> Tensor:
     """Signals `(batch, channels, steps)` of clips of a modality. Raises KarmmaError for a layout without a rule."""
     if spec.layout not in SIGNALS:
         raise KarmmaError(f"no signals over time are known for {spec.name} ({spec.layout}); there are: {', '.join(SIGNALS)}")
-    return SIGNALS[spec.layout](clips)
+    return pose_signals(clips, spec.skeleton) if spec.layout == POSES else SIGNALS[spec.layout](clips)

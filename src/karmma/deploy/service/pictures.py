@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...modalities.skeleton import Skeleton
 from ..recognition import Recognition, Window
 
 SHOWN_FRAMES, HEIGHT = 8, 96
@@ -32,7 +33,9 @@ def describe_inputs(recognition: Recognition, window: Window) -> dict[str, Any]:
             shown = chosen(value[..., 0]) * (255 / max(float(value.max()), 1e-6))
             drawn[name] = {"frames": [jpeg(cv2.cvtColor(picture.astype(np.uint8), cv2.COLOR_GRAY2RGB)) for picture in shown]}
         elif name == "skeleton":
-            drawn[name] = {"joints": [[[round(float(x), 3), round(float(y), 3)] for x, y, _ in pose] for pose in chosen(value)]}
+            bones = modality.body.bones if isinstance(modality, Skeleton) else ()
+            joints = [[[round(float(x), 3), round(float(y), 3)] for x, y, _ in pose] for pose in chosen(value)]
+            drawn[name] = {"joints": joints, "bones": bones}
         elif value.ndim == 2:
             drawn[name] = {"curves": [[round(float(v), 3) for v in axis] for axis in value.T[:6]]}
     return drawn

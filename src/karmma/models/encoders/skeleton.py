@@ -7,27 +7,27 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...config import EncoderConfig
+from ...skeletons import LAYOUTS
 from ...types import ModalitySpec
-from ..signals import KINECT_JOINTS, KINECT_PAIRS, change, joint_distances
+from ..signals import change, joint_distances
 from .base import Encoder
 from .motion import TemporalBlock
 from .styles import StyleMixing
 
-KINECT_PARENTS = (1, 1, 1, 2, 1, 4, 5, 6, 1, 8, 9, 10, 3, 12, 13, 14, 3, 16, 17, 18)
 MIXED = 2  # blocks before which styles are mixed
 
 
 class SkeletonEncoder(Encoder):
     """Poses `(batch, frames, joints, 3)` to one token per four frames.
 
-    For Kinect's twenty joints there are bones, too, and distances between joints and how fast they change.
+    Where it is known which joint is which there are bones, too, and distances between joints and how fast they change.
     """
 
     def __init__(self, spec: ModalitySpec, config: EncoderConfig) -> None:
         super().__init__()
         frames, joints, _ = spec.input_shape
-        self.parents = list(KINECT_PARENTS) if joints == KINECT_JOINTS else None
-        features = joints * 3 * 3 + 2 * len(KINECT_PAIRS[0]) if self.parents else joints * 3 * 2
+        self.layout = LAYOUTS[spec.skeleton] if spec.skeleton else None
+        features = joints * 3 * 2 if self.layout is None else joints * 3 * 3 + 2 * len(self.layout.pairs[0])
         width = config.width
         self.in_norm = nn.BatchNorm1d(features)
         self.embed = nn.Conv1d(features, width, 1, bias=False)
@@ -43,9 +43,9 @@ class SkeletonEncoder(Encoder):
 
     def forward(self, clips: Tensor) -> Tensor:
         parts = [clips.flatten(2), change(clips.flatten(2))]
-        if self.parents:
-            distances = joint_distances(clips)
-            parts += [(clips - clips[:, :, self.parents]).flatten(2), distances, change(distances)]
+        if self.layout is not None:
+            distances = joint_distances(clips, self.layout)
+            parts += [(clips - clips[:, :, list(self.layout.parents)]).flatten(2), distances, change(distances)]
         x = self.in_norm(torch.cat(parts, -1).transpose(1, 2))
         x = functional.relu(self.embed_norm(self.embed(x)))
         for index, block in enumerate(self.blocks):
