@@ -37,14 +37,13 @@ from karmma.deploy.sensors import Sensor
 from karmma.deploy.session import StreamConfig, StreamSession
 from karmma.deploy.stream import simulate_stream
 from karmma.media.inertial import read_matlab_inertial
-from karmma.media.series import read_series
+from karmma.media.series import MATLAB_KEYS, read_series
 
 TRIALS = 12  # in a recording
 WINDOW_SECONDS = 3.5  # as training trials (their median), which is the default for a student of theirs
 LENGTHS = (2.0, 2.5, 3.0, 4.0)  # of windows, to compare with
 WAYS = ("known", "monitor", "none")  # how presence is found
 MIDDLE = 0.3  # of a trial's length around its middle: where a window's middle has to lie
-ARRAYS = {"imu": ("d_iner", 0), "skeleton": ("d_skel", -1), "depth": ("d_depth", -1)}
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Trials:
         )  # fmt: skip
 
     def sensors(self, names: Sequence[str]) -> list[Sensor]:
-        return [TrialSensor(name, self) for name in names if name in ARRAYS]
+        return [TrialSensor(name, self) for name in names if name in MATLAB_KEYS]
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class TrialSensor:
     recorded: bool = True
 
     def samples(self) -> Iterator[tuple[float, Any]]:
-        key, axis = ARRAYS[self.name]
+        key, axis = MATLAB_KEYS[self.name]
         for trial, offset in zip(self.recording.trials, self.recording.offsets, strict=False):
             source = trial.sources.get(self.name)
             if not isinstance(source, Path):
@@ -133,7 +132,7 @@ def measure_fold(fold: Fold) -> dict[str, dict[str, Any]]:
         return measure_accuracy(recognition, fold.recordings, config, ways, sensors)
 
     lengths = {f"{seconds:g} s": measure(("healthy",), StreamConfig(seconds))["healthy"] for seconds in LENGTHS}
-    return {"all": measure(("healthy", *WAYS)), **{name: measure(WAYS, sensors=[name]) for name in ARRAYS}, "lengths": lengths}
+    return {"all": measure(("healthy", *WAYS)), **{name: measure(WAYS, sensors=[name]) for name in MATLAB_KEYS}, "lengths": lengths}
 
 
 def pooled(parts: Sequence[Any]) -> Any:
@@ -148,8 +147,8 @@ def pooled(parts: Sequence[Any]) -> Any:
 
 def draw_result(health: dict[str, Any], accuracy: dict[str, Any], path: Path) -> None:
     """How soon faults are noticed, and the accuracy with the monitor by who falls ill."""
-    ill = {name: accuracy[name]["monitor"] for name in (*ARRAYS, "all")}
-    titles = {"nobody": "nobody\nill", **{name: f"{name}\nill" for name in ARRAYS}, "all": "all three\nill"}
+    ill = {name: accuracy[name]["monitor"] for name in (*MATLAB_KEYS, "all")}
+    titles = {"nobody": "nobody\nill", **{name: f"{name}\nill" for name in MATLAB_KEYS}, "all": "all three\nill"}
     draw(health, {"nobody": accuracy["all"]["healthy"], **ill}, path, titles)
 
 

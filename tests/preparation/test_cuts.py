@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.io
 
+from karmma.config import build
 from karmma.data.manifest import Manifest, Segment
 from karmma.data.reading import read_segment
 from karmma.datasets.prepared import PreparedConfig, load_prepared
@@ -19,7 +20,7 @@ from karmma.modalities import make_modalities
 from karmma.preparation.cuts import cut_depth_film, cut_file
 from karmma.preparation.prepare import prepare
 from karmma.preparation.segments import PrepareConfig
-from karmma.types import LabelSpace
+from karmma.types import KarmmaError, LabelSpace
 
 SECONDS = np.arange(300) / 30 + 50.0  # a clock that does not begin at 0
 SENSORS: dict[str, dict[str, Any]] = {
@@ -86,6 +87,33 @@ def test_a_clock_may_count_down_to_zero(recording: dict[str, Path], tmp_path: Pa
     np.testing.assert_allclose(
         read_segment(new, modalities).arrays["skeleton"], read_segment(segment, modalities).arrays["skeleton"], atol=1e-4
     )
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_features_at_a_rate_are_cut_where_they_lie(tmp_path: Path, suffix: str) -> None:
+    """Without a rate their file was copied whole, and read from the recording's begin wherever the segment lay."""
+    values = np.random.default_rng(1).normal(size=(80, 3)).astype(np.float32)
+    path = tmp_path / f"slow{suffix}"
+    np.save(path, values) if suffix == ".npy" else np.savez(path, features=values)
+    segments = tuple(Segment(f"{start}", "p", start, start + 2.0, {"verb": 0}, {"slow_features": path}) for start in (0.0, 7.3, 18.0))
+    manifest = Manifest("features", LabelSpace({"verb": ("walk",)}), {"train": segments})
+    modalities = make_modalities({"slow_features": {"width": 3, "tokens": 4, "rate_hz": 4.0}})
+    blind = tmp_path / "blind"
+    assert not prepare(manifest, str(blind), PrepareConfig(margin_seconds=0.5), workers=1).failures
+    refused = read_segment(load_prepared(blind, PreparedConfig()).split("train")[1], modalities)
+    assert not refused.arrays and "slow_features" in refused.failures["slow_features"]
+    assert "prepare again with --set rates_hz" in refused.failures["slow_features"]
+    rated = PrepareConfig(margin_seconds=0.5, rates_hz={"slow_features": 4.0})
+    assert not prepare(manifest, str(tmp_path / "out"), rated, workers=1).failures
+    for old, new in zip(segments, load_prepared(tmp_path / "out", PreparedConfig()).split("train"), strict=True):
+        before, after = read_segment(old, modalities).arrays, read_segment(new, modalities).arrays
+        np.testing.assert_allclose(after["slow_features"], before["slow_features"], atol=2e-3, err_msg=old.name)
+        assert new.sources["slow_features"].size < 2000  # type: ignore[union-attr]
+    with pytest.raises(KarmmaError, match=r"rates_hz.slow_features must be positive, not 0"):
+        build(PrepareConfig, {"rates_hz": {"slow_features": 0}}, "--set")
+    scipy.io.savemat(tmp_path / "trial.mat", {"d_skel": np.ones((20, 3, 7))})
+    with pytest.raises(MediaError, match=r"trial.mat: a rate \(rates_hz.skeleton\) is for .npy and .npz"):
+        cut_file("skeleton", tmp_path / "trial.mat", 0.0, 1.0, 30.0)
 
 
 def test_films_of_depth_are_cut_without_loss(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..media.containers import MediaError
-from ..media.duration import find_span
+from ..media.duration import find_span, has_clock
 from ..media.members import TarMember
 from ..media.pictures import PictureSequence
 from ..modalities import Modality, PictureReader
+from ..modalities.features import Features
 from .manifest import Segment, Source
 
 WITHOUT_CLOCK_SECONDS = 1.0  # taken for the length of what no file tells the length of
@@ -72,6 +73,9 @@ def read_source(
     """The stored form of a stretch of a file, of numbered pictures or of a file in a tar. Raises MediaError."""
     if isinstance(source, TarMember):
         with source.as_file() as path:
+            if isinstance(modality, Features) and modality.rate_hz is not None and not has_clock(path):
+                words = "and rate_hz counts from a recording's begin: prepare again with --set rates_hz"
+                raise MediaError(f"{source.path}: {source.suffix} has no seconds, {words}")
             return modality.read(path, start_seconds, stop_seconds)
     if not isinstance(source, PictureSequence):
         return modality.read(source, start_seconds, stop_seconds)

@@ -214,7 +214,7 @@ class ArrayMonitor(HealthMonitor):
         if not series.values[-1].any():
             return ABSENT, "empty"
         long_enough = series.seconds[-1] - series.seconds[0] > 0.6 * self.config.look_seconds
-        if long_enough and (series.values == series.values[-1]).all():
+        if long_enough and ((series.values == series.values[-1]) | np.isnan(series.values)).all():
             return ABSENT, "frozen"
         return PRESENT, ""
 

@@ -129,7 +129,7 @@ class StreamSession:
         if sensor in SENSOR_COLUMNS:
             return RowBuffer(horizon, SENSOR_COLUMNS[sensor])
         skeleton = by_name["skeleton"] if sensor == "skeleton" else None
-        return ArrayBuffer(horizon, skeleton.source_shape if isinstance(skeleton, Skeleton) else None)
+        return ArrayBuffer(horizon, skeleton.source_shape, gaps=True) if isinstance(skeleton, Skeleton) else ArrayBuffer(horizon)
 
     def push(self, sensor: str, seconds: float, sample: Any) -> None:
         """What a sensor delivered: a frame for `video`, mono samples at the student's rate for `audio`, a row for `imu` and

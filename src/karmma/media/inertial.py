@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.constants import degree, g
 
 from .containers import MediaError
-from .series import Series, read_series
+from .series import MATLAB_KEYS, Series, read_series
 from .tables import AXES, Columns, read_table
 
 MATLAB_UNITS = np.array([g] * 3 + [degree] * 3, np.float32)  # of UTD-MHAD's files
@@ -21,7 +21,7 @@ FEWEST = 10  # samples to judge by
 
 def read_matlab_inertial(path: Path) -> Series:
     """`d_iner` of a .mat file as UTD-MHAD has it, `(samples, axes)`: its g and degrees/s as m/s² and rad/s. Raises MediaError."""
-    series = read_series(path, "d_iner")
+    series = read_series(path, *MATLAB_KEYS["imu"])
     if series.values.shape[1:] != (len(AXES),):
         raise MediaError(f"{path}: {series.values.shape[1:]} axes, expected {len(AXES)}")
     return replace(series, values=series.values * MATLAB_UNITS)

@@ -13,7 +13,7 @@ import numpy as np
 from .audio import audio_stream, read_audio
 from .containers import MediaError, open_container
 from .inertial import axes_of, doubt_units
-from .series import KEYS, read_series
+from .series import Series, key_in_file, read_series
 from .tables import EDGES, SENSOR_COLUMNS, find_gaps, read_table
 from .video import GREY16, decode_from, video_stream
 
@@ -22,7 +22,6 @@ SAMPLE_SECONDS = 10.0  # of sound that is listened to, in the middle
 UNEVEN = 1.5  # the longest step between frames against the median, from which on a rate counts as variable
 PROBED_FRAMES = 48
 TABLES, SERIES = (".csv",), (".mat", ".npz", ".npy")
-SERIES_KEYS = {"imu": ("d_iner", 0), "skeleton": ("d_skel", -1), "depth": ("d_depth", -1)}
 
 
 @dataclass
@@ -150,14 +149,29 @@ def inspect_table(report: FileReport) -> None:
 def inspect_series(report: FileReport) -> None:
     """An array over time must be there and finite."""
     for modality in report.modalities:
-        key, axis = SERIES_KEYS.get(modality, (modality, 0))
-        if report.path.suffix != ".mat":
-            key, axis = KEYS.get(modality, "features" if modality.endswith("features") else modality), 0
-        series = read_series(report.path, key, axis)
+        key, axis = key_in_file(modality, report.path.suffix)
+        gaps = modality == "skeleton" and report.path.suffix != ".mat"
+        series = read_series(report.path, key, axis, gaps)
         report.facts |= {"samples": len(series.values), "shape": list(series.values.shape[1:])}
+        if gaps:
+            warn_of_lost_joints(report, series)
         if series.seconds is not None:
             report.facts["seconds"] = round(float(series.seconds[-1]), 3)
+        if series.seconds is not None and not gaps:
             lost = ~np.isfinite(series.values).reshape(len(series.values), -1).all(1)
             if lost.any():
                 first = series.seconds[int(lost.argmax())]
                 report.errors.append(f"{int(lost.sum())} of {len(lost)} samples hold no numbers; first at {first:.3f} s")
+
+
+def warn_of_lost_joints(report: FileReport, series: Series) -> None:
+    """Joints that are no numbers are filled when read."""
+    if series.values.ndim != 3:
+        report.errors.append(f"poses must be time × joints × coordinates, not {series.values.shape}")
+        return
+    lost = ~np.isfinite(series.values).all(-1)
+    if lost.all():
+        report.errors.append("all values are not finite")
+    elif lost.any():
+        moments = f"{int(lost.any(1).sum())} of {len(lost)} samples"
+        report.warnings.append(f"{100 * lost.mean():.2g} % of joints are lost (no numbers), in {moments}")

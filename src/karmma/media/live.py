@@ -206,11 +206,14 @@ class RowBuffer(Buffer):
 
 
 class ArrayBuffer(Buffer):
-    """Arrays that a sensor delivered in the last `horizon_seconds`, all of one shape: poses, depth pictures."""
+    """Arrays that a sensor delivered in the last `horizon_seconds`, all of one shape: poses, depth pictures.
 
-    def __init__(self, horizon_seconds: float, shape: tuple[int, ...] | None = None) -> None:
+    With `gaps` only an array without any number is broken.
+    """
+
+    def __init__(self, horizon_seconds: float, shape: tuple[int, ...] | None = None, gaps: bool = False) -> None:
         super().__init__(horizon_seconds)
-        self.shape, self.held = shape, deque[tuple[float, NDArray[Any]]]()
+        self.shape, self.gaps, self.held = shape, gaps, deque[tuple[float, NDArray[Any]]]()
 
     def push(self, seconds: float, values: NDArray[Any]) -> None:
         """Add one array. One of another shape than before, as of a camera opened again, puts an end to what is held.
@@ -220,7 +223,8 @@ class ArrayBuffer(Buffer):
         if self.shape is not None and values.shape != self.shape:
             raise ValueError(f"an array of shape {values.shape}, expected {self.shape}")
         with self.lock:
-            if not self.accept(seconds, bool(np.isfinite(values).all())):
+            finite = np.isfinite(values)
+            if not self.accept(seconds, bool(finite.any() if self.gaps else finite.all())):
                 return
             if self.held and self.held[-1][1].shape != values.shape:
                 self.held.clear()

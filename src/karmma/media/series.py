@@ -21,6 +21,7 @@ BROKEN = (ValueError, OSError, EOFError, KeyError, IndexError, TypeError, NotImp
           RuntimeError, SyntaxError, tokenize.TokenError, zlib.error, zipfile.BadZipFile, scipy.io.matlab.MatReadError)  # fmt: skip
 SUFFIXES = (".mat", ".npy", ".npz")
 KEYS = {"skeleton": "skeleton", "depth": "depth_metres"}  # of the arrays in files of one's own
+MATLAB_KEYS = {"imu": ("d_iner", 0), "skeleton": ("d_skel", -1), "depth": ("d_depth", -1)}  # UTD-MHAD's, and which axis is time
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Series:
         return self.finite(self.values[np.rint(self.positions(moments, start_seconds, stop_seconds)).astype(np.int64)], moments)
 
     def finite(self, values: NDArray[Any], moments: NDArray[np.float64]) -> NDArray[Any]:
-        """The values at some moments. Raises MediaError if one is no number; without a clock that was seen when it was parsed."""
+        """The values at some moments. Raises MediaError if one is no number; without a clock that was seen when it was read."""
         if self.seconds is None or values.dtype.kind != "f":
             return values
         lost = ~np.isfinite(values).reshape(len(values), -1).all(1)
@@ -68,20 +69,30 @@ class Series:
         return np.clip(share * len(self.values) - 0.5, 0, len(self.values) - 1)
 
 
+def key_in_file(modality: str, suffix: str) -> tuple[str, int]:
+    """The name of a modality's array in a .mat file, an .npz or an .npy, and which of its axes is time."""
+    if suffix == ".mat" and modality in MATLAB_KEYS:
+        return MATLAB_KEYS[modality]
+    return KEYS.get(modality, "features" if modality.endswith("features") else modality), 0
+
+
 CLOCKS: KeptFiles[NDArray[np.float64] | None] = KeptFiles(64)
 RECORDINGS: KeptFiles[Series] = KeptFiles(4)
 
 
-def read_series(path: Path, key: str, time_axis: int = 0) -> Series:
+def read_series(path: Path, key: str, time_axis: int = 0, gaps: bool = False) -> Series:
     """The array `key` of a .mat or .npz file, or a .npy file, with time moved to the front.
 
     An .npz may hold `seconds` beside it: a recording out of which segments are cut, and which is parsed once.
 
     Raises MediaError naming file and key for anything missing, broken or empty, and for values that are not finite in arrays
-    without a clock; one with a clock is refused only where such a value is asked for.
+    without a clock, unless the caller fills such `gaps`; one with a clock is refused only where such a value is asked for.
     """
     if read_clock(path) is None:
-        return parse_series(path, key, time_axis)
+        series = parse_series(path, key, time_axis)
+        if not gaps and not np.isfinite(series.values).all():
+            raise MediaError(f"{path}: {key!r} holds values that are not finite")
+        return series
     return RECORDINGS.get(path, (key, time_axis), lambda: parse_series(path, key, time_axis))
 
 
@@ -107,8 +118,6 @@ def parse_series(path: Path, key: str, time_axis: int) -> Series:
     with np.errstate(over="ignore"):
         values = np.moveaxis(values, time_axis, 0).astype(np.float32)
     clock = read_clock(path)
-    if clock is None and not np.isfinite(values).all():
-        raise MediaError(f"{path}: {key!r} holds values that are not finite")
     if clock is not None and len(clock) != len(values):
         raise MediaError(f"{path}: {len(values)} samples of {key!r}, but {len(clock)} seconds")
     return Series(values, clock, str(path))

@@ -18,7 +18,7 @@ from ..media.body import crop_to_body, draw_views, find_body, find_points
 from ..media.containers import MediaError
 from ..media.depth_pictures import METRES, read_depth_film
 from ..media.live import ArrayBuffer
-from ..media.series import KEYS, SUFFIXES, read_series
+from ..media.series import SUFFIXES, key_in_file, read_series
 from ..types import ModalitySpec
 from .base import crop, mirror_pictures, pick_instants, sample_seconds, warped_positions
 
@@ -82,7 +82,7 @@ class Depth:
         if source.suffix.lower() not in SUFFIXES:
             return self.stored(read_depth_film(source, moments.tolist()), METRES)
         matlab = source.suffix == ".mat"
-        series = read_series(source, "d_depth" if matlab else KEYS["depth"], -1 if matlab else 0)
+        series = read_series(source, *key_in_file("depth", source.suffix))
         if series.values.ndim != 3:
             raise MediaError(f"{source}: depth has shape {series.values.shape}, expected time, height and width")
         if not series.covers(start_seconds, stop_seconds):

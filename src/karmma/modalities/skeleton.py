@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,11 @@ from ..augmentation import Augmentation
 from ..config import STRICT
 from ..media.containers import MediaError
 from ..media.live import ArrayBuffer
-from ..media.series import KEYS, Series, read_series
+from ..media.series import Series, key_in_file, read_series
 from ..skeletons import LAYOUTS, SkeletonLayout, Up
 from ..types import ModalitySpec
 from .base import random_rotations, sample_linearly, sample_seconds, warped_positions
+from .lost_joints import around, fill_lost, seen_joints, within
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +42,8 @@ class Skeleton:
     `joints`, how many, `hip` and `neck`, which of them give centre and scale, and `mirror_pairs`, which are exchanged when a clip is
     mirrored. `up`: the axis that points up in the sources, if it is not the layout's. `flat`: sources hold x and y of a picture
     alone, or a confidence behind them, which is left out.
-    Sources: .mat (`d_skel`, joints × 3 × time) or .npz (`skeleton`, time × joints × 3, and `seconds`).
+    Sources: .mat (`d_skel`, joints × 3 × time) or .npz (`skeleton`, time × joints × 3, and `seconds`). Lost joints are filled
+    (modalities.lost_joints); one that is never seen lies at the hip.
     """
 
     frames: int = 48
@@ -96,7 +99,7 @@ class Skeleton:
         if not source.is_file():
             return None
         matlab = source.suffix == ".mat"
-        series = read_series(source, "d_skel" if matlab else KEYS["skeleton"], -1 if matlab else 0)
+        series = read_series(source, *key_in_file("skeleton", source.suffix), gaps=not matlab)
         if series.values.shape[1:] not in (self.source_shape, (self.body.joints, 3)):
             raise MediaError(f"{source}: joints have shape {series.values.shape[1:]}, expected {self.source_shape}")
         return self.poses(str(source), series, start_seconds, stop_seconds)
@@ -106,11 +109,31 @@ class Skeleton:
         return None if series is None else self.poses("skeleton", series, start_seconds, stop_seconds)
 
     def poses(self, source: str, series: Series, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
-        """The stored form of a segment, or None if nobody was tracked there."""
-        if not series.covers(start_seconds, stop_seconds):
+        """The stored form of a segment, or None if nobody was tracked there.
+
+        Raises MediaError where hip or neck are never seen, or nothing is a number.
+        """
+        near = around(series, start_seconds, stop_seconds)
+        seen = seen_joints(near.values[..., : self.source_shape[1]], self.flat)
+        inside = within(near, start_seconds, stop_seconds)
+        if not seen[inside].any():
+            if inside.any() and not np.isfinite(near.values[inside]).any():
+                raise MediaError(f"{source}: all values are not finite from {start_seconds:.3f} to {stop_seconds:.3f} s")
             return None
+        if not seen.all():
+            near = replace(near, values=self.filled(source, near, seen))
         moments = np.array(sample_seconds(start_seconds, stop_seconds, 4 * self.frames // 3))
-        return self.normalised(source, self.upright(series.at(moments, start_seconds, stop_seconds)))
+        return self.normalised(source, self.upright(near.at(moments, start_seconds, stop_seconds)))
+
+    def filled(self, source: str, series: Series, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """A series' poses with joints in place of those that were lost; never seen ones lie at the hip."""
+        for name, joints in (("hip", self.body.hip), ("neck", self.body.neck)):
+            if not seen[:, list(joints)].any(0).all():
+                raise MediaError(f"{source}: the {name} is never seen: joints {', '.join(self.body.names[joint] for joint in joints)}")
+        moments = np.arange(float(len(seen))) if series.seconds is None else series.seconds
+        poses = fill_lost(series.values[..., : self.source_shape[1]], seen, moments)
+        hips = poses[:, list(self.body.hip)].mean(1, keepdims=True)
+        return np.where(np.isfinite(poses), poses, hips)
 
     def upright(self, poses: NDArray[Any]) -> NDArray[np.float32]:
         """Poses `(time, joints, 3)` whose y points up, of such as sources deliver."""

@@ -7,23 +7,25 @@ import io
 import math
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from ..media.containers import MediaError
-from ..media.series import BROKEN, SUFFIXES, read_clock, unreadable
+from ..media.series import BROKEN, SUFFIXES, key_in_file, read_clock, read_series, unreadable
 from ..media.tables import read_table, rows_between
 from ..media.video import decode_from, grey16_of
 
 TICKS_HZ = 1000  # of a film's clock
 
 
-def cut_file(name: str, path: Path, first: float, last: float) -> tuple[bytes, str] | None:
+def cut_file(name: str, path: Path, first: float, last: float, rate_hz: float | None = None) -> tuple[bytes, str] | None:
     """A stretch of one modality's file with seconds from its start, and the suffix it goes by; None if there is no file.
 
-    Arrays without a clock span their segment, and are taken whole, as is what is no table, array or film of depth pictures.
-    Raises MediaError for what cannot be read.
+    Arrays without a clock have their samples at `rate_hz`; without a rate they span their segment, and are taken whole, as is what
+    is no table, array or film of depth pictures. Raises MediaError for what cannot be read.
     """
     if not path.is_file():
         return None
@@ -32,6 +34,8 @@ def cut_file(name: str, path: Path, first: float, last: float) -> tuple[bytes, s
         return cut_table(path, first, last), f"{name}.csv"
     if suffix in SUFFIXES and read_clock(path) is not None:
         return cut_arrays(path, first, last), f"{name}.npz"
+    if suffix in SUFFIXES and rate_hz is not None:
+        return cut_rated(name, path, first, last, rate_hz), f"{name}.npz"
     if name == "depth" and suffix not in SUFFIXES:
         return cut_depth_film(path, first, last), f"{name}.mkv"
     return path.read_bytes(), f"{name}{path.suffix}"
@@ -52,8 +56,7 @@ def cut_arrays(path: Path, first: float, last: float) -> bytes:
     """The samples of a stretch, and one more on either side to interpolate from; arrays that are not over time stay whole."""
     clock = read_clock(path)
     assert clock is not None
-    low = max(int(np.searchsorted(clock, first)) - 1, 0)
-    high = min(int(np.searchsorted(clock, last, side="right")) + 1, len(clock))
+    low, high = places_of(clock, first, last)
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files if name != "seconds"}
@@ -63,6 +66,26 @@ def cut_arrays(path: Path, first: float, last: float) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, seconds=clock[low:high] - first, **kept)
     return buffer.getvalue()
+
+
+def cut_rated(name: str, path: Path, first: float, last: float, rate_hz: float) -> bytes:
+    """As `cut_arrays`, of one array whose sample i lies at (i + ½) / rate."""
+    if path.suffix.lower() == ".mat":
+        raise MediaError(f"{path}: a rate (rates_hz.{name}) is for .npy and .npz; .mat files span their segment")
+    key, axis = key_in_file(name, path.suffix.lower())
+    values = read_series(path, key, axis, gaps=True).values
+    clock = np.arange(0.5, len(values)) / rate_hz
+    low, high = places_of(clock, first, last)
+    arrays: dict[str, Any] = {"seconds": clock[low:high] - first, key: values[low:high]}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def places_of(clock: NDArray[np.float64], first: float, last: float) -> tuple[int, int]:
+    """From which sample to which a stretch reaches, with one more on either side."""
+    low, high = int(np.searchsorted(clock, first)) - 1, int(np.searchsorted(clock, last, side="right")) + 1
+    return max(low, 0), min(high, len(clock))
 
 
 def cut_depth_film(path: Path, first: float, last: float) -> bytes:

@@ -64,8 +64,9 @@ def prepare(
 def write_settings(store: Store, manifest: Manifest, splits: dict[str, Any], config: PrepareConfig) -> None:
     """Note what the set is made of, or refuse a directory that was made of something else."""
     labels = {head: list(names) for head, names in manifest.labels.names.items()}
+    settings = {key: value for key, value in plain(config).items() if value != {}}
     content = {
-        "format": FORMAT, "version": FORMAT_VERSION, "dataset": manifest.name, "settings": plain(config), "labels": labels,
+        "format": FORMAT, "version": FORMAT_VERSION, "dataset": manifest.name, "settings": settings, "labels": labels,
         "segments": {name: len(segments) for name, segments in splits.items()},
         "tail": {head: sorted(values) for head, values in manifest.tail.items()}, "unseen": sorted(manifest.unseen),
     }  # fmt: skip

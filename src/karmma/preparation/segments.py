@@ -35,7 +35,8 @@ class PrepareConfig:
 
     Flow: between pictures `flow_step_seconds` apart (no less than a frame of the source), about `flow_hz` times a second,
     `flow_short_side` pixels, in bytes that reach to ±`flow_bound_pixels`; `flow_hz` 0 leaves it out. Sound: lossless mono.
-    `margin_seconds` of context on both sides: sound and imu are read in windows that may be longer than a segment.
+    `margin_seconds` of context on both sides: sound and imu are read in windows that may be longer than a segment. `rates_hz`: of
+    arrays that have no clock and are of whole recordings, by modality.
     """
 
     short_side: int = 256
@@ -49,11 +50,15 @@ class PrepareConfig:
     audio_hz: int = 16000
     margin_seconds: float = 1.5
     segments_per_shard: int = 32
+    rates_hz: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("short_side", "frames_hz", "audio_hz", "segments_per_shard"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        for name, rate_hz in self.rates_hz.items():
+            if rate_hz <= 0:
+                raise ValueError(f"rates_hz.{name} must be positive, not {rate_hz}")
 
 
 @dataclass
@@ -109,7 +114,7 @@ def prepare_modality(
         samples = read_audio(source, first, last, config.audio_hz)
         content, suffix = (None if samples is None else flac(samples, config.audio_hz)), "flac"
     else:
-        content, suffix = cut_file(name, source, first, last) or (None, name)
+        content, suffix = cut_file(name, source, first, last, config.rates_hz.get(name)) or (None, name)
     if content is not None:
         made.files[suffix] = content
         made.row.setdefault("present", []).append(name)

@@ -1,0 +1,50 @@
+"""Joints that a tracker did not see: filled from the moments around, so that a hand behind a back ends no segment."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..media.series import Series
+
+AROUND_SECONDS = 1.0  # beyond a segment, where joints are looked for that are lost at its ends
+
+
+def seen_joints(poses: NDArray[np.float32], flat: bool) -> NDArray[np.bool_]:
+    """Which joints of poses `(time, joints, coordinates)` were seen, `(time, joints)`.
+
+    Lost are those that are no numbers, all of a moment that lie on one spot (nobody is there), and at (0, 0) those of a picture.
+    """
+    seen = np.isfinite(poses).all(-1)
+    somebody = np.ptp(np.nan_to_num(poses), axis=1).any(-1)
+    placed = poses[..., :2].any(-1) if flat else np.True_
+    return np.asarray(seen & somebody[:, None] & placed)
+
+
+def fill_lost(poses: NDArray[np.float32], seen: NDArray[np.bool_], moments: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Poses whose lost joints lie on the line between the moments at which they were seen, or where they were seen last.
+
+    A joint that was never seen stays no number.
+    """
+    filled = np.where(seen[..., None], poses, np.float32(np.nan))
+    for joint in np.flatnonzero(~seen.all(0) & seen.any(0)):
+        there = seen[:, joint]
+        for axis in range(poses.shape[2]):
+            filled[~there, joint, axis] = np.interp(moments[~there], moments[there], poses[there, joint, axis])
+    return filled
+
+
+def around(series: Series, start_seconds: float, stop_seconds: float) -> Series:
+    """The samples of a segment and a second around it; all of a series without a clock."""
+    if series.seconds is None:
+        return series
+    first, last = np.searchsorted(series.seconds, (start_seconds - AROUND_SECONDS, stop_seconds + AROUND_SECONDS))
+    first, last = max(int(first) - 1, 0), int(last) + 1
+    return Series(series.values[first:last], series.seconds[first:last], series.source)
+
+
+def within(series: Series, start_seconds: float, stop_seconds: float) -> NDArray[np.bool_]:
+    """Which samples belong to a segment, `(time,)`."""
+    if series.seconds is None:
+        return np.ones(len(series.values), np.bool_)
+    return np.asarray((series.seconds >= start_seconds) & (series.seconds < stop_seconds))
