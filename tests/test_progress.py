@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import sys
+from typing import Any
+
 import pytest
+import rich.console
+import rich.progress
 
 from karmma import progress
-from karmma.progress import Progress
+from karmma.progress import Progress, bars_of_workers
 
 
 class Clock:
@@ -48,3 +54,20 @@ def test_the_last_minute_is_told_in_seconds(monkeypatch: pytest.MonkeyPatch, cap
             bar.update(step, 100)
             clock.seconds += 1.0
     assert "60 of 100 after 1 min, about 40 s left" in capsys.readouterr().err
+
+
+def test_bars_of_workers_end_though_one_has_died_with_the_queues_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[str, int]] = []
+
+    class Recorded(rich.progress.Progress):
+        def update(self, task_id: Any, **changes: Any) -> None:
+            drawn.append((self.tasks[task_id].description, changes["completed"]))
+
+    monkeypatch.setattr(progress, "make_bar", lambda: Recorded(console=rich.console.Console(file=io.StringIO())))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with bars_of_workers() as reports:
+        assert reports is not None
+        for done in (1, 2):
+            reports.put(("pretrain.rgb", done, 2, ""))
+        assert reports._wlock.acquire(timeout=10)  # type: ignore[attr-defined]  # and never gives it back
+    assert drawn == [("pretrain.rgb", 1), ("pretrain.rgb", 2)]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from types import TracebackType
 
 from rich.console import Console
@@ -17,8 +17,9 @@ from rich.progress import Progress as Bar
 
 from . import processes
 
-Reports = SimpleQueue[tuple[str, int, int, str] | None]  # (title, done, total, note) of stages in worker processes; None ends
+Reports = SimpleQueue[tuple[str, int, int, str]]  # (title, done, total, note) of stages in worker processes
 REPORT_SECONDS = 0.2  # a worker reports no more often
+LOOK_SECONDS = 0.1  # and its parent looks no more often
 FIRST_LINE_SECONDS, LINE_SECONDS = 60.0, 600.0  # where nobody watches: a line after a minute, then ever less often, at last so often
 _reports: Reports | None = None
 
@@ -41,20 +42,27 @@ def bars_of_workers() -> Iterator[Reports | None]:
         return
     reports: Reports = get_context("spawn").SimpleQueue()
     with make_bar() as bar:
-        thread = Thread(target=draw, args=(reports, bar), daemon=True)
+        ended = Event()  # said without the queue, whose lock a process may have died with
+        thread = Thread(target=draw, args=(reports, bar, ended), daemon=True)
         thread.start()
         try:
             yield reports
         finally:
-            reports.put(None)
+            ended.set()
             thread.join()
 
 
-def draw(reports: Reports, bar: Bar) -> None:
-    """Keep a bar per title up to date, until told to end."""
+def draw(reports: Reports, bar: Bar, ended: Event) -> None:
+    """Keep a bar per title up to date, until all is reported and done."""
     tasks = {}
-    while (report := reports.get()) is not None:
-        title, done, total, note = report
+    while True:
+        last = ended.is_set()  # asked before the queue is, so that nothing is missed
+        if reports.empty():
+            if last:
+                return
+            ended.wait(LOOK_SECONDS)
+            continue
+        title, done, total, note = reports.get()
         if title not in tasks:
             tasks[title] = bar.add_task(title, total=total, note="")
         bar.update(tasks[title], completed=done, total=total, note=note)

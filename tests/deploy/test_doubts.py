@@ -11,9 +11,12 @@ from typer.testing import CliRunner
 
 import karmma
 from karmma.cli import app
-from karmma.deploy.sensors import TableFile
+from karmma.deploy.recognition import UNMET
+from karmma.deploy.sensors import SeriesFile, TableFile
 from karmma.deploy.service.app import make_app
 from karmma.media.tables import AXES, read_table
+
+from .conftest import save_student
 
 WORDS = "the median force is 1.0"
 
@@ -64,6 +67,17 @@ def test_streams_say_so_once_it_lasts(
     assert not any(doubted[:3]) and all(doubted[4:10]) and WORDS in events[5].row()["doubted"]["imu"]
     assert capsys.readouterr().err.count("karmma: imu: ") == 1
     assert not any("doubted" in event.row() for event in body_student.stream([TableFile(body_files["imu"], "imu")], speed=4.0))
+
+
+def test_a_sensor_that_no_training_clip_had_is_doubted(body_files: dict[str, Path], tmp_path: Path) -> None:
+    settings: dict[str, dict[str, object]] = {"imu": {"seconds": 1.0}, "skeleton": {"frames": 6}}
+    path = save_student(tmp_path / "student", settings, provenance={"train_clips": {"imu": 12, "skeleton": 0}})
+    student = karmma.load(path)
+    sources = {name: body_files[name] for name in settings}
+    assert student.predict(sources).doubted == {"skeleton": UNMET} and not student.predict(sources, only=["imu"]).doubted
+    running = student.stream([TableFile(sources["imu"], "imu"), SeriesFile(sources["skeleton"], "skeleton")], speed=8.0)
+    used = [event.row() for event in running if event.prediction is not None]
+    assert used and all(("skeleton" in row["modalities"]) == (row.get("doubted") == {"skeleton": UNMET}) for row in used)
 
 
 def test_a_check_warns(in_g: Path, body_files: dict[str, Path]) -> None:

@@ -164,6 +164,27 @@ def test_a_training_that_fails_says_why(kitchen_root: Path, tmp_path: Path) -> N
         run_side_by_side(context, baselines(), 2)
 
 
+def stay_or_fail(context: Context, stores: object, stage: str) -> None:
+    """One training fails as soon as the other is there, which does not hear that it should end."""
+    note = context.directory / "stubborn.note"
+    if stage == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        note.touch()
+        time.sleep(300)
+    while not note.exists():
+        time.sleep(0.05)
+    raise KarmmaError("this one fails")
+
+
+def test_a_training_that_fails_does_not_wait_for_others_that_go_on(kitchen_root: Path, tmp_path: Path) -> None:
+    """One that only heard it should end hung with its parent where a process had died with the lock of their queue."""
+    context, started = Context(recipe_of(kitchen_root), tmp_path), time.monotonic()
+    jobs = [Job(stage, {}, partial(stay_or_fail, stage=stage)) for stage in ("stubborn", "failing")]
+    with pytest.raises(KarmmaError, match="this one fails"):
+        run_side_by_side(context, jobs, 2)
+    assert time.monotonic() - started < 120
+
+
 ORPHAN = """
 import os, signal, time
 from karmma.experiment.side_by_side import begin_trainer

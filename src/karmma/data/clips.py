@@ -115,6 +115,11 @@ class ClipStore:
             return available
         return KeepSome(self.keep_modalities).presence(available, self.names, torch.Generator().manual_seed(0))
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """By modality, how many segments have it."""
+        return dict(zip(self.names, self.available.sum(0).tolist(), strict=True))
+
     @cached_property
     def usable(self) -> NDArray[np.int64]:
         """Indices of segments that have at least one modality."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MOST_WINDOW_SECONDS = 60.0
 ACTION, TOP = "action", 5
+UNMET = "no training clip had this sensor, so that nothing is known of it"
 LEAST_WINDOW_SECONDS = 2.0  # unless a shorter one is asked for
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -151,7 +152,13 @@ class Recognition(ABC):
             if isinstance(modality, DoubtfulFiles):
                 with suppress(MediaError):  # what reads it for its windows says so
                     doubts[name] = modality.doubt(path)
-        return {name: f"{files[name]}: {words}" for name, words in doubts.items() if words}
+        found = {name: f"{files[name]}: {words}" for name, words in doubts.items() if words}
+        return found | {name: UNMET for name in files if self.is_unmet(name)}
+
+    def is_unmet(self, modality: str) -> bool:
+        """Whether no training clip had a modality, so that what this student makes of it means nothing."""
+        counts = self.provenance.get("train_clips")
+        return isinstance(counts, Mapping) and counts.get(modality) == 0
 
     def files_of(self, file: Path | None, sources: Mapping[str, Path]) -> dict[str, Path]:
         """Where each modality of this student would lie. Raises KarmmaError for a file that is not there."""

@@ -21,7 +21,7 @@ from ..modalities.skeleton import Skeleton
 from ..types import KarmmaError, Prediction
 from .answers import prediction_row
 from .health import ABSENT, DEGRADED, HealthConfig, HealthMonitor, make_monitors
-from .recognition import Recognition, Window
+from .recognition import UNMET, Recognition, Window
 
 SENSOR_OF = {"rgb": "video", "flow": "video", **{name: name for name in ("audio", "detections", "imu", "skeleton", "depth")}}
 SPARE_SECONDS = 1.0  # kept beyond a window: readers look a little around it
@@ -222,7 +222,8 @@ class StreamSession:
         wanted = [name for name in self.modalities if believed(name, health)]
         shares = self.config.shares_tokens
         inputs = (self.tokens if shares else self.inputs)(start, stop_seconds, wanted)
-        doubts = {name: words for name in inputs if (words := self.monitors[SENSOR_OF[name]].doubted)}
+        doubts = {name: UNMET if self.recognition.is_unmet(name) else self.monitors[SENSOR_OF[name]].doubted for name in inputs}
+        doubts = {name: words for name, words in doubts.items() if words}
         return Window(inputs, "stream", start, stop_seconds, encoded=shares, doubted=doubts), health
 
     def answer(self, stop_seconds: float) -> StreamEvent:

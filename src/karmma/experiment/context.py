@@ -146,6 +146,8 @@ class Context:
             print(
                 f"read.{split}: {len(failures)} unreadable, treated as absent; first: {failures[0][2]}; all: {store.directory}"
             )
+        for name in [name for name, count in store.counts.items() if not count and split == "train"]:
+            print(f"read.train: no clip has {name}; nothing is learnt of it, and answers that use it will say so")
         if not len(store.usable):
             raise KarmmaError(f"split {split!r}: no segment has any of the modalities {', '.join(self.modalities)}")
         return store
@@ -207,6 +209,11 @@ class Context:
         lengths = [clip.stop_seconds - clip.start_seconds for clip in self.manifest.split("train") if isfinite(clip.stop_seconds)]
         return round(median(lengths), 2) if lengths else None
 
+    @property
+    def train_clips(self) -> dict[str, int]:
+        """By modality, how many training clips have it."""
+        return self.clips_of("train").counts
+
     def save(self, directory: Path, model: RecognizerModel, **origin: Any) -> None:
         names = model.modalities
         info = CheckpointInfo(
@@ -214,6 +221,9 @@ class Context:
             {name: self.modalities[name].spec for name in names},
             self.manifest.labels,
             {name: plain(self.modalities[name]) for name in names},
-            {"recipe": self.recipe.name, "dataset": self.manifest.name, "clip_seconds": self.clip_seconds, **origin, **provenance()},
+            {
+                "recipe": self.recipe.name, "dataset": self.manifest.name, "clip_seconds": self.clip_seconds,
+                "train_clips": self.train_clips, **origin, **provenance(),
+            },
         )
         save_checkpoint(directory, model.cpu(), info)

@@ -56,7 +56,7 @@ def kernels_settings(context: Context, name: str) -> dict[str, Any]:
 
 
 def prepare_kernels(context: Context, stores: Mapping[str, ClipStore], seed: int, name: str) -> None:
-    """Fit the kernels of a modality."""
+    """Fit the kernels of a modality; those of one that no training clip has vote for nothing."""
     config, training = context.recipe.student.recognizer.kernels, context.recipe.student.training
     assert config is not None
     sizes = context.manifest.labels.sizes
@@ -65,7 +65,8 @@ def prepare_kernels(context: Context, stores: Mapping[str, ClipStore], seed: int
         kernels = RandomKernels(context.modalities[name].spec, config, sum(sizes.values()))
         drawn = stage_seed(seed, KERNELS)
         loader = context.loader(stores["train"], training, drawn, names=(name,), shared=False)  # this process works alone
-        fit_kernels(kernels, config, sizes, loader, drawn, progress.update)
+        if stores["train"].counts[name]:
+            fit_kernels(kernels, config, sizes, loader, drawn, progress.update)
         save_weights(kernels, kernels_path(context, seed, name))
 
     context.book.run(kernels_stage(seed, name), kernels_settings(context, name), work)

@@ -55,7 +55,7 @@ def collect_results(context: Context, stores: Mapping[str, ClipStore]) -> dict[s
         "modalities": list(recipe.modalities),
         "split": recipe.evaluation.split,
         "samples": {name: len(segments) for name, segments in manifest.splits.items()},
-        "available": {split: count_available(store) for split, store in stores.items()},
+        "available": {split: store.counts for split, store in stores.items()},
         "unreadable": {split: len(store.failures()) for split, store in stores.items()},
         "methods": {name: method_results(context, name) for name in context.arms},
         "differences": differences(context),
@@ -75,11 +75,6 @@ def differences(context: Context) -> dict[str, Any] | None:
     if against is None or len(context.arms) < 2:
         return None
     return compare_methods([context.directory], context.recipe.seeds, context.arms, against)
-
-
-def count_available(store: ClipStore) -> dict[str, int]:
-    """How many segments of a split have each modality."""
-    return dict(zip(store.names, store.available.sum(0).tolist(), strict=True))
 
 
 def method_results(context: Context, name: str) -> dict[str, Any]:

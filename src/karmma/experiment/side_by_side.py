@@ -67,7 +67,7 @@ def run_side_by_side(context: Context, jobs: Sequence[Job], count: int) -> list[
                     del running[done]
         except BaseException as error:
             for child in active_children():
-                child.terminate()
+                child.kill()  # one that only hears it should end may wait for ever for a lock that another has died with
             if isinstance(error, BrokenProcessPool):
                 raise KarmmaError(
                     f"{context.directory}: a training was killed while {count} ran side by side, for want of memory? "
