@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
@@ -14,9 +16,13 @@ from karmma.cli import app
 from karmma.deploy.recognition import UNMET
 from karmma.deploy.sensors import SeriesFile, TableFile
 from karmma.deploy.service.app import make_app
+from karmma.deploy.session import StreamConfig, StreamSession
+from karmma.media.depth_pictures import millimetres_of
 from karmma.media.tables import AXES, read_table
+from karmma.modalities.depth import Depth
 
 from .conftest import save_student
+from .test_body_stream import write_depth_film
 
 WORDS = "the median force is 1.0"
 
@@ -78,6 +84,41 @@ def test_a_sensor_that_no_training_clip_had_is_doubted(body_files: dict[str, Pat
     running = student.stream([TableFile(sources["imu"], "imu"), SeriesFile(sources["skeleton"], "skeleton")], speed=8.0)
     used = [event.row() for event in running if event.prediction is not None]
     assert used and all(("skeleton" in row["modalities"]) == (row.get("doubted") == {"skeleton": UNMET}) for row in used)
+
+
+def depth_of(body_files: dict[str, Path]) -> np.ndarray:
+    return np.asarray(np.load(body_files["depth"])["depth_metres"])
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda metres: 1000 * metres, "the median depth is 25"),
+    (lambda metres: np.where(metres > 0, metres, 4.0), "100 % of the picture is not empty: a person alone is wanted"),
+    (lambda metres: metres, ""),
+])  # fmt: skip
+def test_depth_of_another_unit_or_with_its_background(
+    change: Callable[[np.ndarray], np.ndarray], words: str, body_student: karmma.Recognizer, body_files: dict[str, Path],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    metres = change(depth_of(body_files)).astype(np.float32)
+    np.savez(tmp_path / "depth.npz", depth_metres=metres, seconds=np.arange(180) / 30)
+    doubted = body_student.predict({"depth": tmp_path / "depth.npz", "skeleton": body_files["skeleton"]}).doubted
+    assert bool(doubted) == bool(words) and words in doubted.get("depth", "")
+
+
+def test_a_depth_film_and_a_live_camera_with_a_room_behind_the_person(
+    body_student: karmma.Recognizer, body_files: dict[str, Path], tmp_path: Path
+) -> None:
+    room = np.where(depth_of(body_files) > 0, depth_of(body_files), 4.0)
+    pictures = [millimetres_of(picture) for picture in room]
+    film = write_depth_film(tmp_path / "room.mkv", np.stack(pictures))
+    assert "a person alone is wanted" in body_student.predict({"depth": film}).doubted["depth"]
+    session = StreamSession(body_student, StreamConfig(2.0))
+    for index, picture in enumerate(pictures[:75]):
+        session.push("depth", index / 30, picture)
+    for second in (1.0, 1.5, 2.0, 2.4):
+        row = session.answer(second).row()
+    assert row["modalities"] == ["depth"] and "a person alone is wanted" in row["doubted"]["depth"]
+    assert Depth().doubt(film) == ""  # a student of whole pictures
 
 
 def test_a_check_warns(in_g: Path, body_files: dict[str, Path]) -> None:

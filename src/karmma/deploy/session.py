@@ -15,7 +15,7 @@ from ..media.depth_pictures import millimetres_of, thinned
 from ..media.live import LAZY_PIXELS, ArrayBuffer, Buffer, FrameBuffer, RowBuffer, SampleBuffer
 from ..media.tables import SENSOR_COLUMNS
 from ..media.video import DecodedFrame
-from ..modalities import LiveReader
+from ..modalities import DoubtfulStreams, LiveReader
 from ..modalities.audio import Audio
 from ..modalities.skeleton import Skeleton
 from ..types import KarmmaError, Prediction
@@ -222,9 +222,17 @@ class StreamSession:
         wanted = [name for name in self.modalities if believed(name, health)]
         shares = self.config.shares_tokens
         inputs = (self.tokens if shares else self.inputs)(start, stop_seconds, wanted)
-        doubts = {name: UNMET if self.recognition.is_unmet(name) else self.monitors[SENSOR_OF[name]].doubted for name in inputs}
-        doubts = {name: words for name, words in doubts.items() if words}
+        doubts = {name: words for name in inputs if (words := self.doubt(name))}
         return Window(inputs, "stream", start, stop_seconds, encoded=shares, doubted=doubts), health
+
+    def doubt(self, name: str) -> str:
+        """What speaks against what a modality's sensor delivers, although it looks well."""
+        if self.recognition.is_unmet(name):
+            return UNMET
+        sensor, modality = SENSOR_OF[name], self.recognition.modalities_by_name[name]
+        if isinstance(modality, DoubtfulStreams):
+            return modality.doubt_live(self.buffers[sensor])
+        return self.monitors[sensor].doubted
 
     def answer(self, stop_seconds: float) -> StreamEvent:
         """Recognise the window that ends at `stop_seconds`."""

@@ -232,6 +232,11 @@ class ArrayBuffer(Buffer):
             while len(self.held) > 1 and self.held[1][0] < seconds - self.horizon_seconds:
                 self.held.popleft()
 
+    def newest(self) -> NDArray[Any] | None:
+        """The last array that came."""
+        with self.lock:
+            return self.held[-1][1] if self.held else None
+
     def period_seconds(self) -> float:
         """From one array to the next, lately; 0 where that cannot be said yet."""
         with self.lock:

@@ -71,6 +71,14 @@ class DoubtfulFiles(Protocol):
 
 
 @runtime_checkable
+class DoubtfulStreams(Protocol):
+    """The same of what a sensor has delivered last."""
+
+    def doubt_live(self, source: Any) -> str:
+        """What speaks against the content of a buffer of media.live; nothing if it looks right."""
+
+
+@runtime_checkable
 class ManyLooks(Protocol):
     """A modality whose stored form holds more than the fixed look needs, for training."""
 

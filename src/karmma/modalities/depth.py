@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 else:
     from ..later import torch
 
+LOOKED_SECONDS = (0.0, 0.3, 0.6)  # of a film, whose unit and background are looked at
+SHORTEST_METRES, LONGEST_METRES = 0.05, 50.0  # between which the median of a depth camera lies
+MOST_OF_PICTURE = 0.5  # that a person fills
+
 
 @dataclass(frozen=True, config=STRICT)
 class Depth:
@@ -95,6 +99,33 @@ class Depth:
             return None
         moments = np.array(sample_seconds(start_seconds, stop_seconds, 2 * self.frames))
         return self.stored(series.nearest(moments, start_seconds, stop_seconds), METRES)
+
+    def doubt(self, source: Path) -> str:
+        """What speaks against a file's unit or, where a person is wanted, its background; .mat files are trials of UTD-MHAD."""
+        suffix = source.suffix.lower()
+        if suffix == ".mat":
+            return ""
+        if suffix not in SUFFIXES:
+            return self.doubt_pictures(read_depth_film(source, LOOKED_SECONDS) * METRES)
+        pictures = read_series(source, *key_in_file("depth", suffix)).values
+        return self.doubt_pictures(pictures[np.linspace(0, len(pictures) - 1, len(LOOKED_SECONDS)).astype(int)])
+
+    def doubt_live(self, source: ArrayBuffer) -> str:
+        """What speaks against the last picture that came."""
+        last = source.newest()
+        return "" if last is None else self.doubt_pictures(last[None] * METRES)
+
+    def doubt_pictures(self, metres: NDArray[np.float32]) -> str:
+        """What speaks against some depth pictures `(pictures, height, width)`."""
+        measured = metres > 0
+        if not measured.any():
+            return ""
+        usual, share = float(np.median(metres[measured])), float(measured.mean())
+        if not SHORTEST_METRES < usual < LONGEST_METRES:
+            return f"the median depth is {usual:.4g} m: in another unit?"
+        if self.content == "person" and share > MOST_OF_PICTURE:
+            return f"{100 * share:.0f} % of the picture is not empty: a person alone is wanted, and 0 for all else"
+        return ""
 
     def stored(self, depths: NDArray[Any], unit_metres: np.float32) -> NDArray[np.uint8] | None:
         """The stored form of depth pictures `(2 · frames, height, width)` in some unit."""
