@@ -91,7 +91,7 @@ def depth_of(body_files: dict[str, Path]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    (lambda metres: 1000 * metres, "the median depth is 25"),
+    (lambda metres: 1000 * metres, "the median depth is 2499 m: in another unit?"),
     (lambda metres: np.where(metres > 0, metres, 4.0), "100 % of the picture is not empty: a person alone is wanted"),
     (lambda metres: metres, ""),
 ])  # fmt: skip
