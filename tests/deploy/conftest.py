@@ -12,7 +12,7 @@ import torch
 
 import karmma
 from karmma.config import EncoderConfig, plain
-from karmma.media.tables import AXES
+from karmma.media.tables import AXES, read_table
 from karmma.modalities import make_modalities
 from karmma.models.checkpoint import CheckpointInfo, save_checkpoint
 from karmma.models.recognizer import RecognizerModel
@@ -85,6 +85,16 @@ def body_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     rows = "\n".join(",".join(f"{number:.5f}" for number in (second, *row)) for second, row in zip(fast, values, strict=True))
     (directory / "walk_imu.csv").write_text(f"seconds,{','.join(AXES)}\n{rows}\n")
     return {name: next(directory.glob(f"walk_{name}.*")) for name in ("imu", "skeleton", "depth")}
+
+
+@pytest.fixture
+def in_g(body_files: dict[str, Path], tmp_path: Path) -> Path:
+    """The same IMU, its force in g."""
+    table = read_table(body_files["imu"], AXES)
+    columns = [table[name] / (9.81 if name.startswith("accel") else 1.0) for name in AXES]
+    rows = "\n".join(",".join(f"{value:.6f}" for value in row) for row in zip(table["seconds"], *columns, strict=True))
+    (tmp_path / "g_imu.csv").write_text(f"seconds,{','.join(AXES)}\n{rows}\n")
+    return tmp_path / "g_imu.csv"
 
 
 @pytest.fixture(scope="session")

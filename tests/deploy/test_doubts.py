@@ -18,23 +18,12 @@ from karmma.deploy.sensors import SeriesFile, TableFile
 from karmma.deploy.service.app import make_app
 from karmma.deploy.session import StreamConfig, StreamSession
 from karmma.media.depth_pictures import millimetres_of
-from karmma.media.tables import AXES, read_table
 from karmma.modalities.depth import Depth
 
 from .conftest import save_student
 from .test_body_stream import write_depth_film
 
 WORDS = "the median force is 1.0"
-
-
-@pytest.fixture
-def in_g(body_files: dict[str, Path], tmp_path: Path) -> Path:
-    """The same IMU, its force in g."""
-    table = read_table(body_files["imu"], AXES)
-    columns = [table[name] / (9.81 if name.startswith("accel") else 1.0) for name in AXES]
-    rows = "\n".join(",".join(f"{value:.6f}" for value in row) for row in zip(table["seconds"], *columns, strict=True))
-    (tmp_path / "g_imu.csv").write_text(f"seconds,{','.join(AXES)}\n{rows}\n")
-    return tmp_path / "g_imu.csv"
 
 
 def test_recordings_say_so_once_and_in_every_window(

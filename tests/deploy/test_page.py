@@ -125,7 +125,7 @@ def test_sensors_of_a_body_without_a_video(browser: Any, body_student: karmma.Re
     with served(make_app(body_student)) as address, opened(browser, address) as page:
         page.set_input_files("#file", [str(path) for path in body_files.values()])
         page.wait_for_selector("#result:not(.hidden)")
-        assert "from imu + skeleton + depth" in page.inner_text("#heading")
+        assert "from imu + skeleton + depth" in page.inner_text("#heading") and not page.inner_text("#amiss")
         assert page.locator("#look figure[data-sensor=depth] img").count() == 4
         drawn = page.locator("#look figure[data-sensor=skeleton] canvas")
         assert drawn.evaluate("c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(value => value > 0)")
@@ -152,3 +152,11 @@ def test_a_subset_that_was_not_sent_along_is_asked_for_at_its_window(page: Any) 
     page.wait_for_function("shown.subsets.audio !== undefined && shown.subsets.audio.start_seconds === 4")
     page.wait_for_function("document.getElementById('heading').textContent.endsWith('from audio')")
     assert answers(page, "verb") == known
+
+
+def test_a_doubtful_sensor_is_used_and_named(browser: Any, body_student: karmma.Recognizer, in_g: Path) -> None:
+    with served(make_app(body_student)) as address, opened(browser, address) as page:
+        page.set_input_files("#file", str(in_g))
+        page.wait_for_selector("#result:not(.hidden)")
+        assert "imu (doubtful)" in page.inner_text("#sensors") and page.locator("#answer-action .row").count() == 5
+        assert page.inner_text("#amiss").startswith("imu: the median force is 1.0")
