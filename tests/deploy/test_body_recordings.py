@@ -185,6 +185,22 @@ def test_a_file_of_another_clock_is_named(
     assert isinstance(done.exception, KarmmaError) and "another clock?" in str(done.exception)
 
 
+def test_a_recording_of_tables_goes_by_its_own_clock_whatever_a_sensors_is_ahead(body_files: dict[str, Path], tmp_path: Path) -> None:
+    """Without the offset the recording was an hour long, and the imu lay at its end."""
+    ahead = {"imu": moved_clocks(body_files, tmp_path, 3600.0)["imu"], "skeleton": body_files["skeleton"]}
+    settings: dict[str, dict[str, Any]] = {"imu": {"seconds": 1.0}, "skeleton": {"frames": 6}}
+    plain = karmma.load(save_student(tmp_path / "plain", settings))
+    told = karmma.load(save_student(tmp_path / "told", settings | {"imu": {"seconds": 1.0, "offset_seconds": 3600.0}}))
+    files = {"imu": body_files["imu"], "skeleton": body_files["skeleton"]}
+    expected, found = ([one.predict(some), *one.predict_file(None, some)] for one, some in ((plain, files), (told, ahead)))
+    for one, other in zip(expected, found, strict=True):
+        assert one.modalities == other.modalities == ("imu", "skeleton") and not other.unreadable
+        assert one.start_seconds == other.start_seconds and one.stop_seconds == pytest.approx(other.stop_seconds)
+        assert one.top("verb").probability == pytest.approx(other.top("verb").probability, abs=1e-4)
+    alone = told.predict({"imu": ahead["imu"]})
+    assert alone.start_seconds == 0.0 and alone.stop_seconds == pytest.approx(5.98)
+
+
 def moved_clocks(files: dict[str, Path], directory: Path, zero: float) -> dict[str, Path]:
     """The same recording by a clock that has another zero."""
     header, *rows = files["imu"].read_text().splitlines()

@@ -15,6 +15,7 @@ from ..media.duration import find_span, has_clock
 from ..media.members import TarMember
 from ..media.pictures import PictureSequence
 from ..modalities import Modality, PictureReader
+from ..modalities.base import offsets_of
 from ..modalities.features import Features
 from .manifest import Segment, Source
 
@@ -33,7 +34,7 @@ def read_segment(segment: Segment, modalities: Mapping[str, Modality]) -> Segmen
     """Read every modality of a segment. What it never had is missing from both; what is broken is in `failures`."""
     arrays, failures = {}, {}
     try:
-        start_seconds, stop_seconds = find_bounds(segment)
+        start_seconds, stop_seconds = find_bounds(segment, modalities)
     except MediaError as error:
         return SegmentReading({}, dict.fromkeys(segment.sources, str(error)))
     for name, modality in modalities.items():
@@ -50,7 +51,7 @@ def read_segment(segment: Segment, modalities: Mapping[str, Modality]) -> Segmen
     return SegmentReading(arrays, failures)
 
 
-def find_bounds(segment: Segment) -> tuple[float, float]:
+def find_bounds(segment: Segment, modalities: Mapping[str, Modality] | None = None) -> tuple[float, float]:
     """From when to when a segment goes, in seconds; one without an end to the end of its longest video or sound.
 
     Without any it is the whole of its tables, from the first sample if it has no start, either, whatever their clock counts from.
@@ -58,7 +59,8 @@ def find_bounds(segment: Segment) -> tuple[float, float]:
     """
     if math.isfinite(segment.stop_seconds):
         return segment.start_seconds, segment.stop_seconds
-    span = find_span(source for source in segment.sources.values() if isinstance(source, Path))
+    files = {name: source for name, source in segment.sources.items() if isinstance(source, Path)}
+    span = find_span(files.values(), offsets_of(files, modalities or {}))
     if span is None:
         return segment.start_seconds, segment.start_seconds + WITHOUT_CLOCK_SECONDS
     start = segment.start_seconds or span[0]

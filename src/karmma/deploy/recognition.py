@@ -18,6 +18,7 @@ from ..data.reading import WITHOUT_CLOCK_SECONDS, read_segment
 from ..media.containers import MediaError
 from ..media.duration import find_span
 from ..modalities import FROM_VIDEO, DoubtfulFiles, Modality, find_modality
+from ..modalities.base import offsets_of
 from ..types import Clip, KarmmaError, LabelSpace, ModalitySpec, Prediction, Ranked
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class Recognition(ABC):
         files, name = self.files_of(file, sources), name_of(file, sources)
         start, stop = start_seconds if start_seconds is not None or file is None else 0.0, stop_seconds
         if start is None or stop is None:
-            first, last = find_span([file] if file is not None else files.values()) or (0.0, (start or 0.0) + WITHOUT_CLOCK_SECONDS)
+            first, last = self.span_of(file, files) or (0.0, (start or 0.0) + WITHOUT_CLOCK_SECONDS)
             start, stop = first if start is None else start, last if stop is None else stop
         if stop <= start:
             raise KarmmaError(f"{name}: stop {stop:.2f} s does not lie after start {start:.2f} s")
@@ -143,6 +144,10 @@ class Recognition(ABC):
             raise MediaError(next(iter(reading.failures.values())))
         inputs = {name: self.prepare(name, array) for name, array in reading.arrays.items()}
         return Window(inputs, name, start, stop, unreadable=reading.failures, doubted=self.doubts_of(files))
+
+    def span_of(self, file: Path | None, files: Mapping[str, Path]) -> tuple[float, float] | None:
+        """From when to when a recording goes: its media file, or without one what there is; None where nothing tells."""
+        return find_span([file] if file is not None else files.values(), offsets_of(files, self.modalities_by_name))
 
     def doubts_of(self, files: Mapping[str, Path]) -> dict[str, str]:
         """By modality, what speaks against the content of a file; nothing of those that cannot be read at all."""

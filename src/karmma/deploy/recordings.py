@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data.reading import WITHOUT_CLOCK_SECONDS
 from ..media.containers import MediaError
-from ..media.duration import TABLES, find_span, has_clock, span_of_table
+from ..media.duration import TABLES, has_clock, span_of_table
 from ..media.live import FrameBuffer
 from ..media.probe import probe
 from ..media.video import DecodedFrame, decode_from
@@ -49,7 +49,7 @@ class RecordingReader:
 
     def __init__(self, recognition: Recognition, file: Path | None, sources: Mapping[str, Path], horizon_seconds: float) -> None:
         self.recognition, self.name, self.files = recognition, name_of(file, sources), recognition.files_of(file, sources)
-        found = find_span([file] if file is not None else self.files.values())
+        found = recognition.span_of(file, self.files)
         self.timed, (self.start_seconds, self.stop_seconds) = found is not None, found or (0.0, WITHOUT_CLOCK_SECONDS)
         self.elsewhere = {name: words for name in self.files if self.timed and (words := self.other_clock(name))}
         self.doubted = recognition.doubts_of(self.files)

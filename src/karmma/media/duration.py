@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .containers import MediaError
@@ -13,8 +13,10 @@ from .tables import read_table
 TABLES = (".csv", *SUFFIXES)
 
 
-def find_span(files: Iterable[Path]) -> tuple[float, float] | None:
+def find_span(files: Iterable[Path], offsets: Mapping[Path, float] | None = None) -> tuple[float, float] | None:
     """Seconds from 0 to the end of the longest video or sound; without any, from the first to the last sample of files with a clock.
+
+    `offsets`: how far the clocks of some files are ahead of the recording's.
 
     None where no file has one: arrays without `seconds` span whatever they belong to. A file that cannot be read is not judged
     here, reading it says so; MediaError is raised for a video or sound if no other file tells the length.
@@ -28,9 +30,11 @@ def find_span(files: Iterable[Path]) -> tuple[float, float] | None:
             failure = failure or error
     if lengths:
         return 0.0, max(lengths)
-    spans = [span for path in named if path not in media and (span := span_of_table(path)) is not None]
-    if not spans and failure is not None:
+    tables = {path: span for path in named if path not in media and (span := span_of_table(path)) is not None}
+    if not tables and failure is not None:
         raise failure
+    ahead = {path: (offsets or {}).get(path, 0.0) for path in tables}
+    spans = [(first - ahead[path], last - ahead[path]) for path, (first, last) in tables.items()]
     return (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -84,6 +85,11 @@ class ManyLooks(Protocol):
 
     def for_fixed_look(self) -> Modality:
         """The same modality, whose stored form holds no more than that; the fixed look at it is the same."""
+
+
+def offsets_of(files: Mapping[str, Any], modalities: Mapping[str, Modality]) -> dict[Any, float]:
+    """By file, how many seconds its clock is ahead of its recording's, as the modality that reads it says."""
+    return {path: getattr(modalities.get(name), "offset_seconds", 0.0) for name, path in files.items()}
 
 
 def span_of(modality: Modality, start_seconds: float, stop_seconds: float) -> tuple[float, float]:
