@@ -18,6 +18,7 @@ from karmma.deploy.sensors import SeriesFile, TableFile
 from karmma.deploy.service.app import make_app
 from karmma.deploy.session import StreamConfig, StreamSession
 from karmma.media.depth_pictures import millimetres_of
+from karmma.media.tables import SENSOR_COLUMNS
 from karmma.modalities.depth import Depth
 
 from .conftest import save_student
@@ -108,6 +109,26 @@ def test_a_depth_film_and_a_live_camera_with_a_room_behind_the_person(
         row = session.answer(second).row()
     assert row["modalities"] == ["depth"] and "a person alone is wanted" in row["doubted"]["depth"]
     assert Depth().doubt(film) == ""  # a student of whole pictures
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda box: box, ""),
+    (lambda box: box * 640, "100 % of the boxes lie outside the picture, which goes from 0 to 1: in pixels?"),
+    (lambda box: np.concatenate([box[:2], box[2:] - box[:2]]), "width and height in place of right and bottom?"),
+])  # fmt: skip
+def test_boxes_in_pixels_or_with_sizes(change: Callable[[np.ndarray], np.ndarray], words: str, tmp_path: Path) -> None:
+    student = karmma.load(save_student(tmp_path / "student", {"detections": {"frames": 3}}))
+    boxes = [(index / 10, change(np.array([0.5, 0.5, 0.6, 0.7]) + 0.003 * index)) for index in range(40)]
+    path = tmp_path / "boxes.csv"
+    rows = [f"{second},{','.join(f'{edge:.4f}' for edge in box)},0.9,object" for second, box in boxes]
+    path.write_text("\n".join([f"seconds,{','.join(SENSOR_COLUMNS['detections'])}", *rows]))
+    said = student.predict({"detections": path}).doubted.get("detections", "")
+    session = StreamSession(student, StreamConfig(2.0))
+    for second, box in boxes:
+        session.push("detections", second, (*box, 0.9, "object"))
+    event = [session.answer(second) for second in (2.0, 2.5, 3.0, 3.5)][-1]
+    assert event.prediction is not None and event.prediction.doubted.get("detections", "") == said.removeprefix(f"{path}: ")
+    assert words in said and bool(said) == bool(words)
 
 
 def test_a_check_warns(in_g: Path, body_files: dict[str, Path]) -> None:

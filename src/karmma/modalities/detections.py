@@ -24,6 +24,7 @@ else:
     from ..later import torch
 
 HAND = "hand"  # what every label of a hand ends with
+OUTSIDE = 0.2  # of a picture's size beyond its edges, where no detector sees anything
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -67,6 +68,14 @@ class Detections:
             return None
         self.check_labels("detections", rows)
         return self.boxes_of(rows, start_seconds, stop_seconds)
+
+    def doubt(self, source: Path) -> str:
+        """What speaks against the units of a table."""
+        return doubt_boxes(read_table(source, SENSOR_COLUMNS["detections"]))
+
+    def doubt_live(self, source: RowBuffer) -> str:
+        """What speaks against the units of what a detector says."""
+        return doubt_boxes(source.columns(-np.inf, np.inf))
 
     def boxes_of(self, rows: Columns, start_seconds: float, stop_seconds: float) -> NDArray[np.float32]:
         """The stored form of a segment out of a detector's rows."""
@@ -132,3 +141,18 @@ class Detections:
         swapped = [other[label] if other.get(label) in self.labels else label for label in self.labels]
         order = [self.labels.index(label) for label in swapped]
         return torch.cat([edges, boxes[..., 4:5], boxes[..., 5:][..., order]], -1)
+
+
+def doubt_boxes(rows: Columns) -> str:
+    """What speaks against boxes whose edges are shares of the picture; nothing if most look right."""
+    edges = np.stack([rows[edge] for edge in EDGES], -1).astype(np.float64)
+    if not len(edges):
+        return ""
+    with np.errstate(invalid="ignore"):
+        outside = ((edges < -OUTSIDE) | (edges > 1 + OUTSIDE)).any(1).mean()
+        turned = ((edges[:, 2] < edges[:, 0]) | (edges[:, 3] < edges[:, 1])).mean()
+    if outside > 0.5:
+        return f"{100 * outside:.0f} % of the boxes lie outside the picture, which goes from 0 to 1: in pixels?"
+    if turned > 0.5:
+        return f"{100 * turned:.0f} % of the boxes end before they begin: width and height in place of right and bottom?"
+    return ""
