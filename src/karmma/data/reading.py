@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ..media.containers import MediaError
 from ..media.duration import find_span, has_clock
 from ..media.members import TarMember
 from ..media.pictures import PictureSequence
-from ..modalities import Modality, PictureReader
+from ..modalities import DoubtfulFiles, Modality, PictureReader
 from ..modalities.base import offsets_of
 from ..modalities.features import Features
 from .manifest import Segment, Source
@@ -67,6 +68,20 @@ def find_bounds(segment: Segment, modalities: Mapping[str, Modality] | None = No
     if span[1] <= start:
         raise MediaError(f"{segment.name}: starts at {start:g} s, but its file ends at {span[1]:g} s")
     return start, span[1]
+
+
+def doubt_sources(segments: Sequence[Segment], modalities: Mapping[str, Modality], most: int = 8) -> dict[str, list[str]]:
+    """By modality, what speaks against the content of its files, of which no more than so many are looked at."""
+    doubts: dict[str, list[str]] = {}
+    for name, modality in modalities.items():
+        if not isinstance(modality, DoubtfulFiles):
+            continue
+        files = dict.fromkeys(source for segment in segments if isinstance(source := segment.sources.get(name), Path))
+        for path in list(files)[:most]:
+            with suppress(MediaError):  # reading says so
+                if path.is_file() and (words := modality.doubt(path)):
+                    doubts.setdefault(name, []).append(f"{path}: {words}")
+    return doubts
 
 
 def read_source(

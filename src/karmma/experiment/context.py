@@ -17,6 +17,7 @@ from ..config import DataConfig, Recipe, RecognizerConfig, StudentConfig, Teache
 from ..data.clips import ClipStore
 from ..data.loading import EpochLoader
 from ..data.manifest import Manifest
+from ..data.reading import doubt_sources
 from ..data.streaming import StreamStore
 from ..datasets import DataSet, find_data_set
 from ..evaluation.evaluate import headline_figures, subset_logits
@@ -140,6 +141,9 @@ class Context:
         """Decode a split once into arrays. Files that could not be read are counted and named in `failed-*.csv`."""
         store = self.clips_of(split)
         settings = {**self.data_settings(reading=True), "modalities": self.modalities}
+        if not self.book.is_done(f"read.{split}", settings):
+            for name, words in doubt_sources(store.segments, self.modalities).items():
+                print(f"read.{split}: {name} is doubtful in {len(words)} of the first files; first: {words[0]}")
         self.book.run(f"read.{split}", settings, lambda bar: store.write(self.recipe.data.workers, bar.update))
         failures = store.failures()
         if failures:
