@@ -31,14 +31,14 @@ class AnswerLines:
     top: int
     several: bool
     last_file: str | None = None
-    told: set[tuple[str, str]] = field(default_factory=set)
+    told: set[tuple[str, str, str]] = field(default_factory=set)
 
     def amiss(self, file: str, prediction: Prediction) -> Iterator[str]:
         """A line for each sensor of a recording that could not be read, or that is doubted, once."""
         for start, found in (("going on without {}", prediction.unreadable), ("{} is doubtful", prediction.doubted)):
             for name, words in found.items():
-                if (file, name) not in self.told:
-                    self.told.add((file, name))
+                if (file, name, start) not in self.told:
+                    self.told.add((file, name, start))
                     yield f"karmma: {file}: {start.format(name)}: {words}"
 
     def of(self, file: str, prediction: Prediction) -> Iterator[str]:

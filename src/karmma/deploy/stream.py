@@ -84,7 +84,7 @@ class LiveStream:
         self.duration_seconds, self.speed = duration_seconds, speed
         self.stop, self.summary = threading.Event(), StreamSummary()
         self.threads: list[threading.Thread] = []
-        self.told: set[str] = set()
+        self.told: set[tuple[str, str]] = set()
 
     def __iter__(self) -> Iterator[StreamEvent]:
         clock = StreamClock(self.speed)
@@ -110,19 +110,19 @@ class LiveStream:
                 if self.over(due := number * config.hop_seconds):
                     return
             event = self.session.answer(due)
-            self.tell({sensor: f"{words}; going on without it" for sensor, words in self.session.refused.items()})
+            self.tell(self.session.refused, "; going on without it")
             self.tell({} if event.prediction is None else event.prediction.doubted)
             event = replace(event, latency_ms=1000 * (clock.now() - due) / self.speed)
             self.summary.add(event)
             yield event
             number += 1
 
-    def tell(self, amiss: Mapping[str, str]) -> None:
-        """Say once of each sensor that what it delivers cannot be read, or is doubtful."""
+    def tell(self, amiss: Mapping[str, str], consequence: str = "") -> None:
+        """Say once of each sensor that what it delivers cannot be read, and once that it is doubtful."""
         for sensor, words in amiss.items():
-            if sensor not in self.told:
-                self.told.add(sensor)
-                print(f"karmma: {sensor}: {words}", file=sys.stderr, flush=True)
+            if (sensor, consequence) not in self.told:
+                self.told.add((sensor, consequence))
+                print(f"karmma: {sensor}: {words}{consequence}", file=sys.stderr, flush=True)
 
     def over(self, due: float) -> bool:
         """Whether the window that is due lies beyond the wanted time, or beyond what sensors that have all ended delivered."""

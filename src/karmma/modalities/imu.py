@@ -99,7 +99,7 @@ class Imu:
 
     def doubt(self, source: Path) -> str:
         """What speaks against the units of a table; .mat files have units of their own."""
-        return doubt_table(source) if source.suffix == ".csv" else ""
+        return doubt_table(source) if source.suffix.lower() == ".csv" else ""
 
     def stored_zeros(self) -> NDArray[np.float32]:
         window = round((self.seconds + 2 * self.shift_seconds) * self.rate_hz)
