@@ -128,8 +128,10 @@ def subset_logits(
             pieces[subset].append(fuse_subset(model, features, having, subset))
         if on_done:
             on_done(first + len(index), len(rows))
+    nothing = {head: torch.empty(0, size) for head, size in head_sizes(model).items()}  # where no segment has any of them
     logits = {
-        subset: {head: torch.cat([piece[head] for piece in parts]) for head in parts[0]} for subset, parts in pieces.items()
+        subset: {head: torch.cat([none, *(piece[head] for piece in parts)]) for head, none in nothing.items()}
+        for subset, parts in pieces.items()
     }
     labels = {head: values[rows] for head, values in store.labels.items()}
     return SubsetLogits(model.modalities, available[rows], labels, logits, *whose(store, rows))
