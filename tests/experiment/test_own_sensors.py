@@ -57,13 +57,15 @@ def test_they_train_a_student_that_says_what_is_doubtful(own: Path, tmp_path: Pa
         "teacher": {"recognizer": RECOGNIZER, "training": TRAINING, "pretraining": TRAINING, "pretraining_split": "train"},
         "student": {"recognizer": {**RECOGNIZER, "own_votes": True, "kernels": {"count": 20, "passes": 1}},
                     "training": TRAINING, "pretraining": TRAINING, "pretraining_split": "train"},
-        "methods": {"own_votes": {"subsets": "uniform", "own_weight": 0.6}, "karmma": {"dropout": 0.3, "distillation": {"alpha": 0.5}}},
+        "methods": {"own_votes": {"subsets": "uniform", "own_weight": 0.6},
+                    "karmma": {"dropout": 0.3, "distillation": {"alpha": 0.5}}},
     }, "recipe")  # fmt: skip
     results = run(recipe, tmp_path / "run")
     said = capsys.readouterr().out
     assert f"read.train: imu is doubtful in 1 of the first files; first: {own}/0.csv: the median force is 1" in said
     assert "read.train: no clip has depth" in said and results["available"]["train"] == {"imu": 12, "skeleton": 12, "depth": 0}
-    assert results["unreadable"] == {"train": 0, "test": 0} and results["unimodal"]["depth"] == {"action_top1": None, "action_top5": None}
+    assert results["unreadable"] == {"train": 0, "test": 0}
+    assert results["unimodal"]["depth"] == {"action_top1": None, "action_top5": None}
     assert (tmp_path / "run" / "report.html").is_file()
     checkpoint = tmp_path / "run" / "seed0" / "own_votes"
     assert read_info(checkpoint).provenance["train_clips"] == results["available"]["train"]
