@@ -142,3 +142,18 @@ def test_checkpoints_remember_which_joint_is_which() -> None:
     assert read_spec("skeleton", {**before, "input_shape": [48, 25, 3]}).skeleton == ""
     imu = ModalitySpec("imu", (120, 6), "samples axes")
     assert describe_spec(imu) == {"input_shape": [120, 6], "layout": "samples axes"} and read_spec("imu", describe_spec(imu)) == imu
+
+
+@pytest.mark.parametrize(("layout", "shape", "words"), [
+    ("", (33, 3), r"expected \(20, 3\); modalities.skeleton: layout: mediapipe\?"),
+    ("", (25, 2), r"modalities.skeleton: layout: kinect_v2 or openpose, flat: true\?"),
+    ("coco", (17, 2), r"expected \(17, 3\); modalities.skeleton: flat: true\?"),
+    ("coco", (13, 3), r"shape \(13, 3\), expected \(17, 3\)$"),
+    ("kinect_v2", (2, 25, 3), r"shape \(2, 25, 3\), expected \(25, 3\)$"),
+])  # fmt: skip
+def test_joints_of_another_tracker_are_named_with_what_the_recipe_might_say(
+    layout: str, shape: tuple[int, ...], words: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "s.npz", skeleton=np.ones((5, *shape)), seconds=np.arange(5.0))
+    with pytest.raises(MediaError, match=words):
+        Skeleton(layout=layout).read(tmp_path / "s.npz", 0.0, 5.0)

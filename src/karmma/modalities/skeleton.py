@@ -100,9 +100,20 @@ class Skeleton:
             return None
         matlab = source.suffix == ".mat"
         series = read_series(source, *key_in_file("skeleton", source.suffix), gaps=not matlab)
-        if series.values.shape[1:] not in (self.source_shape, (self.body.joints, 3)):
-            raise MediaError(f"{source}: joints have shape {series.values.shape[1:]}, expected {self.source_shape}")
+        shape = series.values.shape[1:]
+        if shape not in (self.source_shape, (self.body.joints, 3)):
+            raise MediaError(f"{source}: joints have shape {shape}, expected {self.source_shape}{self.hint(shape)}")
         return self.poses(str(source), series, start_seconds, stop_seconds)
+
+    def hint(self, shape: tuple[int, ...]) -> str:
+        """What the recipe might say about joints of another shape; nothing if nobody has such."""
+        if len(shape) != 2 or shape[1] not in (2, 3):
+            return ""
+        flat = ", flat: true" if shape[1] == 2 else ""
+        if shape[0] == self.body.joints:
+            return f"; modalities.skeleton: {flat.removeprefix(', ')}?"
+        fitting = [name for name, layout in LAYOUTS.items() if layout.joints == shape[0]]
+        return f"; modalities.skeleton: layout: {' or '.join(fitting)}{flat}?" if fitting else ""
 
     def read_live(self, source: ArrayBuffer, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
         series = source.series()
