@@ -39,7 +39,7 @@ SHOWN = (
 MODULES = {
     "Recognising": ("karmma.deploy.predict", "karmma.deploy.recognition", "karmma.deploy.runtime", "karmma.deploy.answers"),
     "Live sensors": ("karmma.deploy.session", "karmma.deploy.health"),
-    "The words all rooms speak": ("karmma.types", "karmma.data.missing", "karmma.data.manifest"),
+    "The words all rooms speak": ("karmma.types", "karmma.skeletons", "karmma.data.missing", "karmma.data.manifest"),
     "The network": ("karmma.models.recognizer", "karmma.models.checkpoint", "karmma.models.encoders.base"),
     "Training": ("karmma.training.losses", "karmma.training.tasks", "karmma.training.teachers"),
     "Evaluation": ("karmma.evaluation.metrics", "karmma.evaluation.paired", "karmma.evaluation.evaluate"),

@@ -41,9 +41,9 @@ class Imu:
     rate_hz: float = 50.0
     span: Literal["window", "segment"] = "window"
     shift_seconds: float = 0.2
-    force_scale_mps2: float = 9.81
-    turn_scale_radps: float = 1.0
-    offset_seconds: float = 0.0
+    force_scale_mps2: float = 9.81  # of specific force, for the model
+    turn_scale_radps: float = 1.0  # of angular rate
+    offset_seconds: float = 0.0  # by how much its clock is ahead of the recording's
     trim: float = 0.15  # of a segment's span, while training
     bend: float = 0.3
     pace: float = 0.0  # how much speed drifts within a segment: deviation of its logarithm

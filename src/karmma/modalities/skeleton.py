@@ -47,13 +47,13 @@ class Skeleton:
     """
 
     frames: int = 48
-    layout: str = ""
-    joints: int | None = None
-    hip: int | None = None
-    neck: int | None = None
-    mirror_pairs: tuple[tuple[int, int], ...] | None = None
-    up: Up | None = None
-    flat: bool = False
+    layout: str = ""  # a tracker's joints: utd_mhad, kinect, kinect_v2, azure_kinect, coco, mediapipe, openpose, human36m, smpl
+    joints: int | None = None  # in an order of your own: how many
+    hip: int | None = None  # and which of them gives the centre
+    neck: int | None = None  # and with it the scale
+    mirror_pairs: tuple[tuple[int, int], ...] | None = None  # and which are left and right
+    up: Up | None = None  # the axis that points up in the sources; none: the layout's
+    flat: bool = False  # x and y of pictures, perhaps with a confidence that is left out
     trim: float = 0.15
     bend: float = 0.3
     pace: float = 0.0  # how much speed drifts within a segment: deviation of its logarithm
