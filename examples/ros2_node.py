@@ -53,7 +53,7 @@ class RecogniserNode(Node):  # type: ignore[misc]
         student = load_any(self.declare_parameter("student", "").value)
         config = StreamConfig(student.window_seconds, self.declare_parameter("hop_seconds", 0.5).value)
         self.session = StreamSession(student, config)
-        self.started, self.refused = self.now(), set[str]()
+        self.started, self.told = self.now(), set[str]()
         self.clocks = {sensor: SensorClock() for sensor in self.session.sensors}
         self.publisher = self.create_publisher(String, "action", 10)
         compressed = self.declare_parameter("compressed", False).value
@@ -81,7 +81,7 @@ class RecogniserNode(Node):  # type: ignore[misc]
 
     def on_image(self, message: Image) -> None:
         if message.encoding not in ENCODINGS:
-            self.refuse(f"images of encoding {message.encoding!r} are left out; known: {', '.join(ENCODINGS)}")
+            self.tell_once(f"images of encoding {message.encoding!r} are left out; known: {', '.join(ENCODINGS)}")
             return
         channels, conversion = ENCODINGS[message.encoding]
         rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, : channels * message.width]
@@ -91,7 +91,7 @@ class RecogniserNode(Node):  # type: ignore[misc]
     def on_compressed(self, message: CompressedImage) -> None:
         pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
         if pixels is None:
-            self.refuse(f"compressed images of format {message.format!r} are left out: OpenCV cannot read them")
+            self.tell_once(f"compressed images of format {message.format!r} are left out: OpenCV cannot read them")
             return
         self.push_picture(message.header, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
 
@@ -100,7 +100,7 @@ class RecogniserNode(Node):  # type: ignore[misc]
 
     def on_depth(self, message: Image) -> None:
         if message.encoding not in DEPTH_ENCODINGS:
-            self.refuse(f"depth images of encoding {message.encoding!r} are left out; known: {', '.join(DEPTH_ENCODINGS)}")
+            self.tell_once(f"depth images of encoding {message.encoding!r} are left out; known: {', '.join(DEPTH_ENCODINGS)}")
             return
         numbers = np.dtype(DEPTH_ENCODINGS[message.encoding]).newbyteorder(">" if message.is_bigendian else "<")
         rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, : numbers.itemsize * message.width]
@@ -115,14 +115,16 @@ class RecogniserNode(Node):  # type: ignore[misc]
         assert isinstance(buffer, SampleBuffer)
         self.session.push("audio", self.now() - self.started - len(samples) / buffer.rate_hz, samples)
 
-    def refuse(self, reason: str) -> None:
-        """Say once what is left out; the sensor counts as silent."""
-        if reason not in self.refused:
-            self.refused.add(reason)
-            self.get_logger().error(reason)
+    def tell_once(self, words: str, about: str = "") -> None:
+        """Log what is left out, or doubted: once `about` it, or of the same words."""
+        if (about or words) not in self.told:
+            self.told.add(about or words)
+            self.get_logger().error(words)
 
     def answer(self) -> None:
         event = self.session.answer(self.now() - self.started)
+        for name, words in ({} if event.prediction is None else event.prediction.doubted).items():
+            self.tell_once(f"{name} is doubtful: {words}", name)
         self.publisher.publish(String(data=json.dumps(event.row())))
 
 

@@ -96,8 +96,8 @@ def depth_image(metres: Any, encoding: str, order: str, seconds: float) -> Any:
     return message
 
 
-def imu(seconds: float, random: np.random.Generator) -> Any:
-    force, turn = random.normal(size=3), random.normal(size=3)
+def imu(seconds: float, random: np.random.Generator, gravity: float = 9.81) -> Any:
+    force, turn = random.normal((0, 0, gravity), gravity / 10), random.normal(size=3)
     axes = [SimpleNamespace(**dict(zip("xyz", values, strict=True))) for values in (force, turn)]
     return SimpleNamespace(header=header(seconds), linear_acceleration=axes[0], angular_velocity=axes[1])
 
@@ -123,6 +123,18 @@ def test_messages_become_answers_and_a_silent_topic_is_absent(student: Path, mon
     assert len(rows) == 6 and rows[-1]["modalities"] == ["rgb", "imu"]
     assert rows[-1]["health"] == {"video": "present", "audio": "absent", "imu": "present"}
     assert set(rows[-1]["verb"]) <= set(LABELS.names["verb"]) and not node.errors
+
+
+def test_an_imu_in_g_is_used_and_named_once(student: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node, random = load_node(monkeypatch, student=str(student)), np.random.default_rng(0)
+    for tick in range(500):
+        node.seconds = 1000.0 + tick / 100 + 0.02
+        send(node, "imu", imu(5.0 + tick / 100, random, gravity=1.0))
+        if tick % 50 == 49:
+            node.timer[1]()
+    last = json.loads(node.published[-1])
+    assert last["modalities"] == ["imu"] and "in g, or without gravity?" in last["doubted"]["imu"]
+    assert len(node.errors) == 1 and node.errors[0].startswith("imu is doubtful: the median force is 1")
 
 
 def test_every_encoding_shows_the_same_picture(student: Path, monkeypatch: pytest.MonkeyPatch) -> None:
