@@ -62,7 +62,7 @@ def test_they_train_a_student_that_says_what_is_doubtful(own: Path, tmp_path: Pa
     }, "recipe")  # fmt: skip
     results = run(recipe, tmp_path / "run")
     said = capsys.readouterr().out
-    assert f"read.train: imu is doubtful in 1 of the first files; first: {own}/0.csv: the median force is 1" in said
+    assert f"read.train: imu is doubtful in 1 of the first files: {own}/0.csv: the median force is 1" in said
     assert "read.train: no clip has depth" in said and results["available"]["train"] == {"imu": 12, "skeleton": 12, "depth": 0}
     assert results["unreadable"] == {"train": 0, "test": 0}
     assert results["unimodal"]["depth"] == {"action_top1": None, "action_top5": None}

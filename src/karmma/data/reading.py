@@ -70,7 +70,7 @@ def find_bounds(segment: Segment, modalities: Mapping[str, Modality] | None = No
     return start, span[1]
 
 
-def doubt_sources(segments: Sequence[Segment], modalities: Mapping[str, Modality], most: int = 8) -> dict[str, list[str]]:
+def doubt_sources(segments: Sequence[Segment], modalities: Mapping[str, Modality], most: int = 3) -> dict[str, list[str]]:
     """By modality, what speaks against the content of its files, of which no more than so many are looked at."""
     doubts: dict[str, list[str]] = {}
     for name, modality in modalities.items():

@@ -143,7 +143,7 @@ class Context:
         settings = {**self.data_settings(reading=True), "modalities": self.modalities}
         if not self.book.is_done(f"read.{split}", settings):
             for name, words in doubt_sources(store.segments, self.modalities).items():
-                print(f"read.{split}: {name} is doubtful in {len(words)} of the first files; first: {words[0]}")
+                print(f"read.{split}: {name} is doubtful in {len(words)} of the first files: {words[0]}")
         self.book.run(f"read.{split}", settings, lambda bar: store.write(self.recipe.data.workers, bar.update))
         failures = store.failures()
         if failures:
