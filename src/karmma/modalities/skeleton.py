@@ -125,7 +125,8 @@ class Skeleton:
         Raises MediaError where hip or neck are never seen, or nothing is a number.
         """
         near = around(series, start_seconds, stop_seconds)
-        seen = seen_joints(near.values[..., : self.source_shape[1]], self.flat)
+        near = replace(near, values=near.values[..., : self.source_shape[1]])
+        seen = seen_joints(near.values, self.flat)
         inside = within(near, start_seconds, stop_seconds)
         if not seen[inside].any():
             if inside.any() and not np.isfinite(near.values[inside]).any():
@@ -142,17 +143,16 @@ class Skeleton:
             if not seen[:, list(joints)].any(0).all():
                 raise MediaError(f"{source}: the {name} is never seen: joints {', '.join(self.body.names[joint] for joint in joints)}")
         moments = np.arange(float(len(seen))) if series.seconds is None else series.seconds
-        poses = fill_lost(series.values[..., : self.source_shape[1]], seen, moments)
+        poses = fill_lost(series.values, seen, moments)
         hips = poses[:, list(self.body.hip)].mean(1, keepdims=True)
         return np.where(np.isfinite(poses), poses, hips)
 
     def upright(self, poses: NDArray[Any]) -> NDArray[np.float32]:
         """Poses `(time, joints, 3)` whose y points up, of such as sources deliver."""
-        places = poses[..., : self.source_shape[1]]
         if self.flat:
-            places = np.concatenate([places, np.zeros_like(places[..., :1])], -1)
+            poses = np.concatenate([poses, np.zeros_like(poses[..., :1])], -1)
         axes, signs = UPRIGHT[self.up or self.body.up]
-        return (places[..., axes] * np.array(signs)).astype(np.float32)
+        return (poses[..., axes] * np.array(signs)).astype(np.float32)
 
     def normalised(self, source: str, poses: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Centred at the hip's median place, so that moving about stays visible; torso length scaled to one value.
