@@ -12,16 +12,20 @@ import scipy.io
 import torch
 from safetensors.torch import load_file
 
-from karmma.config import Recipe, build
+from karmma.config import Recipe, build, load_recipe
 from karmma.data.clips import ClipStore
 from karmma.datasets.utd_mhad import ACTIONS, UtdMhadConfig, load_utd_mhad
 from karmma.experiment.run import run
 from karmma.media.inertial import MATLAB_UNITS, doubt_units, read_matlab_inertial
+from karmma.media.series import read_series
 from karmma.modalities import make_modalities
+from karmma.modalities.base import sample_seconds
+from karmma.modalities.imu import Imu
 from karmma.models.checkpoint import load_checkpoint
 from karmma.types import KarmmaError
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "utd_mhad"
+RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "utd_mhad.yaml"
 SETTINGS: dict[str, dict[str, Any]] = {
     "imu": {"seconds": 0.64, "span": "segment", "force_scale_mps2": 9.80665, "turn_scale_radps": 4.363323},
     "skeleton": {"frames": 12},
@@ -226,3 +230,17 @@ def test_real_imus_are_in_the_units_of_all_others() -> None:
     measured = [read_matlab_inertial(path).values for path in files]
     assert len(files) == 431 and not any(doubt_units(values) for values in measured)
     assert all("in g" in doubt_units(values / MATLAB_UNITS) for values in measured)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="UTD-MHAD does not lie beside this checkout")
+def test_models_see_of_real_imus_what_they_saw_before_these_had_units() -> None:
+    """Multiples of 1 g and 250 degrees/s."""
+    imu = make_modalities(load_recipe(RECIPE, ["data.root=x"]).modalities)["imu"]
+    assert isinstance(imu, Imu)
+    moments = np.array(sample_seconds(0.0, 2.0, 2 * imu.samples))
+    for path in sorted((REAL / "Inertial").glob("*.mat"))[::43]:
+        stored = imu.read(path, 0.0, 2.0)
+        assert stored is not None
+        before = imu.cut(torch.from_numpy(read_series(path, "d_iner").at(moments, 0.0, 2.0))[None], None)
+        before = before / torch.tensor([1.0] * 3 + [250.0] * 3)
+        assert torch.allclose(imu.transform(torch.from_numpy(stored)[None], None), before, atol=2e-6)
