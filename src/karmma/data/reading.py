@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from ..media.containers import MediaError
 from ..media.duration import find_span, has_clock
 from ..media.members import TarMember
 from ..media.pictures import PictureSequence
-from ..modalities import DoubtfulFiles, Modality, PictureReader
-from ..modalities.base import offsets_of
+from ..modalities import Modality, PictureReader
+from ..modalities.base import doubt_file, offsets_of
 from ..modalities.features import Features
 from .manifest import Segment, Source
 
@@ -74,14 +73,9 @@ def doubt_sources(segments: Sequence[Segment], modalities: Mapping[str, Modality
     """By modality, what speaks against the content of its files, of which no more than so many are looked at."""
     doubts: dict[str, list[str]] = {}
     for name, modality in modalities.items():
-        if not isinstance(modality, DoubtfulFiles):
-            continue
         files = dict.fromkeys(source for segment in segments if isinstance(source := segment.sources.get(name), Path))
-        for path in list(files)[:most]:
-            with suppress(MediaError):  # reading says so
-                if path.is_file() and (words := modality.doubt(path)):
-                    doubts.setdefault(name, []).append(f"{path}: {words}")
-    return doubts
+        doubts[name] = [words for path in list(files)[:most] if path.is_file() and (words := doubt_file(modality, path))]
+    return {name: words for name, words in doubts.items() if words}
 
 
 def read_source(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,8 @@ from ..data.manifest import Segment
 from ..data.reading import WITHOUT_CLOCK_SECONDS, read_segment
 from ..media.containers import MediaError
 from ..media.duration import find_span
-from ..modalities import FROM_VIDEO, DoubtfulFiles, Modality, find_modality
-from ..modalities.base import offsets_of
+from ..modalities import FROM_VIDEO, Modality, find_modality
+from ..modalities.base import doubt_file, offsets_of
 from ..types import Clip, KarmmaError, LabelSpace, ModalitySpec, Prediction, Ranked
 
 if TYPE_CHECKING:
@@ -151,13 +150,7 @@ class Recognition(ABC):
 
     def doubts_of(self, files: Mapping[str, Path]) -> dict[str, str]:
         """By modality, what speaks against the content of a file; nothing of those that cannot be read at all."""
-        doubts = {}
-        for name, path in files.items():
-            modality = self.modalities_by_name[name]
-            if isinstance(modality, DoubtfulFiles):
-                with suppress(MediaError):  # what reads it for its windows says so
-                    doubts[name] = modality.doubt(path)
-        found = {name: f"{files[name]}: {words}" for name, words in doubts.items() if words}
+        found = {name: words for name, path in files.items() if (words := doubt_file(self.modalities_by_name[name], path))}
         return found | {name: UNMET for name in files if self.is_unmet(name)}
 
     def is_unmet(self, modality: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from ..config import build
 from ..types import KarmmaError
 from .audio import Audio
-from .base import DoubtfulFiles, DoubtfulStreams, LiveReader, ManyLooks, Modality, PictureReader
+from .base import DoubtfulStreams, LiveReader, ManyLooks, Modality, PictureReader
 from .depth import Depth
 from .detections import Detections
 from .features import Features
@@ -56,6 +56,6 @@ def make_for_fixed_looks(settings: Mapping[str, Mapping[str, Any]], where: str =
 
 
 __all__ = [
-    "MODALITIES", "DoubtfulFiles", "DoubtfulStreams", "LiveReader", "Modality", "PictureReader", "find_modality",
+    "MODALITIES", "DoubtfulStreams", "LiveReader", "Modality", "PictureReader", "find_modality",
     "make_for_fixed_looks", "make_modalities",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..augmentation import Augmentation
+from ..media.containers import MediaError
 from ..media.pictures import PictureSequence
 from ..types import ModalitySpec
 
@@ -69,6 +71,16 @@ class DoubtfulFiles(Protocol):
 
     def doubt(self, source: Path) -> str:
         """What speaks against a file's content; nothing if it looks right. Raises MediaError."""
+
+
+def doubt_file(modality: Modality, path: Path) -> str:
+    """What speaks against a file's content, with its path; nothing if it looks right, or cannot be read: reading says so."""
+    if not isinstance(modality, DoubtfulFiles):
+        return ""
+    with suppress(MediaError):
+        if words := modality.doubt(path):
+            return f"{path}: {words}"
+    return ""
 
 
 @runtime_checkable
