@@ -99,7 +99,7 @@ def write_features(
             workers=workers,
         )  # fmt: skip
         for name, encoder in extractors.encoders.items():
-            save_seconds(out / split / f"{name}.seconds.npy", segments, extractors.modalities[name], encoder)
+            save_seconds(out / split / f"{name}.seconds.npy", segments, extractors.modalities, name, encoder)
         write_segments(out / split / "segments.csv", segments, tokens, store.names)
         counts[split] = {name: int(there.sum()) for name, there in zip(store.names, tokens.present.T, strict=True)}
     return counts
@@ -137,13 +137,15 @@ def write_note(out: Path, manifest: Manifest, extractors: Extractors, views: int
     write_json(path, content)
 
 
-def save_seconds(path: Path, segments: Sequence[Segment], modality: Modality, encoder: Encoder) -> None:
-    """When each token lies: `(segments, tokens)` seconds of the recording; NaN where the segment's end is unknown."""
+def save_seconds(
+    path: Path, segments: Sequence[Segment], modalities: Mapping[str, Modality], name: str, encoder: Encoder
+) -> None:
+    """When each token of a modality lies: `(segments, tokens)` seconds of the recording; NaN where the segment's end is unknown."""
     shares = np.asarray(encoder.token_shares(), np.float64)
     moments: NDArray[np.float64] = np.full((len(segments), len(shares)), np.nan)
     for row, segment in enumerate(segments):
         try:
-            first, last = span_of(modality, *find_bounds(segment))
+            first, last = span_of(modalities[name], *find_bounds(segment, modalities))
         except MediaError:
             continue
         moments[row] = first + shares * (last - first)
