@@ -17,6 +17,7 @@ from karmma.config import load_recipe, plain, shipped_recipes
 from karmma.types import KarmmaError
 
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))
+WEIGHED = "teacher.subsets=uniform, teacher.subset_weights"
 CACHED = "methods.karmma.distillation.teacher_input=cached"
 
 
@@ -47,6 +48,11 @@ def test_shipped_recipes_are_valid_short_and_open_with_their_command(path: Path)
         ("student.recognizer.kernels={count: 0}", "student.recognizer.kernels.count"),
         ("methods.baseline.draws=2", "methods.baseline: draws: 2 draws are all alike without dropout"),
         ("methods.karmma.subsets=all", "methods.karmma.subsets"),
+        ("methods.karmma.subset_weights={audio: 2}", "methods.karmma.subset_weights needs methods.karmma.subsets: uniform"),
+        (f"{WEIGHED}={{adio: 2}}", "teacher.subset_weights: adio: allowed are others and subsets of rgb+"),
+        (f"{WEIGHED}={{audio+rgb: 2,rgb+audio: 1}}", "teacher.subset_weights: rgb+audio: the same subset is there twice"),
+        (f"{WEIGHED}={{others: 0,rgb: 1}}", "would never be drawn, and so never learnt"),
+        (f"{WEIGHED}={{audio: -1}}", "teacher.subset_weights.audio: Input should be greater than or equal to 0"),
         (f"{CACHED}, teacher.token_views=1", "cached needs teacher.token_views of 2 or more"),
         (f"{CACHED}, student.training.mirror=0.1", "cached needs student.training.mirror as teacher.training.mirror is: 0.5"),
         ("student.recognizer.own_votes=false", "methods.karmma.own_weight needs student.recognizer.own_votes: true"),

@@ -18,10 +18,11 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .files import read_text
-from .types import KarmmaError
+from .types import KarmmaError, weigh_subsets
 
 STRICT = ConfigDict(extra="forbid")
 Probability = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -118,13 +119,14 @@ class DistillationConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class MethodConfig:
-    """One way to train the student. The paper's three arms differ in nothing but the first six switches.
+    """One way to train the student. The paper's three arms differ in nothing but the first seven switches.
 
-    Not from the paper: `subsets`, `draws`, `average` and everything from `specialists` on.
+    Not from the paper: `subsets`, `subset_weights`, `draws`, `average` and everything from `specialists` on.
     """
 
     dropout: float = 0.0  # probability p with which δ drops a modality; not from the paper
     subsets: Literal["independent", "uniform"] = "independent"  # how δ draws: paper's rule, or every subset alike
+    subset_weights: dict[str, Weight] = field(default_factory=dict)  # not alike: `imu+depth: 3`; those not named, `others`, have 1
     draws: Annotated[int, Field(ge=1)] = 1  # of δ per sample and step, fused from one pass of the extractors
     absent: Literal["tokens", "skip", "zeros"] = "tokens"
     average: Literal["present", "all"] = "present"
@@ -167,6 +169,7 @@ class TeacherConfig:
     pretraining_split: str = "source"  # its people need not be those that the student learns from
     dropout: float = 0.3  # δ while the teacher trains; not from the paper
     subsets: Literal["independent", "uniform"] = "independent"
+    subset_weights: dict[str, Weight] = field(default_factory=dict)  # as a method's
     token_views: Annotated[int, Field(ge=1)] = 4  # looks at each clip whose tokens are cached, fixed one first; not from the paper
     contrastive_weight: float = 0.0  # InfoNCE between pooled modality tokens (paper v1 only)
 
@@ -247,6 +250,9 @@ class Recipe:
             raise ValueError(f"watch.split: {self.watch.split} is learnt from; watch validation, or another split that is not")
         if self.watch is not None and "fsdp" in (self.teacher.training.strategy, self.student.training.strategy):
             raise ValueError("watch: no process has the whole model with strategy: fsdp; use ddp, or evaluate what is trained")
+        check_subset_weights("teacher", self.teacher, list(self.modalities))
+        for name, method in self.methods.items():
+            check_subset_weights(f"methods.{name}", method, list(self.modalities))
         models: dict[str, list[str]] = {"distillation.teachers": [], "late_fusion_of": [], "extractors_from": []}
         for name, method in self.methods.items():
             if "teacher" in taught_by(method) and not self.train_teacher:
@@ -293,6 +299,18 @@ class Recipe:
         methods = {name: method for name, method in self.methods.items() if name in wanted}
         taught = "teacher" in names or any("teacher" in taught_by(method) for method in methods.values())
         return replace(self, methods=methods, train_teacher=taught)
+
+
+def check_subset_weights(where: str, drawn: TeacherConfig | MethodConfig, modalities: Sequence[str]) -> None:
+    """Raise ValueError for weights without subsets that they could weigh."""
+    if not drawn.subset_weights:
+        return
+    if drawn.subsets != "uniform":
+        raise ValueError(f"{where}.subset_weights needs {where}.subsets: uniform")
+    try:
+        weigh_subsets(drawn.subset_weights, modalities)
+    except KarmmaError as error:
+        raise ValueError(f"{where}.subset_weights: {error}") from error
 
 
 def taught_by(method: MethodConfig) -> tuple[str, ...]:

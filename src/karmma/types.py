@@ -15,6 +15,7 @@ else:
 
 
 JOINTS = "joints"  # in the layout of what holds a skeleton's
+OTHERS = "others"  # subsets of modalities that are not named
 
 
 class KarmmaError(Exception):
@@ -67,6 +68,29 @@ def subsets_of(modalities: Sequence[str]) -> list[tuple[str, ...]]:
 def subset_name(subset: Sequence[str]) -> str:
     """`rgb+flow+audio`."""
     return "+".join(subset)
+
+
+def weigh_subsets(weights: Mapping[str, float], modalities: Sequence[str]) -> list[float]:
+    """A weight for each of `subsets_of(modalities)`: `imu+depth` names one in any order, `others` those that nobody names (1).
+
+    Raises KarmmaError for a subset that is unknown or there twice, and for a modality that would never be drawn.
+    """
+    named: dict[frozenset[str], float] = {}
+    for key, weight in weights.items():
+        names = frozenset(key.split("+"))
+        if key == OTHERS:
+            continue
+        if not names <= {*modalities}:
+            raise KarmmaError(f"{key}: allowed are {OTHERS} and subsets of {subset_name(modalities)}")
+        if names in named:
+            raise KarmmaError(f"{key}: the same subset is there twice")
+        named[names] = weight
+    subsets = subsets_of(modalities)
+    found = [named.get(frozenset(subset), weights.get(OTHERS, 1.0)) for subset in subsets]
+    for name in modalities:
+        if not any(weight for subset, weight in zip(subsets, found, strict=True) if name in subset):
+            raise KarmmaError(f"{name} would never be drawn, and so never learnt")
+    return found
 
 
 @dataclass(frozen=True)

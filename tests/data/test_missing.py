@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from karmma.config import MethodConfig
 from karmma.data.missing import (
     Complete,
     IndependentDropout,
@@ -18,6 +19,7 @@ from karmma.data.missing import (
     PublishedMask,
     Subset,
     UniformSubsets,
+    WeightedSubsets,
     read_mask,
     training_scenario,
 )  # fmt: skip
@@ -25,8 +27,11 @@ from karmma.types import KarmmaError
 
 NAMES = ("rgb", "flow", "audio")
 availability = st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=30)
+weighted = st.fixed_dictionaries(
+    {"others": st.floats(0.1, 9)}, optional={"flow": st.floats(0, 9), "audio+rgb": st.floats(0, 9)}
+).map(WeightedSubsets)
 scenarios = st.one_of(
-    st.floats(0, 1).map(IndependentDropout), st.just(UniformSubsets()), st.just(Complete()),
+    st.floats(0, 1).map(IndependentDropout), st.just(UniformSubsets()), st.just(Complete()), weighted,
 )  # fmt: skip
 
 
@@ -73,6 +78,26 @@ def test_uniform_subsets_are_uniform() -> None:
     torch.testing.assert_close(shares[1:], torch.full((7,), 1 / 7), atol=0.008, rtol=0)
 
 
+def test_weighted_subsets_are_drawn_by_weight_among_what_a_sample_has() -> None:
+    scenario, draws = WeightedSubsets({"audio": 3, "audio+rgb": 2, "others": 0, "rgb+flow+audio": 1}), 30_000
+    generator = torch.Generator().manual_seed(1)
+    present = scenario.presence(torch.ones(draws, 3, dtype=torch.bool), NAMES, generator)
+    shares = torch.bincount((present.long() * torch.tensor([1, 2, 4])).sum(1), minlength=8) / draws
+    torch.testing.assert_close(shares, torch.tensor([0, 0, 0, 0, 3, 2, 0, 1]) / 6, atol=0.01, rtol=0)
+    without_rgb = torch.tensor([False, True, True]).expand(50, 3)
+    assert scenario.presence(without_rgb, NAMES, generator).tolist() == [[False, False, True]] * 50
+    flow_alone = torch.tensor([[False, True, False]])
+    assert scenario.presence(flow_alone, NAMES, generator).tolist() == flow_alone.tolist()  # weighs nothing: kept as it is
+
+
+def test_equal_weights_are_uniform() -> None:
+    present = WeightedSubsets({"others": 2}).presence(
+        torch.ones(35_000, 3, dtype=torch.bool), NAMES, torch.Generator().manual_seed(1)
+    )
+    shares = torch.bincount((present.long() * torch.tensor([1, 2, 4])).sum(1), minlength=8) / 35_000
+    torch.testing.assert_close(shares[1:], torch.full((7,), 1 / 7), atol=0.008, rtol=0)
+
+
 def test_subset_keeps_only_what_is_named_and_there() -> None:
     available = torch.tensor([[True, True, False], [False, True, True]])
     present = Subset(("rgb", "audio")).presence(available, NAMES, torch.Generator())
@@ -84,9 +109,10 @@ def test_subset_keeps_only_what_is_named_and_there() -> None:
 
 
 def test_training_scenario_follows_the_recipe() -> None:
-    assert training_scenario("independent", 0.0) == Complete()
-    assert training_scenario("independent", 0.3) == IndependentDropout(0.3)
-    assert training_scenario("uniform", 0.0) == UniformSubsets()
+    assert training_scenario(MethodConfig()) == Complete()
+    assert training_scenario(MethodConfig(dropout=0.3)) == IndependentDropout(0.3)
+    assert training_scenario(MethodConfig(subsets="uniform")) == UniformSubsets()
+    assert training_scenario(MethodConfig(subsets="uniform", subset_weights={"rgb": 2.0})) == WeightedSubsets({"rgb": 2.0})
     with pytest.raises(KarmmaError, match="0–1"):
         IndependentDropout(1.2)
 

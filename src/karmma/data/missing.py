@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from ..config import MethodConfig, TeacherConfig
 from ..files import rows_of
-from ..types import KarmmaError
+from ..types import KarmmaError, subsets_of, weigh_subsets
 
 
 class Scenario(Protocol):
@@ -72,6 +73,25 @@ class UniformSubsets:
         while (open_rows := available.any(1) & ~kept.any(1)).any():
             drawn = available & (torch.rand(available.shape, generator=generator) < 0.5)
             kept = torch.where(open_rows[:, None], drawn, kept)
+        return kept
+
+
+@dataclass(frozen=True)
+class WeightedSubsets:
+    """Non-empty subsets of what a sample has are drawn by weight: `imu+depth` names one, `others` those that nobody names (1).
+
+    A sample all of whose subsets weigh nothing keeps all it has.
+    """
+
+    weights: Mapping[str, float]
+
+    def presence(self, available: Tensor, modalities: Sequence[str], generator: torch.Generator) -> Tensor:
+        patterns = torch.tensor([[name in subset for name in modalities] for subset in subsets_of(modalities)])
+        chances = torch.tensor(weigh_subsets(self.weights, modalities), dtype=torch.float64) * (available[:, None] | ~patterns).all(2)
+        open_rows = chances.any(1)
+        kept = available.clone()
+        if open_rows.any():
+            kept[open_rows] = patterns[torch.multinomial(chances[open_rows], 1, generator=generator)[:, 0]]
         return kept
 
 
@@ -177,11 +197,13 @@ def read_mask(path: Path, samples: Sequence[str], modalities: Sequence[str]) -> 
     return PublishedMask(torch.tensor([rows[name] for name in samples]))
 
 
-def training_scenario(rule: Literal["independent", "uniform"], rate: float) -> Scenario:
-    """The δ of a method's configuration."""
-    if rule == "uniform":
+def training_scenario(drawn: TeacherConfig | MethodConfig) -> Scenario:
+    """The δ that a configuration asks for while training."""
+    if drawn.subset_weights:
+        return WeightedSubsets(drawn.subset_weights)
+    if drawn.subsets == "uniform":
         return UniformSubsets()
-    return IndependentDropout(rate) if rate > 0 else Complete()
+    return IndependentDropout(drawn.dropout) if drawn.dropout > 0 else Complete()
 
 
 def stack_presence(present: Mapping[str, Tensor], modalities: Sequence[str]) -> Tensor:

@@ -28,7 +28,7 @@ def train_teacher(context: Context, seed: int, store: ClipStore, tokens: TokenSt
     def work(progress: Progress) -> None:
         teacher = context.recipe.teacher
         model = with_extractors(context, TEACHER, context.new_model(teacher.recognizer, context.names, seed))
-        scenario = training_scenario(teacher.subsets, teacher.dropout)
+        scenario = training_scenario(teacher)
         loader = context.loader(store, teacher.training, seed, clips=False, tokens=tokens, scenario=scenario)
         task = TeacherTask(model, teacher.training, loader, contrastive_weight=teacher.contrastive_weight)
         context.train(task, context.seed_directory(seed, TEACHER), progress, stage="teacher", seed=seed)
@@ -97,7 +97,7 @@ def train_student(context: Context, which: Training, store: ClipStore, tokens: T
 
     def work(progress: Progress) -> None:
         model = new_student(context, method, context.names, seed)
-        scenario = training_scenario(method.subsets, method.dropout)
+        scenario = training_scenario(method)
         options: dict[str, Any] = {"scenario": scenario, "draws": method.draws}
         task: Task
         if method.distillation is None:
