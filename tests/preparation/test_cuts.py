@@ -89,6 +89,23 @@ def test_a_clock_may_count_down_to_zero(recording: dict[str, Path], tmp_path: Pa
     )
 
 
+def test_an_imu_whose_clock_is_ahead_is_cut_where_it_was_measured(tmp_path: Path) -> None:
+    """Cut by the recording's clock, a shard held what was measured at another time, or nothing at all."""
+    seconds, axes = np.arange(3000) / 50, ["accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z"]
+    values = np.random.default_rng(0).normal(0, 5, (3000, 6))
+    lines = [",".join(f"{cell:.4f}" for cell in (moment, *row)) for moment, row in zip(seconds, values, strict=True)]
+    path = tmp_path / "imu.csv"
+    path.write_text("\n".join([",".join(["seconds", *axes]), *lines]))
+    segments = tuple(Segment(f"{start}", "p", start, start + 2.0, {"verb": 0}, {"imu": path}) for start in (0.0, 20.0, 41.0))
+    manifest = Manifest("worn", LabelSpace({"verb": ("walk",)}), {"train": segments})
+    modalities = make_modalities({"imu": {"offset_seconds": 12.5}})
+    prepare(manifest, str(tmp_path / "out"), PrepareConfig(imu_offset_seconds=12.5), workers=1)
+    for old, new in zip(segments, load_prepared(tmp_path / "out", PreparedConfig()).split("train"), strict=True):
+        before, after = read_segment(old, modalities).arrays, read_segment(new, modalities).arrays
+        np.testing.assert_allclose(after["imu"], before["imu"], atol=1e-3, err_msg=old.name)
+        assert new.sources["imu"].size < path.stat().st_size / 4  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
 def test_features_at_a_rate_are_cut_where_they_lie(tmp_path: Path, suffix: str) -> None:
     """Without a rate their file was copied whole, and read from the recording's begin wherever the segment lay."""
@@ -113,7 +130,7 @@ def test_features_at_a_rate_are_cut_where_they_lie(tmp_path: Path, suffix: str) 
         build(PrepareConfig, {"rates_hz": {"slow_features": 0}}, "--set")
     scipy.io.savemat(tmp_path / "trial.mat", {"d_skel": np.ones((20, 3, 7))})
     with pytest.raises(MediaError, match=r"trial.mat: a rate \(rates_hz.skeleton\) is for .npy and .npz"):
-        cut_file("skeleton", tmp_path / "trial.mat", 0.0, 1.0, 30.0)
+        cut_file("skeleton", tmp_path / "trial.mat", 0.0, 1.0, rate_hz=30.0)
 
 
 def test_films_of_depth_are_cut_without_loss(tmp_path: Path) -> None:

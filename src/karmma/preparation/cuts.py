@@ -21,9 +21,13 @@ from ..media.video import decode_from, grey16_of
 TICKS_HZ = 1000  # of a film's clock
 
 
-def cut_file(name: str, path: Path, first: float, last: float, rate_hz: float | None = None) -> tuple[bytes, str] | None:
+def cut_file(
+    name: str, path: Path, first: float, last: float, *,
+    rate_hz: float | None = None, ahead_seconds: float = 0.0, earliest: float = math.inf,
+) -> tuple[bytes, str] | None:  # fmt: skip
     """A stretch of one modality's file with seconds from its start, and the suffix it goes by; None if there is no file.
 
+    A table's clock may be `ahead_seconds` of the recording's, and stays so; from `earliest` on it may begin before the recording.
     Arrays without a clock have their samples at `rate_hz`; without a rate they span their segment, and are taken whole, as is what
     is no table, array or film of depth pictures. Raises MediaError for what cannot be read.
     """
@@ -31,7 +35,7 @@ def cut_file(name: str, path: Path, first: float, last: float, rate_hz: float | 
         return None
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        return cut_table(path, first, last), f"{name}.csv"
+        return cut_table(path, min(earliest, first) + ahead_seconds, last + ahead_seconds, first), f"{name}.csv"
     if suffix in SUFFIXES and read_clock(path) is not None:
         return cut_arrays(path, first, last), f"{name}.npz"
     if suffix in SUFFIXES and rate_hz is not None:
@@ -41,9 +45,9 @@ def cut_file(name: str, path: Path, first: float, last: float, rate_hz: float | 
     return path.read_bytes(), f"{name}{path.suffix}"
 
 
-def cut_table(path: Path, first: float, last: float) -> bytes:
-    """The rows of a stretch with seconds from its start."""
-    rows = rows_between(read_table(path), first, last)
+def cut_table(path: Path, start: float, stop: float, first: float) -> bytes:
+    """The rows of a stretch with seconds from `first` on."""
+    rows = rows_between(read_table(path), start, stop)
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(list(rows))

@@ -36,7 +36,8 @@ class PrepareConfig:
     Flow: between pictures `flow_step_seconds` apart (no less than a frame of the source), about `flow_hz` times a second,
     `flow_short_side` pixels, in bytes that reach to ±`flow_bound_pixels`; `flow_hz` 0 leaves it out. Sound: lossless mono.
     `margin_seconds` of context on both sides: sound and imu are read in windows that may be longer than a segment. `rates_hz`: of
-    arrays that have no clock and are of whole recordings, by modality.
+    arrays that have no clock and are of whole recordings, by modality. `imu_offset_seconds`: as `modalities.imu.offset_seconds` of
+    the recipes that will read the set.
     """
 
     short_side: int = 256
@@ -51,6 +52,7 @@ class PrepareConfig:
     margin_seconds: float = 1.5
     segments_per_shard: int = 32
     rates_hz: dict[str, float] = field(default_factory=dict)
+    imu_offset_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("short_side", "frames_hz", "audio_hz", "segments_per_shard"):
@@ -81,10 +83,11 @@ def prepare_segment(segment: Segment, split: str, config: PrepareConfig) -> Prep
     except MediaError as error:
         made.failures = dict.fromkeys(segment.sources, str(error))
         return made
-    first, last = max(start - config.margin_seconds, min(start, 0.0)), stop + config.margin_seconds
+    earliest, last = start - config.margin_seconds, stop + config.margin_seconds
+    first = max(earliest, min(start, 0.0))
     for name, source in segment.sources.items():
         try:
-            prepare_modality(made, name, source, (first, stop, last), config)
+            prepare_modality(made, name, source, (earliest, first, stop, last), config)
         except MediaError as error:
             made.failures[name] = str(error)
     present = {name: name in made.row.get("present", ()) for name in segment.sources}
@@ -98,11 +101,11 @@ def prepare_segment(segment: Segment, split: str, config: PrepareConfig) -> Prep
 
 
 def prepare_modality(
-    made: PreparedSegment, name: str, source: Source, span: tuple[float, float, float],
+    made: PreparedSegment, name: str, source: Source, span: tuple[float, float, float, float],
     config: PrepareConfig,
 ) -> None:  # fmt: skip
     """Add one modality's file. Raises MediaError where the source is broken or does not reach that far."""
-    first, stop, last = span
+    earliest, first, stop, last = span
     content: bytes | None
     if not isinstance(source, Path):
         raise MediaError(f"{source.path}: pictures and shards are prepared already; karmma reads them as they are")
@@ -114,7 +117,10 @@ def prepare_modality(
         samples = read_audio(source, first, last, config.audio_hz)
         content, suffix = (None if samples is None else flac(samples, config.audio_hz)), "flac"
     else:
-        content, suffix = cut_file(name, source, first, last, config.rates_hz.get(name)) or (None, name)
+        ahead_seconds = config.imu_offset_seconds if name == "imu" else 0.0
+        content, suffix = cut_file(
+            name, source, first, last, rate_hz=config.rates_hz.get(name), ahead_seconds=ahead_seconds, earliest=earliest
+        ) or (None, name)
     if content is not None:
         made.files[suffix] = content
         made.row.setdefault("present", []).append(name)
