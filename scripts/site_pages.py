@@ -13,6 +13,7 @@ import subprocess
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 import yaml
@@ -121,16 +122,23 @@ def keys_table(kind: type) -> str:
     return "\n".join(["| key | type | default | |", "|---|---|---|---|", *rows])
 
 
+def bounded(alias: Any) -> str:
+    """A number with its bounds: `int ≥ 1`."""
+    kind, field = get_args(alias)
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    bounds = [f"{sign} {getattr(bound, key):g}" for bound in field.metadata for key, sign in signs.items() if hasattr(bound, key)]
+    return f"{kind.__name__} {' and '.join(bounds)}"
+
+
+BOUNDED = {name: bounded(alias) for name, alias in vars(recipe).items() if get_origin(alias) is Annotated}
+
+
 def type_of(node: ast.expr) -> str:
     """A type as a recipe's writer reads it: allowed words, numbers with their bounds, lists."""
     text = ast.unparse(node).replace(" | None", " or null")
-    text = re.sub(r"Annotated\[(\w+), Field\((.*?)\)\]", lambda found: f"{found[1]}, {bounds_of(found[2])}", text)
+    text = re.sub(r"\w+", lambda found: BOUNDED.get(found[0], found[0]), text)
     text = re.sub(r"Literal\[(.*?)\]", lambda found: found[1].replace("'", "").replace(", ", " or "), text)
     return f"`{text.replace(' | ', ' or ').replace('Any', 'anything')}`"
-
-
-def bounds_of(arguments: str) -> str:
-    return re.sub(r"(ge|gt|le|lt)=", lambda found: {"ge": "≥ ", "gt": "> ", "le": "≤ ", "lt": "< "}[found[1]], arguments)
 
 
 def default_of(node: ast.expr | None) -> str:

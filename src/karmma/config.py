@@ -22,7 +22,11 @@ from .types import KarmmaError, weigh_subsets
 
 STRICT = ConfigDict(extra="forbid")
 Probability = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -30,15 +34,15 @@ class EncoderConfig:
     """A feature extractor: `kind` is a key of models.encoders.ENCODERS or a dotted path `package.module:factory`."""
 
     kind: str
-    width: int = 16
-    depth: int = 1
-    grid: int = 2  # spatial tokens per side (frames) or along frequency (spectrogram)
-    stack: int = 2  # successive frames that are looked at as one picture of so many channels (views)
-    dropout: float = 0.0
+    width: Count = 16
+    depth: Count = 1
+    grid: Count = 2  # spatial tokens per side (frames) or along frequency (spectrogram)
+    stack: Count = 2  # successive frames that are looked at as one picture of so many channels (views)
+    dropout: Share = 0.0
     mix_styles: Probability = 0.0  # share of steps in which clips exchange styles (skeleton)
     variant: str = ""  # size of a published network, e.g. video_swin's tiny, small, base
-    ffn_dim: int = 0  # hidden width of a transformer extractor's feed-forward networks; 0 is four times its width
-    tokens: int = 0  # tokens of such a network after pooling; 0 keeps all
+    ffn_dim: Natural = 0  # hidden width of a transformer extractor's feed-forward networks; 0 is four times its width
+    tokens: Natural = 0  # tokens of such a network after pooling; 0 keeps all
     weights: str | None = None  # to start from: a .safetensors, .pth or .pt file or address, or a directory
     settings: dict[str, Any] = field(default_factory=dict)  # a foreign network's own configuration; read from `weights`
 
@@ -47,10 +51,10 @@ class EncoderConfig:
 class KernelsConfig:
     """Votes of random kernels beside a student's own (not from the paper): models/random_kernels.py."""
 
-    count: Annotated[int, Field(ge=1)] = 600  # per modality
-    passes: Annotated[int, Field(ge=1)] = 8  # augmented passes over the training clips
-    ridge: Annotated[float, Field(gt=0)] = 0.3  # penalty, as a multiple of the number of features
-    sharpness: float = 12.0  # logits per unit of the rule, which is fitted to ±1
+    count: Count = 600  # per modality
+    passes: Count = 8  # augmented passes over the training clips
+    ridge: Positive = 0.3  # penalty, as a multiple of the number of features
+    sharpness: Positive = 12.0  # logits per unit of the rule, which is fitted to ±1
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -58,18 +62,20 @@ class RecognizerConfig:
     """Teacher and student are two of these. Sizes at paper scale: docs/method.md."""
 
     encoders: dict[str, EncoderConfig]
-    dim: int = 96
-    layers: int = 1
-    heads: int = 4
-    ffn_dim: int = 96
-    head_dim: int = 192
-    dropout: float = 0.1  # not from the paper
+    dim: Count = 96
+    layers: Natural = 1
+    heads: Count = 4
+    ffn_dim: Count = 96
+    head_dim: Count = 192
+    dropout: Share = 0.1  # not from the paper
     absent: Literal["tokens", "skip", "zeros"] = "tokens"  # absent: learned tokens (paper), nothing, or zeros as input
     average: Literal["present", "all"] = "present"  # whose modality means vote beside CLS; not from the paper
     own_votes: bool = False  # linear heads on each modality's own tokens vote beside the fused ones; not from the paper
     kernels: KernelsConfig | None = None  # random kernels that vote, too, once the recognizer is trained
 
     def __post_init__(self) -> None:
+        if self.dim % self.heads:
+            raise ValueError(f"dim: {self.dim} cannot be shared evenly by {self.heads} heads")
         if self.own_votes and self.absent == "zeros":
             raise ValueError("own_votes: a modality votes where it is present, which absent: zeros does not know")
         if self.kernels is not None and self.absent == "zeros":
@@ -80,18 +86,18 @@ class RecognizerConfig:
 class TrainingConfig:
     """Optimisation of one stage (not from the paper; the closest published recipe uses AdamW 1e-4, clip 5, warm-up)."""
 
-    epochs: int = 20
-    batch_size: int = 32  # of all processes together
-    accumulate: int = 1  # batches whose gradients are summed up before a step
-    lr: float = 1e-3  # highest, after warming up
-    weight_decay: float = 0.02
-    warmup_epochs: float = 2.0
+    epochs: Count = 20
+    batch_size: Count = 32  # of all processes together
+    accumulate: Count = 1  # batches whose gradients are summed up before a step
+    lr: Positive = 1e-3  # highest, after warming up
+    weight_decay: Amount = 0.02
+    warmup_epochs: Amount = 2.0
     schedule: Literal["cosine", "linear"] = "cosine"
-    clip_norm: float = 5.0  # longest gradient; 0 is no limit
-    label_smoothing: float = 0.0  # share of a label that is spread over all classes
-    averaging: float = 0.0  # decay per step of a moving average of the weights, which is what is kept; 0 keeps the last
+    clip_norm: Amount = 5.0  # longest gradient; 0 is no limit
+    label_smoothing: Share = 0.0  # share of a label that is spread over all classes
+    averaging: Share = 0.0  # decay per step of a moving average of the weights, which is what is kept; 0 keeps the last
     augment: bool = True  # each modality as its settings say
-    mirror: float = 0.5  # probability of a left–right flip while augmenting; 0 where left and right are classes
+    mirror: Probability = 0.5  # probability of a left–right flip while augmenting; 0 where left and right are classes
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     strategy: Literal["ddp", "fsdp"] = "ddp"  # with several processes: copies of the weights, or weights in shards
     compile: bool = False  # torch.compile the extractors
@@ -108,8 +114,8 @@ class DistillationConfig:
     always in full); by trust as much as it believes the label of the clip.
     """
 
-    alpha: float = 0.5
-    temperature: float = 2.0
+    alpha: Probability = 0.5
+    temperature: Positive = 2.0
     teacher_sees: Literal["same", "all"] = "same"  # paper v3: the subset the student sees; v1: everything
     teachers: tuple[str, ...] = ("teacher",)
     teacher_input: Literal["live", "cached"] = "live"  # looks at the student's clip now, or has beforehand (token_views)
@@ -124,21 +130,21 @@ class MethodConfig:
     Not from the paper: `subsets`, `subset_weights`, `draws`, `average` and everything from `specialists` on.
     """
 
-    dropout: float = 0.0  # probability p with which δ drops a modality; not from the paper
+    dropout: Probability = 0.0  # probability p with which δ drops a modality; not from the paper
     subsets: Literal["independent", "uniform"] = "independent"  # how δ draws: paper's rule, or every subset alike
-    subset_weights: dict[str, Weight] = field(default_factory=dict)  # not alike: `imu+depth: 3`; those not named, `others`, have 1
-    draws: Annotated[int, Field(ge=1)] = 1  # of δ per sample and step, fused from one pass of the extractors
+    subset_weights: dict[str, Amount] = field(default_factory=dict)  # not alike: `imu+depth: 3`; those not named, `others`, have 1
+    draws: Count = 1  # of δ per sample and step, fused from one pass of the extractors
     absent: Literal["tokens", "skip", "zeros"] = "tokens"
     average: Literal["present", "all"] = "present"
     distillation: DistillationConfig | None = None
     specialists: bool | Literal["single"] = False  # one model per subset, or per modality, trained on that alone
     late_fusion_of: str | None = None  # no training: mean probability of the single-sensor models of such a method
     extractors_from: str | None = None  # extractors start from the single-sensor models of such a method
-    epochs: int | None = None  # in place of student.training.epochs, e.g. for specialists that only teach
+    epochs: Count | None = None  # in place of student.training.epochs, e.g. for specialists that only teach
     kernels: bool = True  # with the student's random kernels, where the recipe has some and absent is not zeros
-    own_weight: Annotated[float, Field(ge=0)] = 0.0  # of the loss of each modality's own vote, where own_votes are on
+    own_weight: Amount = 0.0  # of the loss of each modality's own vote, where own_votes are on
     tested: bool = True  # false: it only teaches, and is tested only where nothing else of the recipe is
-    mixup: Annotated[float, Field(ge=0)] = 0.0  # Beta parameter; blends of two samples with the same sensors; 0 is none
+    mixup: Amount = 0.0  # Beta parameter; blends of two samples with the same sensors; 0 is none
 
     def __post_init__(self) -> None:
         if self.draws > 1 and self.subsets == "independent" and not self.dropout:
@@ -154,9 +160,9 @@ class DataConfig:
     dataset: str = "kitchen"
     root: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
-    keep_modalities: int | None = None  # protocol P5: so many random modalities are left of each training sample
+    keep_modalities: Count | None = None  # protocol P5: so many random modalities are left of each training sample
     stream: bool = False  # decode training clips when they are needed instead of storing them all
-    workers: int = 0  # processes that read; 0 is one per core
+    workers: Natural = 0  # processes that read; 0 is one per core
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -167,11 +173,11 @@ class TeacherConfig:
     training: TrainingConfig
     pretraining: TrainingConfig | None = None  # null: extractors stay as their published weights are
     pretraining_split: str = "source"  # its people need not be those that the student learns from
-    dropout: float = 0.3  # δ while the teacher trains; not from the paper
+    dropout: Probability = 0.3  # δ while the teacher trains; not from the paper
     subsets: Literal["independent", "uniform"] = "independent"
-    subset_weights: dict[str, Weight] = field(default_factory=dict)  # as a method's
-    token_views: Annotated[int, Field(ge=1)] = 4  # looks at each clip whose tokens are cached, fixed one first; not from the paper
-    contrastive_weight: float = 0.0  # InfoNCE between pooled modality tokens (paper v1 only)
+    subset_weights: dict[str, Amount] = field(default_factory=dict)  # as a method's
+    token_views: Count = 4  # looks at each clip whose tokens are cached, fixed one first; not from the paper
+    contrastive_weight: Amount = 0.0  # InfoNCE between pooled modality tokens (paper v1 only)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -193,10 +199,10 @@ class EvaluationConfig:
     """
 
     split: str = "test"
-    views: Annotated[int, Field(ge=1)] = 1
-    sweep: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-    sweep_draws: int = 10  # of who is absent, for each probability of sweep
-    examples: int = 4  # clips with each method's answers in the report
+    views: Count = 1
+    sweep: tuple[Probability, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    sweep_draws: Count = 10  # of who is absent, for each probability of sweep
+    examples: Natural = 4  # clips with each method's answers in the report
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -204,7 +210,7 @@ class WatchConfig:
     """How well a split is recognised while teacher and students train, for the curves; what is trained does not depend on it."""
 
     split: str = "validation"  # never one that is learnt from
-    every_epochs: Annotated[int, Field(ge=1)] = 5  # and after the last one
+    every_epochs: Count = 5  # and after the last one
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -229,9 +235,9 @@ class Recipe:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     watch: WatchConfig | None = None  # null: training shows nothing but its losses
     wandb: WandbConfig | None = None  # null: nothing leaves this machine
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Natural, ...] = (0,)
     default_methods: tuple[str, ...] = ()  # what runs unless --only says otherwise; empty: everything
-    trainings_at_once: int = 0  # of students that do not need each other, on a CPU; 0: one per thread
+    trainings_at_once: Natural = 0  # of students that do not need each other, on a CPU; 0: one per thread
     train_teacher: bool = True  # false where no method is taught by it and it need not be compared with
 
     def __post_init__(self) -> None:
@@ -245,6 +251,8 @@ class Recipe:
             raise ValueError("teacher.recognizer.kernels: only students vote with random kernels")
         if not self.seeds:
             raise ValueError("seeds is empty")
+        if len({*self.seeds}) < len(self.seeds):
+            raise ValueError(f"seeds: one is there twice in {list(self.seeds)}")
         learnt = ["train", *(part.pretraining_split for part in (self.teacher, self.student) if part.pretraining)]
         if self.watch is not None and self.watch.split in learnt:
             raise ValueError(f"watch.split: {self.watch.split} is learnt from; watch validation, or another split that is not")
@@ -390,7 +398,10 @@ def build(kind: type[Any], tree: Any, where: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "recipe"
-        raise KarmmaError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+        words = first["msg"].removeprefix("Value error, ")
+        if words.startswith("Input should be") and isinstance(first["input"], int | float):
+            words += f", not {first['input']}"
+        raise KarmmaError(f"{where}: {key}: {words}") from error
 
 
 def refuse_unknown(kind: Any, tree: Any, where: str, prefix: str) -> None:

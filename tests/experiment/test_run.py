@@ -234,6 +234,8 @@ SONAR = [
         (["run", "{recipe}", "--out", "{tmp}/x", "data.dataset=bathroom"], "unknown data set 'bathroom'"),
         (["run", "{recipe}", "--out", "{tmp}/x", *SONAR], "unknown modality 'sonar'"),
         (["run", "{recipe}", "--out", "{tmp}/x", "evaluation.split=dev"], "no split 'dev'"),
+        (["run", "demo", "--out", "{tmp}/x", "modalities.rgb.framez=1"], "did you mean frames?"),  # before a kitchen is simulated
+        (["run", "demo", "--out", "{tmp}/x", "teacher.recognizer.encoders.rgb.kind=boxes"], "encoders.rgb: an extractor of kind"),
         (["simulate", "{tmp}/k", "cluter=2"], "did you mean clutter?"),
         (["predict", "{tmp}/none", "video.mp4"], "not a checkpoint"),
         (["predict", "{run}/seed0/karmma", "{tmp}/none.mp4"], "none.mp4: no such file"),

@@ -26,6 +26,7 @@ from ..models.checkpoint import CheckpointInfo, save_checkpoint
 from ..models.encoders import start
 from ..models.encoders.hugging_face import check_preprocessing
 from ..models.recognizer import RecognizerModel
+from ..models.trial import require_buildable
 from ..progress import Progress
 from ..training.fit import fit, training_device
 from ..training.history import Watch
@@ -107,6 +108,15 @@ class Context:
         ignored, unset = NOT_READ if reading else NOT_READ[:2], DataConfig()
         return {"data": replace(self.recipe.data, **{key: getattr(unset, key) for key in ignored})}
 
+    def check_models(self) -> None:
+        """Say what no data can make right: before they are simulated and read."""
+        specs = {name: modality.spec for name, modality in self.modalities.items()}
+        for role in self.roles:
+            config = self.part(role).recognizer
+            require_buildable(config, specs, f"{role}.recognizer")
+            for name, modality in self.modalities.items():
+                check_preprocessing(config.encoders[name], plain(modality), f"modalities.{name}")
+
     def make_data(self) -> None:
         """Simulate where the recipe names no root; else the data set must be there."""
         create, settings = self.kind.create, self.settings
@@ -124,10 +134,6 @@ class Context:
             )
         for split in self.splits:
             self.manifest.split(split)
-        for role in self.roles:
-            for name, encoder in self.part(role).recognizer.encoders.items():
-                if name in self.modalities:
-                    check_preprocessing(encoder, plain(self.modalities[name]), f"modalities.{name}")
 
     def clips_of(self, split: str) -> ClipStore:
         """A split's clips, as they are stored by now."""

@@ -39,6 +39,7 @@ def run_stages(recipe: Recipe, directory: Path) -> dict[str, Any]:
     context = Context(recipe, directory)
     if context.tracker and processes.is_first():
         context.tracker.check()
+    context.check_models()
     context.make_data()
     stores = {split: context.read_clips(split) for split in context.splits}
     keep_published(context)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from ..augmentation import Augmentation
-from ..config import STRICT
+from ..config import STRICT, Amount, Count, Positive
 from ..media.audio import read_audio
 from ..media.live import SampleBuffer
 from ..types import ModalitySpec
@@ -58,14 +58,14 @@ def log_mel(samples: NDArray[np.float32], sample_rate_hz: int, fft_size: int, ho
 class Audio:
     """`seconds` of sound as `bands` × `frames` log-mel values; `shift_seconds` is what random shifts have to spare."""
 
-    seconds: float = 2.0
-    shift_seconds: float = 0.3
-    sample_rate_hz: int = 16000
-    fft_size: int = 512
-    hop: int = 256
-    bands: int = 64
+    seconds: Positive = 2.0
+    shift_seconds: Amount = 0.3
+    sample_rate_hz: Count = 16000
+    fft_size: Count = 512
+    hop: Count = 256
+    bands: Count = 64
     mean: float = -5.0
-    std: float = 4.0
+    std: Positive = 4.0
 
     @property
     def frames(self) -> int:

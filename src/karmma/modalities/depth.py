@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from ..augmentation import Augmentation
-from ..config import STRICT
+from ..config import STRICT, Amount, Count, Positive, Share
 from ..media.body import crop_to_body, draw_views, find_body, find_points
 from ..media.containers import MediaError
 from ..media.depth_pictures import METRES, read_depth_film
@@ -43,19 +42,19 @@ class Depth:
     time × height × width, and `seconds`), or films of 16-bit grey, in millimetres (FFV1 or PNG in .mkv or .mov).
     """
 
-    frames: int = 16
-    size: int = 64
+    frames: Count = 16
+    size: Count = 64
     content: Literal["picture", "person"] = "picture"
-    margin: float = 0.25  # what random shifts have to spare
-    near_metres: float = 0.4  # person: how far before the trunk; picture: no meaning
-    far_metres: float = 3.0  # person: how far behind the trunk; picture: farthest visible
-    trim: float = 0.12
-    bend: float = 0.3
-    pace: float = 0.0  # how much speed drifts within a segment: deviation of its logarithm
-    stretch: float = 0.1
-    gain: float = 0.2
-    turn_degrees: float = 0.0  # person: how far it is turned about the vertical, to either side
-    turns: Annotated[int, Field(ge=1)] = 2  # person: so many directions to either side, beside that of the fixed look
+    margin: Amount = 0.25  # what random shifts have to spare
+    near_metres: Positive = 0.4  # person: how far before the trunk; picture: no meaning
+    far_metres: Positive = 3.0  # person: how far behind the trunk; picture: farthest visible
+    trim: Share = 0.12
+    bend: Amount = 0.3
+    pace: Amount = 0.0  # how much speed drifts within a segment: deviation of its logarithm
+    stretch: Share = 0.1
+    gain: Share = 0.2
+    turn_degrees: Amount = 0.0  # person: how far it is turned about the vertical, to either side
+    turns: Count = 2  # person: so many directions to either side, beside that of the fixed look
 
     @property
     def directions(self) -> list[float]:

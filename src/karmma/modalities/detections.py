@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from ..augmentation import Augmentation
-from ..config import STRICT
+from ..config import STRICT, Count, Positive, Probability
 from ..media.containers import MediaError
 from ..media.live import RowBuffer
 from ..media.tables import EDGES, SENSOR_COLUMNS, Columns, read_table, require_finite, rows_between
@@ -34,10 +34,10 @@ class Detections:
     `labels` are what a detector tells apart; labels of hands come first. A box with another label is an error.
     """
 
-    frames: int = 8
-    boxes: int = 6
-    step_seconds: float = 0.2
-    minimum_score: float = 0.3
+    frames: Count = 8
+    boxes: Count = 6
+    step_seconds: Positive = 0.2
+    minimum_score: Probability = 0.3
     labels: tuple[str, ...] = ("left hand", "right hand", "object")
 
     def __post_init__(self) -> None:

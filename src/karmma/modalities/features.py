@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from ..augmentation import Augmentation
-from ..config import STRICT
+from ..config import STRICT, Amount, Count, Positive, Share
 from ..media.containers import MediaError
 from ..media.series import Series, read_series
 from ..types import ModalitySpec
@@ -29,12 +29,12 @@ class Features:
     noise while training, as a share of each clip's own deviation.
     """
 
-    width: int
-    tokens: int = 8
-    rate_hz: float | None = None
-    trim: float = 0.1
-    bend: float = 0.1
-    jitter_deviation: float = 0.0
+    width: Count
+    tokens: Count = 8
+    rate_hz: Positive | None = None
+    trim: Share = 0.1
+    bend: Amount = 0.1
+    jitter_deviation: Amount = 0.0
 
     @property
     def spec(self) -> ModalitySpec:

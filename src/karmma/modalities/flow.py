@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from ..augmentation import Augmentation
-from ..config import STRICT
+from ..config import STRICT, Amount, Count, Positive
 from ..media.flow import Preset, compute_flow, quantise, read_flow
 from ..media.live import FrameBuffer
 from ..media.pictures import PictureSequence, read_picture_flow
@@ -34,14 +34,14 @@ class Flow:
     them knows (20 is common); `step_seconds` is then the time between the two frames it was computed from.
     """
 
-    frames: int = 8
-    height: int = 64
-    width: int = 80
-    margin: float = 0.15
-    step_seconds: float = 1 / 15
-    bound_pixels: float = 10.0
+    frames: Count = 8
+    height: Count = 64
+    width: Count = 80
+    margin: Amount = 0.15
+    step_seconds: Positive = 1 / 15
+    bound_pixels: Positive = 10.0
     preset: Preset = "auto"
-    pictures_bound_pixels: float = 20.0
+    pictures_bound_pixels: Positive = 20.0
     with_speed: bool = False  # a third channel with the length of the motion, for networks that take three
 
     @property

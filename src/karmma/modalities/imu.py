@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from ..augmentation import Augmentation
-from ..config import STRICT
+from ..config import STRICT, Amount, Positive, Share
 from ..media.inertial import axes_of, doubt_table, read_matlab_inertial
 from ..media.live import RowBuffer
 from ..media.series import Series
@@ -37,22 +37,22 @@ class Imu:
     over the whole segment, however long it is. Sources: CSV (m/s², rad/s) or .mat (`d_iner`, whose g and degrees/s are converted).
     """
 
-    seconds: float = 2.4
-    rate_hz: float = 50.0
+    seconds: Positive = 2.4
+    rate_hz: Positive = 50.0
     span: Literal["window", "segment"] = "window"
-    shift_seconds: float = 0.2
-    force_scale_mps2: float = 9.81  # of specific force, for the model
-    turn_scale_radps: float = 1.0  # of angular rate
+    shift_seconds: Amount = 0.2
+    force_scale_mps2: Positive = 9.81  # of specific force, for the model
+    turn_scale_radps: Positive = 1.0  # of angular rate
     offset_seconds: float = 0.0  # by how much its clock is ahead of the recording's
-    trim: float = 0.15  # of a segment's span, while training
-    bend: float = 0.3
-    pace: float = 0.0  # how much speed drifts within a segment: deviation of its logarithm
-    vigour: float = 0.0  # how much turning, and force beyond its slow part, are stronger or weaker, drifting as well
-    rotate_degrees: float = 0.0
-    stretch: float = 0.15
-    axis_stretch: float = 0.0
-    bias: float = 0.03
-    noise: float = 0.02
+    trim: Share = 0.15  # of a segment's span, while training
+    bend: Amount = 0.3
+    pace: Amount = 0.0  # how much speed drifts within a segment: deviation of its logarithm
+    vigour: Amount = 0.0  # how much turning, and force beyond its slow part, are stronger or weaker, drifting as well
+    rotate_degrees: Amount = 0.0
+    stretch: Share = 0.15
+    axis_stretch: Share = 0.0
+    bias: Amount = 0.03
+    noise: Amount = 0.02
 
     @property
     def samples(self) -> int:

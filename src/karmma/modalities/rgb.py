@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from ..augmentation import Augmentation
-from ..config import STRICT
+from ..config import STRICT, Amount, Count, Positive, Share
 from ..media.live import FrameBuffer
 from ..media.pictures import PictureSequence, read_picture_frames
 from ..media.video import read_frames
@@ -28,13 +28,13 @@ else:
 class Rgb:
     """`frames` pictures of height × width pixels (RGB order); `margin` is what random crops have to spare on each axis."""
 
-    frames: int = 8
-    height: int = 64
-    width: int = 80
-    margin: float = 0.15
+    frames: Count = 8
+    height: Count = 64
+    width: Count = 80
+    margin: Amount = 0.15
     mean: tuple[float, float, float] = (0.45, 0.42, 0.40)
-    std: tuple[float, float, float] = (0.22, 0.22, 0.22)
-    colour_jitter: float = 0.25
+    std: tuple[Positive, Positive, Positive] = (0.22, 0.22, 0.22)
+    colour_jitter: Share = 0.25
 
     @property
     def spec(self) -> ModalitySpec:

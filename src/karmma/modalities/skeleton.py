@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from ..augmentation import Augmentation
-from ..config import STRICT
+from ..config import STRICT, Amount, Count, Share
 from ..media.containers import MediaError
 from ..media.live import ArrayBuffer
 from ..media.series import Series, key_in_file, read_series
@@ -46,22 +46,22 @@ class Skeleton:
     (modalities.lost_joints); one that is never seen lies at the hip.
     """
 
-    frames: int = 48
+    frames: Count = 48
     layout: str = ""  # a tracker's joints: utd_mhad, kinect, kinect_v2, azure_kinect, coco, mediapipe, openpose, human36m, smpl
-    joints: int | None = None  # in an order of your own: how many
+    joints: Count | None = None  # in an order of your own: how many
     hip: int | None = None  # and which of them gives the centre
     neck: int | None = None  # and with it the scale
     mirror_pairs: tuple[tuple[int, int], ...] | None = None  # and which are left and right
     up: Up | None = None  # the axis that points up in the sources; none: the layout's
     flat: bool = False  # x and y of pictures, perhaps with a confidence that is left out
-    trim: float = 0.15
-    bend: float = 0.3
-    pace: float = 0.0  # how much speed drifts within a segment: deviation of its logarithm
-    turn_degrees: float = 25.0  # about the vertical
-    tilt_degrees: float = 8.0
-    stretch: float = 0.1
-    noise: float = 0.01
-    joint_dropout: float = 0.0
+    trim: Share = 0.15
+    bend: Amount = 0.3
+    pace: Amount = 0.0  # how much speed drifts within a segment: deviation of its logarithm
+    turn_degrees: Amount = 25.0  # about the vertical
+    tilt_degrees: Amount = 8.0
+    stretch: Share = 0.1
+    noise: Amount = 0.01
+    joint_dropout: Share = 0.0
 
     def __post_init__(self) -> None:
         own = {"joints": self.joints, "hip": self.hip, "neck": self.neck}

@@ -45,19 +45,27 @@ ENCODERS: dict[str, Callable[[ModalitySpec, EncoderConfig], Encoder]] = {
 
 def make_encoder(spec: ModalitySpec, config: EncoderConfig) -> Encoder:
     """The extractor a recipe names. Raises KarmmaError for an unknown kind, an unimportable path, or an option of another kind."""
-    if config.mix_styles and config.kind in ENCODERS and config.kind != "skeleton":
+    if config.mix_styles and is_ours(config.kind) and config.kind != "skeleton":
         raise KarmmaError(f"encoder for {spec.name}: mix_styles is known to kind skeleton alone, not to {config.kind!r}")
-    if config.kind in ENCODERS:
-        return ENCODERS[config.kind](spec, config)
-    module, separator, attribute = config.kind.partition(":")
+    return find_factory(config.kind)(spec, config)
+
+
+def find_factory(kind: str) -> Callable[[ModalitySpec, EncoderConfig], Encoder]:
+    """What makes extractors of a kind. Raises KarmmaError for an unknown one, and for a path that cannot be imported."""
+    if is_ours(kind):
+        return ENCODERS[kind]
+    module, separator, attribute = kind.partition(":")
     if not separator:
-        raise KarmmaError(f"encoder kind {config.kind!r} is neither {', '.join(ENCODERS)} nor a path package.module:factory")
+        raise KarmmaError(f"encoder kind {kind!r} is neither {', '.join(ENCODERS)} nor a path package.module:factory")
     try:
-        factory = getattr(importlib.import_module(module), attribute)
+        factory: Callable[[ModalitySpec, EncoderConfig], Encoder] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise KarmmaError(f"encoder kind {config.kind!r} cannot be imported: {error}") from error
-    encoder: Encoder = factory(spec, config)
-    return encoder
+        raise KarmmaError(f"encoder kind {kind!r} cannot be imported: {error}") from error
+    return factory
+
+
+def is_ours(kind: str) -> bool:
+    return kind in ENCODERS
 
 
 def start(encoder: Encoder, modality: str, config: EncoderConfig) -> None:
@@ -85,4 +93,4 @@ def completed(config: EncoderConfig) -> EncoderConfig:
     return complete(config) if config.kind == KIND else config
 
 
-__all__ = ["ENCODERS", "Encoder", "completed", "make_encoder", "start"]
+__all__ = ["ENCODERS", "Encoder", "completed", "find_factory", "is_ours", "make_encoder", "start"]
