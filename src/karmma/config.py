@@ -397,11 +397,11 @@ def build(kind: type[Any], tree: Any, where: str) -> Any:
         return TypeAdapter(kind).validate_python(tree)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "recipe"
+        key = ".".join(str(part) for part in first["loc"])
         words = first["msg"].removeprefix("Value error, ")
         if words.startswith("Input should be") and isinstance(first["input"], int | float):
             words += f", not {first['input']}"
-        raise KarmmaError(f"{where}: {key}: {words}") from error
+        raise KarmmaError(": ".join(filter(None, (where, key, words)))) from error
 
 
 def refuse_unknown(kind: Any, tree: Any, where: str, prefix: str) -> None:

@@ -213,7 +213,7 @@ def test_knobs_are_checked() -> None:
         ({"width": 97}, "even"),
         ({"hand_size": 0}, "0.2–3"),
         ({"recording_seconds": 2}, "at least 10"),
-        ({"missing_sensor_rate": 2}, "0–1"),
+        ({"missing_sensor_rate": 2}, "missing_sensor_rate: Input should be less than or equal to 1"),
     ):
         with pytest.raises(KarmmaError) as caught:
             build(KitchenConfig, tree, "knobs")

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from ..config import STRICT
+from ..config import STRICT, Count, Share
 from ..data.manifest import Manifest, Segment
 from ..files import rows_of
 from ..media.pictures import PictureSequence
@@ -43,9 +43,9 @@ class EpicConfig:
 
     annotations: str | None = None
     split: Literal["official", "star"] = "official"
-    star_share: float = 0.1
+    star_share: Share = 0.1
     train_labels: Literal["official", "rulstm"] = "official"
-    flow_stride: int = 2
+    flow_stride: Count = 2
     prefer: Literal["video", "pictures"] = "pictures"
 
 

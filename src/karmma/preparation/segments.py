@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass as validated
 
-from ..config import STRICT
+from ..config import STRICT, Amount, Count, Natural, Positive
 from ..data.manifest import Segment, Source
 from ..data.reading import find_bounds
 from ..media.audio import read_audio
@@ -40,27 +40,19 @@ class PrepareConfig:
     the recipes that will read the set.
     """
 
-    short_side: int = 256
-    frames_hz: float = 30.0
-    crf: int = 23
-    flow_short_side: int = 112
-    flow_hz: float = 10.0
-    flow_step_seconds: float = 1 / 15
-    flow_bound_pixels: float = 10.0
+    short_side: Count = 256
+    frames_hz: Positive = 30.0
+    crf: Natural = 23
+    flow_short_side: Count = 112
+    flow_hz: Amount = 10.0
+    flow_step_seconds: Positive = 1 / 15
+    flow_bound_pixels: Positive = 10.0
     flow_preset: Preset = "auto"
-    audio_hz: int = 16000
-    margin_seconds: float = 1.5
-    segments_per_shard: int = 32
-    rates_hz: dict[str, float] = field(default_factory=dict)
+    audio_hz: Count = 16000
+    margin_seconds: Amount = 1.5
+    segments_per_shard: Count = 32
+    rates_hz: dict[str, Positive] = field(default_factory=dict)
     imu_offset_seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("short_side", "frames_hz", "audio_hz", "segments_per_shard"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        for name, rate_hz in self.rates_hz.items():
-            if rate_hz <= 0:
-                raise ValueError(f"rates_hz.{name} must be positive, not {rate_hz}")
 
 
 @dataclass
