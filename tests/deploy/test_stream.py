@@ -240,6 +240,18 @@ def test_unknown_faults_and_sources_are_refused() -> None:
         parse_source("nowhere.mp4", 16000)
     with pytest.raises(KarmmaError, match="a CSV, - for standard input, or tcp:PORT"):
         parse_source("imu=nowhere.csv", 16000)
+    with pytest.raises(KarmmaError, match="or tcp:PORT with a port up to 65535"):
+        parse_source("imu=tcp:99999", 16000)
+
+
+def test_two_sources_of_one_sensor_and_no_time_at_all_are_refused(live_student: karmma.Recognizer, kitchen_root: Path) -> None:
+    film = VideoFile(kitchen_root / VIDEO)
+    with pytest.raises(KarmmaError, match="video has 2 sources; a sensor has one"):
+        live_student.stream([film, film])
+    nothing: list[dict[str, Any]] = [{"speed": 0.0}, {"speed": -1.0}, {"duration_seconds": 0.0}]
+    for options in nothing:
+        with pytest.raises(KarmmaError, match="speed and duration must be above 0"):
+            live_student.stream([film], **options)
 
 
 def test_devices_that_ffmpeg_cannot_open_at_all_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -241,16 +241,20 @@ SONAR = [
         (["predict", "{run}/seed0/karmma", "{tmp}/none.mp4"], "none.mp4: no such file"),
         (["predict", "{run}/seed0/karmma", "{video}", "--start", "3", "--stop", "1"], "stop 1.00 s does not lie after start 3.00 s"),
         (["predict", "{run}/seed0/karmma", "{video}", "--only", "sonar"], "unknown modality 'sonar'"),
+        (["predict", "{run}/seed0/karmma", "{table}"], "a sensor's file goes by its option: --boxes, --imu, --skeleton or --depth"),
         (["evaluate", "{run}/seed0/karmma", "{tmp}"], "no finished simulated kitchen"),
+        (["evaluate", "{run}/seed0/karmma", "{tmp}", "--dataset", "utd_mhad"], "{tmp}: no trials"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_exit_code_2(
     arguments: list[str], words: str, finished: Path, recipe_path: Path, kitchen_root: Path, tmp_path: Path
 ) -> None:
     places = {"recipe": recipe_path, "tmp": tmp_path, "run": finished, "video": kitchen_root / "videos/P05/P05_01.MP4"}
+    places["table"] = tmp_path / "imu.csv"
+    places["table"].write_text("seconds,accel_x\n")
     done = run_cli(*[argument.format(**places) for argument in arguments])
     assert done.returncode == 2
-    assert words in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert words.format(**places) in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 
 def test_a_second_run_in_the_same_directory_is_refused(recipe_path: Path, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from .options import Overrides, Root, Settings
 def simulate(
     directory: Annotated[Path, typer.Argument(help="where to write the set")],
     overrides: Overrides = None,
-    seed: Annotated[int, typer.Option(help="other seeds are other kitchens")] = 0,
-    workers: Annotated[int, typer.Option(help="processes; 0 is one per core")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="other seeds are other kitchens")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="processes; 0 is one per core")] = 0,
 ) -> None:
     """Write a simulated kitchen into DIRECTORY. Knobs are given as key=value, e.g. clutter=6 participants.train=3."""
     from ..config import apply_overrides, build
@@ -32,7 +32,7 @@ def check(
     root: Root,
     settings: Settings = None,
     dataset: Annotated[str, typer.Option(help="which data set it is")] = "folder",
-    workers: Annotated[int, typer.Option(help="processes; 0 is one per core")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="processes; 0 is one per core")] = 0,
     json_path: Annotated[Path | None, typer.Option("--json", help="write everything here")] = None,
     csv_path: Annotated[Path | None, typer.Option("--csv", help="write one row per file here")] = None,
 ) -> None:
@@ -59,9 +59,9 @@ def prepare(
     settings: Settings = None,
     dataset: Annotated[str, typer.Option(help="which data set it is")] = "folder",
     config: Annotated[list[str] | None, typer.Option("--set", help="what a prepared set holds, e.g. short_side=128")] = None,
-    workers: Annotated[int, typer.Option(help="processes; 0 is one per core")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="processes; 0 is one per core")] = 0,
     engine: Annotated[str, typer.Option(help="local (processes of this machine) or ray (a cluster)")] = "local",
-    max_failures: Annotated[int | None, typer.Option(help="stop after so many failed readings")] = None,
+    max_failures: Annotated[int | None, typer.Option(min=0, help="stop after so many failed readings")] = None,
 ) -> None:
     """Cut a data set into labelled segments, re-encoded, in WebDataset shards with a Parquet index. Resumable.
 
@@ -93,9 +93,9 @@ def features(
     settings: Settings = None,
     dataset: Annotated[str, typer.Option(help="which data set it is; `prepared` for shards")] = "prepared",
     only: Annotated[str | None, typer.Option(help="only these modalities, e.g. rgb+audio")] = None,
-    views: Annotated[int, typer.Option(help="augmented views of every segment; the first is the fixed one")] = 1,
-    batch_size: Annotated[int, typer.Option(help="segments at once")] = 16,
-    workers: Annotated[int, typer.Option(help="decoding processes; 0 decodes in this one")] = 0,
+    views: Annotated[int, typer.Option(min=1, help="augmented views of every segment; the first is the fixed one")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="segments at once")] = 16,
+    workers: Annotated[int, typer.Option(min=0, help="decoding processes; 0 decodes in this one")] = 0,
 ) -> None:
     """Tokens of extractors for every segment of a data set, in shards of half precision, with their seconds. Resumable."""
     from ..datasets import load_data_set
@@ -118,7 +118,7 @@ def bench_data(
     recipe: Annotated[Path, typer.Argument(help="a recipe or the name of a shipped one: its data set and modalities")],
     overrides: Overrides = None,
     split: Annotated[str, typer.Option(help="which split")] = "train",
-    count: Annotated[int, typer.Option(help="random segments to read")] = 64,
+    count: Annotated[int, typer.Option(min=1, help="random segments to read")] = 64,
     json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
 ) -> None:
     """Samples per second of each stage of loading, beside what the decoder alone needs. Give data.root=DIR."""

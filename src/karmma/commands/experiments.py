@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -48,7 +47,7 @@ def recipes(
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory")],
     root: Annotated[Path, typer.Argument(help="directory of the data set")],
-    dataset: Annotated[str, typer.Option(help="which data set it is")] = "kitchen",
+    dataset: Annotated[str | None, typer.Option(help="which data set it is; default: the one it was trained on")] = None,
     split: Annotated[str, typer.Option(help="which split")] = "test",
     cache: Annotated[Path | None, typer.Option(help="directory for decoded clips; default: a temporary one")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
@@ -62,12 +61,13 @@ def evaluate(
     from ..config import apply_overrides
     from ..evaluation.tables import print_evaluation
     from ..experiment.evaluation import Protocol, evaluate_checkpoint
+    from ..files import write_json
 
     chosen = Protocol(protocol, tuple(missing.split("+")) if missing else (), mask)
     result = evaluate_checkpoint(checkpoint, root, dataset, split, cache, apply_overrides({}, overrides), chosen, views)
     print_evaluation(result)
     if json_path is not None:
-        json_path.write_text(json.dumps(result, indent=1))
+        write_json(json_path, result)
 
 
 def compare(
@@ -97,8 +97,8 @@ def profile(
     overrides: Overrides = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
     plots: Annotated[Path | None, typer.Option(help="write bar plots of GFLOPs and memory into this directory")] = None,
-    repeats: Annotated[int, typer.Option(help="forward passes timed per subset; 0 only counts and runs nothing")] = 3,
-    batch: Annotated[int, typer.Option(help="batch size for the throughput")] = 1,
+    repeats: Annotated[int, typer.Option(min=0, help="forward passes timed per subset; 0 only counts and runs nothing")] = 3,
+    batch: Annotated[int, typer.Option(min=1, help="batch size for the throughput")] = 1,
 ) -> None:
     """Parameters, GFLOPs, memory, latency and throughput for every subset of modalities."""
     from ..evaluation.plots import plot_costs, save_png

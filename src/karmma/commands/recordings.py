@@ -37,7 +37,7 @@ def predict(
                                                  "clips, at least 2")] = None,
     hop: Annotated[float | None, typer.Option(help="from one window to the next, seconds; default: no overlap")] = None,
     only: Annotated[str | None, typer.Option(help="use only these modalities, e.g. rgb+audio")] = None,
-    top: Annotated[int, typer.Option(help="classes to show, at most 5")] = 3,
+    top: Annotated[int, typer.Option(min=1, max=5, help="classes to show")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object per line")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header")] = False,
     timeline: Annotated[Path | None, typer.Option(help="directory for a plot over time of each recording")] = None,
@@ -58,7 +58,7 @@ def predict(
     recordings = find_recordings(paths or [], {name: path for name, path in given.items() if path is not None})
     if overlay is not None and recordings[0].file is None:
         raise KarmmaError(f"--overlay: {recordings[0].name} has no film to write answers on")
-    lines = AnswerLines("json" if as_json else "csv" if as_csv else "text", min(top, 5), len(recordings) > 1)
+    lines = AnswerLines("json" if as_json else "csv" if as_csv else "text", top, len(recordings) > 1)
     if stop is None:
         tell_of_clocks(recordings)
     for recording in recordings:
@@ -145,10 +145,10 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory")],
     out: Annotated[Path, typer.Option(help="directory for the ONNX graphs")],
     calibrate: Annotated[Path | None, typer.Option(help="root of a data set: int8 graphs, calibrated on its train split")] = None,
-    dataset: Annotated[str, typer.Option(help="which data set that is")] = "kitchen",
-    samples: Annotated[int, typer.Option(help="segments to calibrate on")] = 128,
+    dataset: Annotated[str | None, typer.Option(help="which data set that is; default: the one it was trained on")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="segments to calibrate on")] = 128,
     subsets: Annotated[str | None, typer.Option(help="only these subsets, e.g. rgb+audio,rgb; default: all")] = None,
-    workers: Annotated[int, typer.Option(help="processes that trace; 0 is one per core, up to four")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="processes that trace; 0 is one per core, up to four")] = 0,
     settings: Settings = None,
 ) -> None:
     """A student as ONNX: one graph per subset of modalities and one with a presence vector; checked against torch."""
@@ -162,8 +162,9 @@ def export(
 
     inputs = None
     if calibrate is not None:
-        manifest = load_data_set(dataset, calibrate, settings or [])
-        inputs = calibration_inputs(manifest.split("train"), read_info(checkpoint).modalities, samples)
+        info = read_info(checkpoint)
+        manifest = load_data_set(dataset or info.data_set, calibrate, settings or [])
+        inputs = calibration_inputs(manifest.split("train"), info.modalities, samples)
     chosen = [tuple(subset.split("+")) for subset in subsets.split(",")] if subsets else None
     with Progress("export") as progress:
         tracers = workers or count_workers(0, MOST_TRACERS)
@@ -174,11 +175,11 @@ def export(
 def serve(
     checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory, or one that `karmma export` wrote")],
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="port to listen on")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port to listen on")] = 8000,
     examples: Annotated[Path | None, typer.Option(help="directory of recordings that the page offers")] = None,
-    megabytes: Annotated[float, typer.Option(help="largest upload")] = 64.0,
-    seconds: Annotated[float, typer.Option(help="longest recording")] = 600.0,
-    waiting: Annotated[int, typer.Option(help="requests at once, waiting ones included; more get 503")] = 16,
+    megabytes: Annotated[float, typer.Option(min=0.001, help="largest upload")] = 64.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="longest recording")] = 600.0,
+    waiting: Annotated[int, typer.Option(min=1, help="requests at once, waiting ones included; more get 503")] = 16,
 ) -> None:
     """An HTTP API and a web page around a student. API: /openapi.json; metrics: /metrics."""
     import uvicorn

@@ -26,6 +26,7 @@ FILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # by modality: wo
     "detections": (("boxes", "detections"), (".csv",)), "imu": (("imu", "inertial"), (".csv", ".mat")),
     "skeleton": (("skeleton",), (".npz", ".mat")), "depth": (("depth",), (".npz", ".mat", ".mkv", ".mov")),
 }  # fmt: skip
+SENSOR_SUFFIXES = (".csv", ".npz", ".npy", ".mat")
 MEDIA_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".wav", ".flac", ".m4a", ".mp3", ".ogg")
 
 
@@ -176,6 +177,8 @@ def find_recordings(paths: Sequence[Path], sources: Mapping[str, Path]) -> list[
         found = [entry for entry in sorted(path.rglob("*")) if entry.suffix.lower() in MEDIA_SUFFIXES] if path.is_dir() else [path]
         if not found:
             raise KarmmaError(f"{path}: no media files in it ({', '.join(MEDIA_SUFFIXES)})")
+        if path.suffix.lower() in SENSOR_SUFFIXES:
+            raise KarmmaError(f"{path}: a sensor's file goes by its option: --boxes, --imu, --skeleton or --depth")
         files += found
     return [Recording(file, single | of_recording(file.stem, listed), str(file)) for file in files]
 

@@ -29,6 +29,7 @@ from ..types import KarmmaError
 
 Delivery = tuple[float, Any]
 SOURCES = ("video", "audio", "imu", "detections", "skeleton", "depth")
+MOST_PORT = 65535
 EXAMPLES = ("video=/dev/video0", "video=rtsp://…", "audio=alsa:default", "audio=pulse:default", "audio=pcm:-", "imu=-", "imu=tcp:9000",
             "imu=FILE.csv", "detections=FILE.csv", "skeleton=FILE.npz", "skeleton=tcp:9002", "depth=FILE.mkv", "depth=/dev/video2")
 CHUNK_SECONDS = 0.05  # of sound at once
@@ -288,12 +289,16 @@ def parse_source(text: str, rate_hz: int, pose_shape: tuple[int, int] = (20, 3))
             return [AudioFile(file, rate_hz)]
         demand_input(text, sound_system(address))
         return [Microphone(address, rate_hz)]
-    if address == "-" or (address.startswith("tcp:") and address[4:].isdigit()):
+    if address == "-" or (address.startswith("tcp:") and is_port(address[4:])):
         return [Lines(address, kind, pose_shape=pose_shape)]
     if not file.is_file():
         what = "an .npz with `seconds`" if kind == "skeleton" else "a CSV"
-        raise KarmmaError(f"{kind}={address}: no such file; {what}, - for standard input, or tcp:PORT")
+        raise KarmmaError(f"{kind}={address}: no such file; {what}, - for standard input, or tcp:PORT with a port up to {MOST_PORT}")
     return [SeriesFile(file, kind) if kind == "skeleton" else TableFile(file, kind)]
+
+
+def is_port(text: str) -> bool:
+    return text.isdigit() and int(text) <= MOST_PORT
 
 
 def begun_together(sensors: Sequence[Sensor]) -> list[Sensor]:

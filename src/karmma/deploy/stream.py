@@ -70,7 +70,10 @@ class StreamClock:
 
 
 class LiveStream:
-    """Iterate over it for events; `summary` tells what happened so far. Sensors run in threads that nobody waits for."""
+    """Iterate over it for events; `summary` tells what happened so far. Sensors run in threads that nobody waits for.
+
+    Raises KarmmaError for sensors that the student does not know, for two of one kind, and for a speed or duration of nothing.
+    """
 
     def __init__(
         self, recognition: Recognition, sensors: Sequence[Sensor], config: StreamConfig | None = None, *,
@@ -81,6 +84,11 @@ class LiveStream:
         self.sensors = [sensor for sensor in sensors if sensor.name not in unused]
         if not self.sensors:
             raise KarmmaError(f"this student listens to {', '.join(self.session.sensors)}, not to {', '.join(unused) or 'nothing'}")
+        names = [sensor.name for sensor in self.sensors]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise KarmmaError(f"{twice[0]} has {names.count(twice[0])} sources; a sensor has one")
+        if speed <= 0 or (duration_seconds is not None and duration_seconds <= 0):
+            raise KarmmaError(f"speed and duration must be above 0, not {speed:g} and {duration_seconds}")
         self.duration_seconds, self.speed = duration_seconds, speed
         self.stop, self.summary = threading.Event(), StreamSummary()
         self.threads: list[threading.Thread] = []

@@ -54,15 +54,16 @@ class Protocol:
 
 
 def evaluate_checkpoint(
-    checkpoint: Path, root: Path, dataset: str, split: str, cache: Path | None, settings: dict[str, Any] | None = None,
+    checkpoint: Path, root: Path, dataset: str | None, split: str, cache: Path | None, settings: dict[str, Any] | None = None,
     protocol: Protocol | None = None, views: int = 1,
 ) -> dict[str, Any]:  # fmt: skip
     """Percent under a protocol, by the mean probability of `views` looks (EvaluationConfig).
 
+    Without a name `root` holds the data set that the checkpoint was trained on.
     Raises KarmmaError if the checkpoint knows other classes than the data.
     """
     model, info = load_checkpoint(checkpoint)
-    kind = find_data_set(dataset)
+    kind = find_data_set(dataset or info.data_set)
     manifest = kind.load(root, kind.settings(settings or {}, "settings"))
     manifest.labels.require_same(info.labels, f"checkpoint {checkpoint}")
     modalities = make_modalities(info.modalities, f"{checkpoint}/config.json: modalities")

@@ -29,6 +29,11 @@ class CheckpointInfo:
     modalities: dict[str, dict[str, Any]]
     provenance: dict[str, Any]
 
+    @property
+    def data_set(self) -> str:
+        """By which name the data set was known that it was trained on."""
+        return str(self.provenance.get("dataset", ""))
+
 
 def save_checkpoint(directory: Path, model: RecognizerModel, info: CheckpointInfo) -> None:
     """Write a checkpoint directory; `config.json` is written last and makes it valid."""
