@@ -7,8 +7,8 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "karmma"
 LEVELS = {
-    "types": 1, "skeletons": 1, "augmentation": 1, "later": 1, "config": 1, "progress": 1, "files": 1, "memory": 1, "machine": 1,
-    "workers": 1, "processes": 1,
+    "types": 1, "plugins": 1, "skeletons": 1, "augmentation": 1, "later": 1, "config": 1, "progress": 1, "files": 1, "memory": 1,
+    "machine": 1, "workers": 1, "processes": 1,
     "media": 2, "modalities": 3, "models": 3, "data": 4, "datasets": 4,
     "training.losses": 5, "evaluation.metrics": 5,
     "training": 6, "evaluation": 6, "deploy": 6, "preparation": 6, "experiment": 7, "commands": 8, "cli": 9,

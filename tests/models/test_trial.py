@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from karmma.config import EncoderConfig, RecognizerConfig, load_recipe, shipped_recipes
+from karmma.config import EncoderConfig, KernelsConfig, RecognizerConfig, load_recipe, shipped_recipes
 from karmma.modalities import make_modalities
 from karmma.models.trial import require_buildable
-from karmma.types import KarmmaError
+from karmma.types import KarmmaError, ModalitySpec
 
 PICTURES = {"rgb": make_modalities({"rgb": {"frames": 4, "height": 64, "width": 80}})["rgb"].spec}
 
@@ -39,6 +39,18 @@ def test_extractors_of_every_recipe_can_be_built(name: str) -> None:
 def test_an_extractor_that_cannot_be_built_is_named(encoder: dict[str, Any], words: str) -> None:
     with pytest.raises(KarmmaError, match=words):
         require_buildable(RecognizerConfig({"rgb": EncoderConfig(**encoder)}), PICTURES, "student")
+
+
+def test_random_kernels_that_cannot_read_such_clips_are_named() -> None:
+    short = {"slow_features": make_modalities({"slow_features": {"width": 4, "tokens": 2}})["slow_features"].spec}
+    encoders = {"slow_features": EncoderConfig(kind="features")}
+    require_buildable(RecognizerConfig(encoders), short, "student")
+    with pytest.raises(KarmmaError, match="student.kernels: slow_features: random kernels need clips of 3 steps or more"):
+        require_buildable(RecognizerConfig(encoders, kernels=KernelsConfig()), short, "student")
+    pairs = {"slow_features": ModalitySpec("gaze", (32, 2), "samples axes")}
+    with pytest.raises(KarmmaError, match=r"kernels: slow_features: random kernels cannot take such clips \(samples axes: 32 × 2\)"):
+        plain = {"slow_features": EncoderConfig(kind="sequence")}
+        require_buildable(RecognizerConfig(plain, kernels=KernelsConfig()), pairs, "student")
 
 
 def test_extractors_of_others_are_found_but_not_tried() -> None:

@@ -58,14 +58,14 @@ def test_what_only_time_tells_apart_is_learnt_and_absent_clips_are_never_looked_
     having = torch.arange(96) % 5 != 0
     done: list[tuple[int, int]] = []
     kernels = fit_kernels(
-        RandomKernels(SPEC, config, 2), config, {"action": 2}, loader_of(clips, labels, having), 3,  # type: ignore[arg-type]
+        "imu", RandomKernels(SPEC, config, 2), config, {"action": 2}, loader_of(clips, labels, having), 3,  # type: ignore[arg-type]
         lambda *counts: done.append(counts),
     )  # fmt: skip
     others, expected = waves(64, 1)
     votes = kernels(others)
     assert (votes.argmax(1) == expected).float().mean() > 0.95 and votes.isfinite().all() and done == [(1, 1)]
     again = fit_kernels(
-        RandomKernels(SPEC, config, 2), config, {"action": 2}, loader_of(clips, labels, having), 3,  # type: ignore[arg-type]
+        "imu", RandomKernels(SPEC, config, 2), config, {"action": 2}, loader_of(clips, labels, having), 3,  # type: ignore[arg-type]
     )  # fmt: skip
     assert torch.equal(again(others), votes)
 
@@ -75,6 +75,6 @@ def test_a_modality_that_no_sample_has_is_an_error() -> None:
     nobody = torch.zeros(16, dtype=torch.bool)
     with pytest.raises(KarmmaError, match="no training sample has the modality imu"):
         fit_kernels(
-            RandomKernels(SPEC, KernelsConfig(), 2), KernelsConfig(), {"action": 2},
+            "imu", RandomKernels(SPEC, KernelsConfig(), 2), KernelsConfig(), {"action": 2},
             loader_of(clips, labels, nobody), 0,  # type: ignore[arg-type]
         )  # fmt: skip

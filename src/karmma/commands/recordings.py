@@ -31,6 +31,8 @@ def predict(
     imu: Annotated[Path | None, typer.Option(help=Sensors["imu"])] = None,
     skeleton: Annotated[Path | None, typer.Option(help=Sensors["skeleton"])] = None,
     depth: Annotated[Path | None, typer.Option(help=Sensors["depth"])] = None,
+    file: Annotated[list[str] | None, typer.Option(help="of any other modality NAME=PATH, e.g. slow_features=FILE.npz; a directory, "
+                                                   "too")] = None,
     start: Annotated[float | None, typer.Option(help="start of one segment, seconds")] = None,
     stop: Annotated[float | None, typer.Option(help="stop of one segment, seconds")] = None,
     window: Annotated[float | None, typer.Option(help="without start and stop: length of windows, seconds; default: as training "
@@ -50,12 +52,13 @@ def predict(
     without it.
     """
     from ..deploy.answers import AnswerLines
-    from ..deploy.recordings import find_recordings, recognise
+    from ..deploy.recordings import files_by_modality, find_recordings, recognise
     from ..deploy.runtime import load_any
 
     recognition, names, failed = load_any(checkpoint), only.split("+") if only else None, 0
     given = {"detections": boxes, "imu": imu, "skeleton": skeleton, "depth": depth}
-    recordings = find_recordings(paths or [], {name: path for name, path in given.items() if path is not None})
+    sources = {name: path for name, path in given.items() if path is not None} | files_by_modality(file or [])
+    recordings = find_recordings(paths or [], sources)
     if overlay is not None and recordings[0].file is None:
         raise KarmmaError(f"--overlay: {recordings[0].name} has no film to write answers on")
     lines = AnswerLines("json" if as_json else "csv" if as_csv else "text", top, len(recordings) > 1)

@@ -1,4 +1,7 @@
-"""Data sets: one file (or folder) each. To add one: a file with a `DataSet`, a line in DATASETS, a test."""
+"""Data sets: one file (or folder) each. To add one: a file with a `DataSet`, a line in DATASETS, a test.
+
+Other packages bring theirs as entry points (plugins.py).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 
 from ..config import apply_overrides, build
 from ..data.manifest import Manifest
+from ..plugins import DATA_SET, load_plugin, plugin_names
 from ..types import KarmmaError
 from .epic import LABEL_SIZES, EpicConfig, load_epic
 from .epic_sounds import CLASSES as SOUND_CLASSES
@@ -66,9 +70,15 @@ DATASETS: dict[str, DataSet] = {
 
 def find_data_set(name: str) -> DataSet:
     """A data set by name. Raises KarmmaError with the known ones."""
-    if name not in DATASETS:
-        raise KarmmaError(f"data.dataset: unknown data set {name!r}; known: {', '.join(DATASETS)}")
-    return DATASETS[name]
+    if name in DATASETS:
+        return DATASETS[name]
+    brought = load_plugin(DATA_SET, name)
+    if brought is None:
+        known = ", ".join([*DATASETS, *plugin_names(DATA_SET)])
+        raise KarmmaError(f"data.dataset: unknown data set {name!r}; known: {known}")
+    if not isinstance(brought, DataSet):
+        raise KarmmaError(f"data.dataset: {name} of another package must be a karmma.datasets.DataSet, not {type(brought).__name__}")
+    return brought
 
 
 def load_data_set(name: str, root: Path, overrides: Sequence[str]) -> Manifest:

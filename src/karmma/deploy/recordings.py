@@ -14,7 +14,7 @@ from ..media.duration import TABLES, has_clock, span_of_table
 from ..media.live import FrameBuffer
 from ..media.probe import probe
 from ..media.video import DecodedFrame, decode_from
-from ..modalities import LiveReader
+from ..modalities import LiveReader, find_modality
 from ..modalities.features import Features
 from ..types import KarmmaError, Prediction
 from .recognition import Recognition, Window, name_of
@@ -28,6 +28,11 @@ FILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # by modality: wo
 }  # fmt: skip
 SENSOR_SUFFIXES = (".csv", ".npz", ".npy", ".mat")
 MEDIA_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".wav", ".flac", ".m4a", ".mp3", ".ogg")
+
+
+def files_of(modality: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Words that end the names of a modality's files, and their suffixes; features and sensors of other packages go by their names."""
+    return FILES.get(modality, ((modality,), SENSOR_SUFFIXES))
 
 
 def count_windows(duration_seconds: float, window_seconds: float, hop_seconds: float) -> float:
@@ -159,6 +164,18 @@ class Recording:
     name: str  # as answers say it
 
 
+def files_by_modality(texts: Sequence[str]) -> dict[str, Path]:
+    """Paths by modality from NAME=PATH. Raises KarmmaError for what is not of that form, or names no modality."""
+    found = {}
+    for text in texts:
+        name, separator, path = text.partition("=")
+        if not separator or not path:
+            raise KarmmaError(f"--file {text!r} is not of the form NAME=PATH")
+        find_modality(name, "--file")
+        found[name] = Path(path)
+    return found
+
+
 def find_recordings(paths: Sequence[Path], sources: Mapping[str, Path]) -> list[Recording]:
     """Media files among files and directories; a directory in `sources` has a file of the recording's name for each.
 
@@ -178,7 +195,7 @@ def find_recordings(paths: Sequence[Path], sources: Mapping[str, Path]) -> list[
         if not found:
             raise KarmmaError(f"{path}: no media files in it ({', '.join(MEDIA_SUFFIXES)})")
         if path.suffix.lower() in SENSOR_SUFFIXES:
-            raise KarmmaError(f"{path}: a sensor's file goes by its option: --boxes, --imu, --skeleton or --depth")
+            raise KarmmaError(f"{path}: a sensor's file goes by its option: --boxes, --imu, --skeleton, --depth or --file")
         files += found
     return [Recording(file, single | of_recording(file.stem, listed), str(file)) for file in files]
 
@@ -189,7 +206,7 @@ def recordings_without_media(single: dict[str, Path], listed: Mapping[str, Mappi
         return [Recording(None, single, recording_name(*next(iter(single.items()))) if single else name_of(None, single))]
     names = sorted({name for files in listed.values() for name in files})
     if not names:
-        wanted = "; ".join(f"{name}: {', '.join(FILES[name][1])}" for name in listed)
+        wanted = "; ".join(f"{name}: {', '.join(files_of(name)[1])}" for name in listed)
         raise KarmmaError(f"no files in the directories given ({wanted})")
     return [Recording(None, single | of_recording(name, listed), name) for name in names]
 
@@ -200,13 +217,13 @@ def of_recording(name: str, listed: Mapping[str, Mapping[str, Path]]) -> dict[st
 
 def files_by_recording(modality: str, directory: Path) -> dict[str, Path]:
     """The files of one modality by the names of their recordings: `NAME.csv`, or with a word for the modality `NAME_imu.csv`."""
-    paths = [path for path in sorted(directory.glob("[!.]*")) if path.suffix.lower() in FILES[modality][1]]
+    paths = [path for path in sorted(directory.glob("[!.]*")) if path.suffix.lower() in files_of(modality)[1]]
     return {recording_name(modality, path): path for path in paths}
 
 
 def recording_name(modality: str, path: Path) -> str:
     """What the recording is called that a file of a modality belongs to: as the file, but for a word for the modality."""
-    word = next((word for word in FILES[modality][0] if path.stem.endswith(f"_{word}")), None)
+    word = next((word for word in files_of(modality)[0] if path.stem.endswith(f"_{word}")), None)
     return path.stem if word is None else path.stem.removesuffix(f"_{word}")
 
 

@@ -66,7 +66,7 @@ def prepare_kernels(context: Context, stores: Mapping[str, ClipStore], seed: int
         drawn = stage_seed(seed, KERNELS)
         loader = context.loader(stores["train"], training, drawn, names=(name,), shared=False)  # this process works alone
         if stores["train"].counts[name]:
-            fit_kernels(kernels, config, sizes, loader, drawn, progress.update)
+            fit_kernels(name, kernels, config, sizes, loader, drawn, progress.update)
         save_weights(kernels, kernels_path(context, seed, name))
 
     context.book.run(kernels_stage(seed, name), kernels_settings(context, name), work)

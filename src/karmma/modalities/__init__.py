@@ -1,12 +1,17 @@
-"""One file a sensor: reading by seconds, transforms, spec. To add one: a file, a line in MODALITIES, a test."""
+"""One file a sensor: reading by seconds, transforms, spec. To add one: a file, a line in MODALITIES, a test.
+
+Other packages bring theirs as entry points (plugins.py).
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from ..config import build
+from ..plugins import MODALITY, load_plugin, plugin_names
 from ..types import KarmmaError
 from .audio import Audio
 from .base import DoubtfulStreams, LiveReader, ManyLooks, Modality, PictureReader
@@ -35,11 +40,18 @@ def find_modality(name: str, where: str = "modalities") -> type[Any]:
     """The class of a modality; `<anything>_features` are features. Raises KarmmaError naming the nearest known one."""
     if name.endswith("_features"):
         return Features
-    if name not in MODALITIES:
-        near = difflib.get_close_matches(name, MODALITIES, 1, 0.4)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(MODALITIES)}, <name>_features"
+    if name in MODALITIES:
+        return MODALITIES[name]
+    brought = load_plugin(MODALITY, name)
+    if brought is None:
+        known = [*MODALITIES, *plugin_names(MODALITY)]
+        near = difflib.get_close_matches(name, known, 1, 0.4)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}, <name>_features"
         raise KarmmaError(f"{where}: unknown modality {name!r}; {hint}")
-    return MODALITIES[name]
+    lacking = [part for part in ("spec", "read", "stored_zeros", "transform") if not hasattr(brought, part)]
+    if lacking or not (isinstance(brought, type) and dataclasses.is_dataclass(brought)):
+        raise KarmmaError(f"{where}: {name} of another package must be a dataclass with {', '.join(lacking) or 'its settings'}")
+    return brought
 
 
 def make_modalities(settings: Mapping[str, Mapping[str, Any]], where: str = "modalities") -> dict[str, Modality]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -11,22 +12,33 @@ from ..config import EncoderConfig, RecognizerConfig
 from ..types import KarmmaError, ModalitySpec
 from .encoders import find_factory, is_ours, make_encoder
 from .encoders.hugging_face import KIND
+from .random_kernels import RandomKernels
 
 MISFITS = (RuntimeError, ValueError, TypeError, IndexError, ZeroDivisionError)  # how torch refuses sizes and shapes
 
 
 def require_buildable(config: RecognizerConfig, specs: Mapping[str, ModalitySpec], where: str) -> None:
-    """Try each modality's extractor. Raises KarmmaError for the first that cannot be built, or cannot take such clips."""
+    """Try each modality's extractor and random kernels. Raises KarmmaError for the first that cannot take such clips."""
     for name, spec in specs.items():
-        encoder, key = config.encoders[name], f"{where}.encoders.{name}"
-        try:
+        encoder = config.encoders[name]
+        with told(f"{where}.encoders.{name}", f"an extractor of kind {encoder.kind!r} with these sizes", spec):
             try_extractor(encoder, spec)
-        except KarmmaError as error:
-            raise KarmmaError(f"{key}: {error}") from error
-        except MISFITS as error:
-            shape = " × ".join(map(str, spec.input_shape))
-            words = f"an extractor of kind {encoder.kind!r} with these sizes cannot take such clips ({spec.layout}: {shape})"
-            raise KarmmaError(f"{key}: {words}: {' '.join(str(error).split())[:200]}") from error
+        if config.kernels is not None:
+            with told(f"{where}.kernels: {name}", "random kernels", spec), torch.device("meta"):
+                RandomKernels(spec, config.kernels, 2)
+
+
+@contextmanager
+def told(where: str, what: str, spec: ModalitySpec) -> Iterator[None]:
+    """Whatever goes wrong as one line that says where."""
+    try:
+        yield
+    except KarmmaError as error:
+        raise KarmmaError(f"{where}: {error}") from error
+    except MISFITS as error:
+        shape = " × ".join(map(str, spec.input_shape))
+        words = f"{what} cannot take such clips ({spec.layout}: {shape})"
+        raise KarmmaError(f"{where}: {words}: {' '.join(str(error).split())[:200]}") from error
 
 
 def try_extractor(config: EncoderConfig, spec: ModalitySpec) -> None:

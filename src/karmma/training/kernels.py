@@ -19,17 +19,17 @@ Loader = Callable[[int], EpochLoader]
 
 @torch.no_grad()
 def fit_kernels(
-    kernels: RandomKernels, config: KernelsConfig, label_sizes: Mapping[str, int], make_loader: Loader, seed: int,
+    name: str, kernels: RandomKernels, config: KernelsConfig, label_sizes: Mapping[str, int], make_loader: Loader, seed: int,
     on_done: Callable[[int, int], None] | None = None,
 ) -> RandomKernels:  # fmt: skip
-    """Draw the kernels, scale their inputs, and solve for the rule that gives +1 to a sample's classes and −1 to all others.
+    """Draw a modality's kernels, scale their inputs, and solve for the rule that gives +1 to a sample's classes, −1 to all others.
 
     Sums over all samples are kept, not samples: memory does not grow with the data. `make_loader(epoch)` gives the clips of
     one pass. Raises KarmmaError where no sample has the modality.
     """
-    name, passes = kernels.spec.name, config.passes
+    passes = config.passes
     kernels.draw(torch.Generator().manual_seed(seed))
-    measure_signals(kernels, (clips for clips, _ in samples(make_loader(0), name)))
+    measure_signals(name, kernels, (clips for clips, _ in samples(make_loader(0), name)))
     sums = Sums(kernels.features, sum(label_sizes.values()))
     for epoch in range(1, passes + 1):
         for clips, labels in samples(make_loader(epoch), name):
@@ -51,7 +51,7 @@ def samples(loader: EpochLoader, name: str) -> Iterator[tuple[Tensor, dict[str, 
             yield item.batch.data[name][rows], {head: values[rows] for head, values in item.batch.labels.items()}
 
 
-def measure_signals(kernels: RandomKernels, clips: Iterator[Tensor]) -> None:
+def measure_signals(name: str, kernels: RandomKernels, clips: Iterator[Tensor]) -> None:
     """Mean and spread of every signal, over samples and time."""
     count, total, squares = 0, torch.zeros(()), torch.zeros(())
     for some in clips:
@@ -59,7 +59,7 @@ def measure_signals(kernels: RandomKernels, clips: Iterator[Tensor]) -> None:
         count += values.shape[0] * values.shape[2]
         total, squares = total + values.sum((0, 2)), squares + values.square().sum((0, 2))
     if not count:
-        raise KarmmaError(f"random kernels: no training sample has the modality {kernels.spec.name}")
+        raise KarmmaError(f"random kernels: no training sample has the modality {name}")
     mean = total / count
     kernels.mean.copy_(mean[:, None])
     kernels.scale.copy_((squares / count - mean.square()).clamp(min=1e-6).sqrt()[:, None])
