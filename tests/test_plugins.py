@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from karmma.config import Recipe, build
 from karmma.data.manifest import Manifest
 from karmma.datasets import DATASETS, DataSet, find_data_set
 from karmma.deploy.recordings import files_by_modality
+from karmma.deploy.sensors import Lines, TableFile, parse_source
+from karmma.deploy.session import StreamConfig, live_columns
 from karmma.experiment.run import run
 from karmma.modalities import find_modality, make_modalities
 from karmma.types import KarmmaError, LabelSpace, subset_name
@@ -90,6 +95,10 @@ def test_a_sensor_of_another_package_is_trained_tested_and_asked(looking: Path, 
     assert subset_name(student.modalities) == "gaze+slow_features"
     prediction = student.predict({"gaze": looking / "32.csv"})
     assert prediction.modalities == ("gaze",) and prediction.top("action").name == "read"
+    sensors = [TableFile(looking / "36.csv", "gaze", others=live_columns(student)["gaze"])]
+    events = list(student.stream(sensors, StreamConfig(hop_seconds=1.0, late_windows=9), speed=4.0, duration_seconds=3.0))
+    assert [event.prediction.top("action").name for event in events if event.prediction] == ["read"] * 3
+    assert events[-1].health["gaze"] == "present"
     files = [f"--file=gaze={looking / '33.csv'}", f"--file=slow_features={looking / '33.npy'}"]
     shown = CliRunner().invoke(app, ["predict", str(checkpoint), *files, "--start", "0", "--stop", "3"])
     assert shown.exit_code == 0 and "from gaze + slow_features" in shown.output and "climb" in shown.output, shown.output
@@ -104,6 +113,11 @@ def test_closed_eyes_are_marked_and_a_mirrored_look_goes_the_other_way(tmp_path:
     assert modality.read(tmp_path / "gaze.csv", 8.0, 9.0) is None and modality.read(tmp_path / "none.csv", 0.0, 1.0) is None
     (tmp_path / "closed.csv").write_text("seconds,x,y\n0.0,,\n0.5,,\n")
     assert modality.read(tmp_path / "closed.csv", 0.0, 1.0) is None
+
+
+def test_who_runs_an_exported_student_needs_no_torch_for_it() -> None:
+    program = f"import sys; sys.path.insert(0, {str(EXAMPLE)!r}); import karmma_gaze; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_what_other_packages_bring_must_be_what_it_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +143,16 @@ def test_what_other_packages_bring_must_be_what_it_is_said_to_be(tmp_path: Path,
     with pytest.raises(KarmmaError, match="unknown data set 'nothing'; known: .*, brought, odd"):
         find_data_set("nothing")
     assert "brought" not in DATASETS
+
+
+def test_lines_of_another_packages_sensor_may_have_empty_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    (sensor,) = parse_source("gaze=tcp:9000", 16000, others={"gaze": ("x", "y")})
+    assert isinstance(sensor, Lines)
+    rows = dict(sensor.parsed(io.StringIO("seconds,x,y\n0.1,0.5,0.25\n0.2,,\n0.3,0.5\n")))
+    assert rows[0.1] == (0.5, 0.25) and np.isnan(rows[0.2]).all() and 0.3 not in rows
+    assert "gaze: line 4 is not seconds,x,y" in capsys.readouterr().err
+    with pytest.raises(KarmmaError, match="gaze=tcp:9000: no such file; other sources are"):
+        parse_source("gaze=tcp:9000", 16000)
 
 
 def test_files_go_by_the_names_of_modalities() -> None:

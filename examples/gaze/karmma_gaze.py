@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
-from torch import Tensor, tensor
 
 from karmma.augmentation import Augmentation
 from karmma.config import STRICT, Amount, Count
-from karmma.media.tables import read_table, rows_between
+from karmma.media.live import RowBuffer
+from karmma.media.tables import Columns, read_table, rows_between
 from karmma.modalities.base import sample_seconds
 from karmma.types import ModalitySpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    from karmma.later import torch  # who runs an exported student has none
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -33,11 +40,23 @@ class Gaze:
     def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
         if not source.is_file():
             return None
-        rows = rows_between(read_table(source, ("x", "y")), start_seconds, stop_seconds)
+        rows = rows_between(read_table(source, self.live_columns), start_seconds, stop_seconds)
+        return self.looked(rows, start_seconds, stop_seconds)
+
+    @property
+    def live_columns(self) -> tuple[str, ...]:
+        """So that `karmma stream CHECKPOINT gaze=tcp:9000` takes lines `seconds,x,y`."""
+        return ("x", "y")
+
+    def read_live(self, source: RowBuffer, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
+        return self.looked(source.columns(start_seconds, stop_seconds), start_seconds, stop_seconds)
+
+    def looked(self, rows: Columns, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
+        """The moments of a segment, None where nobody's eyes were seen: absent, not somebody who looks at the corner."""
         seconds, places = rows["seconds"], np.stack([rows["x"], rows["y"]], -1)
         is_open = np.isfinite(places).all(-1)
         if not is_open.any():
-            return None  # nobody's eyes were seen: absent, not somebody who looks at the corner
+            return None
         moments = sample_seconds(start_seconds, stop_seconds, self.samples)
         looked_at = [np.interp(moments, seconds[is_open], axis[is_open]) for axis in places.T]
         nearest = np.abs(seconds[:, None] - np.array(moments)).argmin(0)
@@ -47,9 +66,9 @@ class Gaze:
         return np.zeros((self.samples, 3), np.float32)
 
     def transform(self, stored: Tensor, augmentation: Augmentation | None) -> Tensor:
-        values = (stored - tensor([0.5, 0.5, 0.0])) * tensor([2.0, 2.0, 1.0])
+        values = (stored - torch.tensor([0.5, 0.5, 0.0])) * torch.tensor([2.0, 2.0, 1.0])
         if augmentation is None:
             return values
         mirrored = augmentation.mirrored.view(-1, 1, 1)
-        values = values.where(~mirrored, values * tensor([-1.0, 1.0, 1.0]))
-        return values + augmentation.normal((len(values), 1, 3), self.shift) * tensor([1.0, 1.0, 0.0])
+        values = values.where(~mirrored, values * torch.tensor([-1.0, 1.0, 1.0]))
+        return values + augmentation.normal((len(values), 1, 3), self.shift) * torch.tensor([1.0, 1.0, 0.0])

@@ -122,14 +122,15 @@ def stream(
     from ..deploy.faults import FaultySensor, parse_fault
     from ..deploy.runtime import load_any
     from ..deploy.sensors import begun_together, parse_source
-    from ..deploy.session import StreamConfig
+    from ..deploy.session import StreamConfig, live_columns
     from ..files import write_json
 
     recognition = load_any(checkpoint)
     rate_hz = getattr(recognition.modalities_by_name.get("audio"), "sample_rate_hz", 16000)
     pose_shape = getattr(recognition.modalities_by_name.get("skeleton"), "source_shape", (20, 3))
     faults = [parse_fault(text) for text in fault or []]
-    heard = begun_together([sensor for text in sources for sensor in parse_source(text, rate_hz, pose_shape)])
+    others = live_columns(recognition)
+    heard = begun_together([sensor for text in sources for sensor in parse_source(text, rate_hz, pose_shape, others)])
     sensors = [FaultySensor(sensor, faults) for sensor in heard]
     length = recognition.window_seconds if window is None else window
     config = StreamConfig(length, hop, monitor, use_degraded, token_hop_seconds=token_hop)

@@ -88,15 +88,19 @@ class AudioFile:
 
 @dataclass(frozen=True)
 class TableFile:
-    """Rows of a CSV with `seconds`: an IMU or a detector's boxes. The stream begins at its `origin_seconds`."""
+    """Rows of a CSV with `seconds`: an IMU, a detector's boxes, or a sensor of another package, whose `others` are its columns.
+
+    The stream begins at its `origin_seconds`.
+    """
 
     path: Path
     name: str
     recorded: bool = True
     origin_seconds: float = 0.0
+    others: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Delivery]:
-        columns = SENSOR_COLUMNS[self.name]
+        columns = self.others or SENSOR_COLUMNS[self.name]
         table = read_table(self.path, columns)
         for index, second in enumerate((table["seconds"] - self.origin_seconds).tolist()):
             yield second, tuple(table[column][index] for column in columns)
@@ -207,13 +211,15 @@ class PipedSound:
 class Lines:
     """Rows of an IMU or a detector as lines `seconds,value,value,…` on standard input (`-`) or a TCP socket (`tcp:PORT`).
 
-    Skeletons, too: the coordinates of each joint, of such a `pose_shape` (joints, coordinates).
+    Skeletons, too: the coordinates of each joint, of such a `pose_shape` (joints, coordinates). Rows of a sensor of another package
+    have its `others` as columns, and cells may be empty.
     """
 
     address: str
     name: str
     recorded: bool = False
     pose_shape: tuple[int, int] = (20, 3)
+    others: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -221,7 +227,7 @@ class Lines:
         if self.name == "skeleton":
             joints, axes = self.pose_shape
             return tuple(f"{axis}{joint}" for joint in range(joints) for axis in "xyz"[:axes])
-        return SENSOR_COLUMNS[self.name]
+        return self.others or SENSOR_COLUMNS[self.name]
 
     def samples(self) -> Iterator[Delivery]:
         if self.address == "-":
@@ -241,7 +247,8 @@ class Lines:
             if not line.strip() or cells[0] == "seconds":
                 continue
             try:
-                values = [cell if column == "label" else float(cell) for column, cell in zip(columns, cells[1:], strict=True)]
+                numbers = (cell or "nan" if self.others else cell for cell in cells[1:])
+                values = [cell if column == "label" else float(cell) for column, cell in zip(columns, numbers, strict=True)]
                 skeleton = self.name == "skeleton"
                 yield float(cells[0]), np.array(values, np.float32).reshape(self.pose_shape) if skeleton else tuple(values)
             except ValueError:
@@ -267,14 +274,17 @@ class SensorClock:
         return float(own_seconds + self.offset)
 
 
-def parse_source(text: str, rate_hz: int, pose_shape: tuple[int, int] = (20, 3)) -> list[Sensor]:
+def parse_source(
+    text: str, rate_hz: int, pose_shape: tuple[int, int] = (20, 3), others: Mapping[str, tuple[str, ...]] | None = None
+) -> list[Sensor]:
     """Sensors of one SOURCE on the command line. Raises KarmmaError with what is allowed.
 
     A media file is camera and microphone at once; otherwise `video=`, `audio=`, `imu=`, `detections=`, `skeleton=`, `depth=` and
-    an address. `rate_hz` and `pose_shape` are the student's.
+    an address. `rate_hz` and `pose_shape` are the student's; `others` are columns of sensors of other packages by their names.
     """
     kind, separator, address = text.partition("=")
-    if not separator or kind not in SOURCES:
+    columns = (others or {}).get(kind, ())
+    if not separator or (kind not in SOURCES and not columns):
         path = Path(text)
         if not path.is_file():
             raise KarmmaError(f"{text}: no such file; other sources are {', '.join(EXAMPLES)}")
@@ -290,11 +300,11 @@ def parse_source(text: str, rate_hz: int, pose_shape: tuple[int, int] = (20, 3))
         demand_input(text, sound_system(address))
         return [Microphone(address, rate_hz)]
     if address == "-" or (address.startswith("tcp:") and is_port(address[4:])):
-        return [Lines(address, kind, pose_shape=pose_shape)]
+        return [Lines(address, kind, pose_shape=pose_shape, others=columns)]
     if not file.is_file():
         what = "an .npz with `seconds`" if kind == "skeleton" else "a CSV"
         raise KarmmaError(f"{kind}={address}: no such file; {what}, - for standard input, or tcp:PORT with a port up to {MOST_PORT}")
-    return [SeriesFile(file, kind) if kind == "skeleton" else TableFile(file, kind)]
+    return [SeriesFile(file, kind) if kind == "skeleton" else TableFile(file, kind, others=columns)]
 
 
 def is_port(text: str) -> bool:

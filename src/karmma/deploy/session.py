@@ -15,7 +15,7 @@ from ..media.depth_pictures import millimetres_of, thinned
 from ..media.live import LAZY_PIXELS, ArrayBuffer, Buffer, FrameBuffer, RowBuffer, SampleBuffer
 from ..media.tables import SENSOR_COLUMNS
 from ..media.video import DecodedFrame
-from ..modalities import DoubtfulStreams, LiveReader
+from ..modalities import DoubtfulStreams, LiveReader, LiveRows
 from ..modalities.audio import Audio
 from ..modalities.skeleton import Skeleton
 from ..types import KarmmaError, Prediction
@@ -94,6 +94,17 @@ class StreamEvent:
         return {**row, "health": self.health, "reasons": self.reasons, "latency_ms": round(self.latency_ms, 2)}
 
 
+def sensor_of(modality: str) -> str:
+    """Which sensor a modality is read from; those of other packages are their own."""
+    return SENSOR_OF.get(modality, modality)
+
+
+def live_columns(recognition: Recognition) -> dict[str, tuple[str, ...]]:
+    """Of sensors of other packages, what stands in a row behind `seconds`."""
+    others = {name: modality for name, modality in recognition.modalities_by_name.items() if name not in SENSOR_OF}
+    return {name: modality.live_columns for name, modality in others.items() if isinstance(modality, LiveRows)}
+
+
 class StreamSession:
     """Buffers for a student's sensors. Sensors push from their own threads; one thread asks for windows.
 
@@ -106,7 +117,7 @@ class StreamSession:
         self.modalities = tuple(name for name in recognition.modalities if self.is_live(name))
         if not self.modalities:
             raise KarmmaError(f"none of {', '.join(recognition.modalities)} can be read from live sensors yet")
-        self.sensors = tuple(dict.fromkeys(SENSOR_OF[name] for name in self.modalities))
+        self.sensors = tuple(dict.fromkeys(sensor_of(name) for name in self.modalities))
         self.buffers = {sensor: self.make_buffer(sensor) for sensor in self.sensors}
         self.monitors: dict[str, HealthMonitor] = make_monitors(self.buffers, config.health)
         self.now = 0.0
@@ -115,12 +126,12 @@ class StreamSession:
         self.refused: dict[str, str] = {}  # by sensor, what of the window that is being made could not be read
 
     def is_live(self, name: str) -> bool:
-        return name in SENSOR_OF and isinstance(self.recognition.modalities_by_name[name], LiveReader)
+        return isinstance(self.recognition.modalities_by_name[name], LiveReader if name in SENSOR_OF else LiveRows)
 
     def make_buffer(self, sensor: str) -> Buffer:
         horizon, by_name = self.config.window_seconds + SPARE_SECONDS, self.recognition.modalities_by_name
         if sensor == "video":
-            sizes = [by_name[name].stored_size[::-1] for name in self.modalities if SENSOR_OF[name] == "video"]  # type: ignore[attr-defined]
+            sizes = [by_name[name].stored_size[::-1] for name in self.modalities if sensor_of(name) == "video"]  # type: ignore[attr-defined]
             return FrameBuffer(horizon, [*dict.fromkeys([HEALTH_SIZE, *sizes])])
         if sensor == "audio":
             audio = by_name["audio"]
@@ -128,6 +139,8 @@ class StreamSession:
             return SampleBuffer(max(horizon, audio.seconds + SPARE_SECONDS), audio.sample_rate_hz)
         if sensor in SENSOR_COLUMNS:
             return RowBuffer(horizon, SENSOR_COLUMNS[sensor])
+        if sensor not in SENSOR_OF.values():
+            return RowBuffer(horizon, live_columns(self.recognition)[sensor], gaps=True)
         skeleton = by_name["skeleton"] if sensor == "skeleton" else None
         return ArrayBuffer(horizon, skeleton.source_shape, gaps=True) if isinstance(skeleton, Skeleton) else ArrayBuffer(horizon)
 
@@ -159,14 +172,14 @@ class StreamSession:
         """Whether a modality counts as present, health permitting."""
         if not self.config.monitor:
             return True
-        state = health[SENSOR_OF[modality]]
+        state = health[sensor_of(modality)]
         if state == ABSENT or (state == DEGRADED and not self.config.use_degraded):
             return False
         return self.clean_until(modality, self.now)
 
     def clean_until(self, modality: str, stop_seconds: float) -> bool:
         """Whether a modality's sensor was usable for enough of the window that ended at `stop_seconds`."""
-        usable = stop_seconds - self.monitors[SENSOR_OF[modality]].usable_since
+        usable = stop_seconds - self.monitors[sensor_of(modality)].usable_since
         return usable >= self.config.clean_share * self.config.window_seconds - 1e-9
 
     def inputs(self, start_seconds: float, stop_seconds: float, wanted: Sequence[str]) -> dict[str, NDArray[np.float32]]:
@@ -181,9 +194,9 @@ class StreamSession:
             modality = self.recognition.modalities_by_name[name]
             assert isinstance(modality, LiveReader)
             try:
-                stored = modality.read_live(self.buffers[SENSOR_OF[name]], start_seconds, stop_seconds)
+                stored = modality.read_live(self.buffers[sensor_of(name)], start_seconds, stop_seconds)
             except MediaError as error:  # the others go on
-                self.refused[SENSOR_OF[name]] = str(error)
+                self.refused[sensor_of(name)] = str(error)
                 continue
             if stored is not None:
                 kept[name] = self.recognition.prepare(name, stored)
@@ -229,7 +242,7 @@ class StreamSession:
         """What speaks against what a modality's sensor delivers, although it looks well."""
         if self.recognition.is_unmet(name):
             return UNMET
-        sensor, modality = SENSOR_OF[name], self.recognition.modalities_by_name[name]
+        sensor, modality = sensor_of(name), self.recognition.modalities_by_name[name]
         if isinstance(modality, DoubtfulStreams):
             return modality.doubt_live(self.buffers[sensor])
         return self.monitors[sensor].doubted

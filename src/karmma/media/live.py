@@ -177,18 +177,18 @@ class SampleBuffer(Buffer):
 
 
 class RowBuffer(Buffer):
-    """Rows of a sensor table (imu, detections) of the last `horizon_seconds`."""
+    """Rows of a sensor table (imu, detections) of the last `horizon_seconds`. With `gaps` no row is broken."""
 
-    def __init__(self, horizon_seconds: float, columns: Sequence[str]) -> None:
+    def __init__(self, horizon_seconds: float, columns: Sequence[str], gaps: bool = False) -> None:
         super().__init__(horizon_seconds)
-        self.names, self.rows = tuple(columns), deque[tuple[float, tuple[Any, ...]]]()
+        self.gaps, self.names, self.rows = gaps, tuple(columns), deque[tuple[float, tuple[Any, ...]]]()
 
     def push(self, seconds: float, values: Sequence[Any]) -> None:
         """Add one row. Raises ValueError if it has another number of values."""
         if len(values) != len(self.names):
             raise ValueError(f"{len(values)} values for the columns {', '.join(self.names)}")
         with self.lock:
-            if not self.accept(seconds, all(isinstance(value, str) or math.isfinite(value) for value in values)):
+            if not self.accept(seconds, self.gaps or all(isinstance(value, str) or math.isfinite(value) for value in values)):
                 return
             self.rows.append((seconds, tuple(values)))
             while self.rows and self.rows[0][0] < seconds - self.horizon_seconds:

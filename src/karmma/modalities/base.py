@@ -58,6 +58,18 @@ class LiveReader(Protocol):
 
 
 @runtime_checkable
+class LiveRows(LiveReader, Protocol):
+    """One whose sensor delivers rows of numbers: another package's can then be streamed, too. Its `source` is a RowBuffer.
+
+    Numbers may be missing from a row; what that means it knows itself.
+    """
+
+    @property
+    def live_columns(self) -> tuple[str, ...]:
+        """What stands in a row behind `seconds`."""
+
+
+@runtime_checkable
 class WindowReader(Protocol):
     """A modality that reads a window of its own length around the middle of a segment."""
 
