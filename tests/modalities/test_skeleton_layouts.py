@@ -102,6 +102,21 @@ def test_flat_skeletons_are_of_pictures_and_stay_flat(tmp_path: Path) -> None:
     assert isinstance(lines, Lines) and lines.columns[:3] == ("x0", "y0", "x1") and len(lines.columns) == 34
 
 
+def test_rows_of_coordinates_and_confidences_are_read_too(tmp_path: Path) -> None:
+    poses, seconds, skeleton = as_delivered(moving("mediapipe"), "-y"), np.arange(40) / 20, Skeleton(frames=12, layout="mediapipe")
+    visible = np.concatenate([poses, np.random.default_rng(0).uniform(0, 1, (40, 33, 1))], -1)
+    read = []
+    for number, values in enumerate((poses, poses.reshape(40, 99), visible)):
+        np.savez(tmp_path / f"{number}.npz", skeleton=values, seconds=seconds)
+        stored = skeleton.read(tmp_path / f"{number}.npz", 0.0, 2.0)
+        assert stored is not None
+        read.append(stored)
+    assert np.array_equal(read[0], read[1]) and np.array_equal(read[0], read[2])
+    np.savez(tmp_path / "two.npz", skeleton=np.stack([poses, poses], 1), seconds=seconds)
+    with pytest.raises(MediaError, match=r"joints have shape \(2, 33, 3\), expected \(33, 3\); of several bodies choose"):
+        skeleton.read(tmp_path / "two.npz", 0.0, 2.0)
+
+
 def test_an_axis_that_points_up_can_be_told(tmp_path: Path) -> None:
     poses = moving("human36m")
     for up in ("y", "-y", "z"):

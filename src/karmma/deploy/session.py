@@ -157,8 +157,8 @@ class StreamSession:
             buffer.push(seconds, sample, pixels)
         elif isinstance(buffer, ArrayBuffer):
             values = np.asarray(sample)
-            if sensor == "skeleton" and buffer.shape is not None and values.shape[1:] == (3,):
-                values = values[:, : buffer.shape[1]]  # without the confidence behind x and y of flat skeletons
+            if sensor == "skeleton" and buffer.shape is not None and values.shape[1:] == (buffer.shape[1] + 1,):
+                values = values[:, : buffer.shape[1]]  # without the confidence behind a joint's place
             buffer.push(seconds, values)
         elif isinstance(buffer, SampleBuffer | RowBuffer):
             buffer.push(seconds, sample)

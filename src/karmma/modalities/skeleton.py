@@ -41,7 +41,7 @@ class Skeleton:
     `layout` names a tracker's joints (skeletons.LAYOUTS; UTD-MHAD's if nothing is said); for an order of your own there are
     `joints`, how many, `hip` and `neck`, which of them give centre and scale, and `mirror_pairs`, which are exchanged when a clip is
     mirrored. `up`: the axis that points up in the sources, if it is not the layout's. `flat`: sources hold x and y of a picture
-    alone, or a confidence behind them, which is left out.
+    alone. A confidence behind a joint's place is left out.
     Sources: .mat (`d_skel`, joints × 3 × time) or .npz (`skeleton`, time × joints × 3, and `seconds`). Lost joints are filled
     (modalities.lost_joints); one that is never seen lies at the hip.
     """
@@ -53,7 +53,7 @@ class Skeleton:
     neck: int | None = None  # and with it the scale
     mirror_pairs: tuple[tuple[int, int], ...] | None = None  # and which are left and right
     up: Up | None = None  # the axis that points up in the sources; none: the layout's
-    flat: bool = False  # x and y of pictures, perhaps with a confidence that is left out
+    flat: bool = False  # x and y of pictures
     trim: Share = 0.15
     bend: Amount = 0.3
     pace: Amount = 0.0  # how much speed drifts within a segment: deviation of its logarithm
@@ -100,13 +100,17 @@ class Skeleton:
             return None
         matlab = source.suffix == ".mat"
         series = read_series(source, *key_in_file("skeleton", source.suffix), gaps=not matlab)
-        shape = series.values.shape[1:]
-        if shape not in (self.source_shape, (self.body.joints, 3)):
+        shape, (joints, axes) = series.values.shape[1:], self.source_shape
+        if shape == (joints * axes,):
+            series = replace(series, values=series.values.reshape(-1, joints, axes))
+        elif shape not in ((joints, axes), (joints, axes + 1)):
             raise MediaError(f"{source}: joints have shape {shape}, expected {self.source_shape}{self.hint(shape)}")
         return self.poses(str(source), series, start_seconds, stop_seconds)
 
     def hint(self, shape: tuple[int, ...]) -> str:
         """What the recipe might say about joints of another shape; nothing if nobody has such."""
+        if len(shape) == 3:
+            return "; of several bodies choose the one that is to be recognised"
         if len(shape) != 2 or shape[1] not in (2, 3):
             return ""
         flat = ", flat: true" if shape[1] == 2 else ""
