@@ -167,10 +167,13 @@ def inspect_series(report: FileReport) -> None:
 
 def warn_of_lost_joints(report: FileReport, series: Series) -> None:
     """Joints that are no numbers are filled when read."""
-    if series.values.ndim != 3:
-        report.errors.append(f"poses must be time × joints × coordinates, not {series.values.shape}")
+    values = series.values
+    if values.ndim == 2 and values.shape[1] % 3 == 0:  # all coordinates one after another
+        values = values.reshape(len(values), -1, 3)
+    if values.ndim != 3:
+        report.errors.append(f"poses must be time × joints × coordinates, not {values.shape}")
         return
-    lost = ~np.isfinite(series.values).all(-1)
+    lost = ~np.isfinite(values).all(-1)
     if lost.all():
         report.errors.append("all values are not finite")
     elif lost.any():
