@@ -145,6 +145,15 @@ def test_what_other_packages_bring_must_be_what_it_is_said_to_be(tmp_path: Path,
     assert "brought" not in DATASETS
 
 
+@pytest.mark.usefixtures("gaze")
+def test_env_tries_what_other_packages_bring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "plugins      gaze\n" in CliRunner().invoke(app, ["env"]).output
+    install(tmp_path / "one", "one", {"karmma.datasets": {"missing": "nowhere_at_all:SET"}})
+    monkeypatch.syspath_prepend(tmp_path / "one")
+    shown = CliRunner().invoke(app, ["env"])
+    assert shown.exit_code == 3 and "missing: missing: nowhere_at_all:SET of one cannot be imported" in shown.output
+
+
 def test_lines_of_another_packages_sensor_may_have_empty_cells(capsys: pytest.CaptureFixture[str]) -> None:
     (sensor,) = parse_source("gaze=tcp:9000", 16000, others={"gaze": ("x", "y")})
     assert isinstance(sensor, Lines)

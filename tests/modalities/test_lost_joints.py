@@ -103,5 +103,7 @@ def test_a_check_counts_them(poses: np.ndarray, tmp_path: Path) -> None:
     np.savez(path, skeleton=poses, seconds=SECONDS)
     report = inspect_file(path, ("skeleton",))
     assert report.warnings == ["0.83 % of joints are lost (no numbers), in 20 of 120 samples"] and not report.errors
-    np.savez(path, skeleton=poses[:, 0], seconds=SECONDS)
+    np.savez(path, skeleton=poses.reshape(120, 60), seconds=SECONDS)  # a row of coordinates
+    assert inspect_file(path, ("skeleton",)).warnings == report.warnings
+    np.savez(path, skeleton=poses[:, None], seconds=SECONDS)
     assert "must be time × joints × coordinates" in inspect_file(path, ("skeleton",)).errors[0]

@@ -19,15 +19,18 @@ from ..machine import (
     usable_memory_bytes,
 )
 from ..media.codecs import media_support, words_of
+from ..plugins import DATA_SET, MODALITY, load_plugin, plugin_names
+from ..types import KarmmaError
 
 Facts = dict[str, Any]
+FINE = {"ok", "missing", "untried"}
 
 
 def environment() -> Facts:
-    """`karmma`, `machine`, `media`, `engines` and `extras`, each a mapping that JSON can hold.
+    """`karmma`, `machine`, `media`, `engines`, `extras` and `plugins`, each a mapping that JSON can hold.
 
     Engines are `{"version": …, facts}` where they load, `{"missing": what to install}` where they are not there and
-    `{"broken": the error's own words}` where they are and do not load.
+    `{"broken": the error's own words}` where they are and do not load. Plugins, by what they bring, are `ok` or their error's words.
     """
     return {
         "karmma": {"version": package_version("karmma"), "python": platform.python_version(), "platform": platform.platform()},
@@ -38,13 +41,14 @@ def environment() -> Facts:
         "media": media_support(),
         "engines": {name: loaded(name, hint, describe) for name, (hint, describe) in ENGINES.items()},
         "extras": {extra: {name: package_version(name) for name in names} for extra, names in extras().items()},
+        "plugins": {name: tried(group, name) for group in (MODALITY, DATA_SET) for name in plugin_names(group)},
     }  # fmt: skip
 
 
 def is_broken(facts: Facts) -> bool:
-    """Whether something that is installed does not work: an engine that does not load, a codec that gives an error."""
+    """Whether something that is installed does not work: an engine or a plugin that does not load, a codec that gives an error."""
     codecs = [*facts["media"]["read"].values(), *facts["media"]["written"].values()]
-    return any("broken" in engine for engine in facts["engines"].values()) or not {*codecs} <= {"ok", "missing", "untried"}
+    return any("broken" in engine for engine in facts["engines"].values()) or not {*codecs, *facts["plugins"].values()} <= FINE
 
 
 def loaded(name: str, hint: str, describe: Callable[[Any], Facts]) -> Facts:
@@ -57,6 +61,14 @@ def loaded(name: str, hint: str, describe: Callable[[Any], Facts]) -> Facts:
         return {"missing": hint} if error.name == name else {"broken": words_of(error)}
     except (ImportError, OSError, RuntimeError) as error:  # a library that a package needs, another processor, a driver
         return {"broken": words_of(error)}
+
+
+def tried(group: str, name: str) -> str:
+    try:
+        load_plugin(group, name)
+    except KarmmaError as error:
+        return str(error)
+    return "ok"
 
 
 def describe_torch(torch: Any) -> Facts:
@@ -111,6 +123,8 @@ def lines_of(facts: Facts) -> list[str]:
         lines.append(f"{kind.replace('_', ' '):12} {devices or 'none'}")
     for name, engine in facts["engines"].items():
         lines.append(f"{name:12} " + "; ".join(f"{key} {text_of(value)}" for key, value in engine.items()))
+    if facts["plugins"]:
+        lines += trials_as_lines("plugins", facts["plugins"])
     for extra, packages in facts["extras"].items():
         there = ", ".join(f"{name} {number}" for name, number in packages.items() if number)
         absent = ", ".join(name for name, number in packages.items() if not number)
