@@ -96,6 +96,30 @@ def test_an_interrupted_store_reads_only_what_is_missing(store: ClipStore, tmp_p
     assert all(np.array_equal(again.arrays[name], store.arrays[name]) for name in store.arrays)
 
 
+@pytest.mark.parametrize("kind", [ClipStore, StreamStore])
+def test_clips_of_a_table_that_was_changed_are_not_taken_for_todays(kind: type[ClipStore], store: ClipStore, tmp_path: Path) -> None:
+    """A row less in a set's table, and every clip behind it had its neighbour's label."""
+    kind(tmp_path, store.segments, MODALITIES).write(workers=1)
+    same, rest = kind(tmp_path, store.segments, MODALITIES), store.segments[1:]
+    same.write(workers=1)
+    assert len(same.available) == len(store)
+    first, second = store.segments[:2]
+    relabelled = replace(second, labels={**second.labels, "verb": second.labels["verb"] + 1})
+    changes = {
+        "a row less": (rest, second.name),
+        "a row more": ((*store.segments, replace(second, name="new")), "new"),
+        "another label": ((first, relabelled), second.name),
+        "other seconds": ((first, replace(second, start_seconds=second.start_seconds + 0.1)), second.name),
+        "the last row less": (store.segments[:-1], "none"),
+    }  # fmt: skip
+    for segments, named in changes.values():
+        changed = kind(tmp_path, segments, MODALITIES)
+        with pytest.raises(KarmmaError, match=f"first that is another is {named}: choose another --out"):
+            changed.write(workers=1)
+        with pytest.raises(KarmmaError, match="choose another --out"):
+            _ = changed.available
+
+
 def test_epochs_follow_from_seed_and_epoch(store: ClipStore) -> None:
     def epoch(seed: int, number: int) -> list[torch.Tensor]:
         return [item.batch.data["rgb"] for item in EpochLoader(store, 3, seed, number, augment=True)]

@@ -26,6 +26,7 @@ from .missing import KeepSome, split_presence
 from .reading import read_segment
 
 READ, FAILED = 1, 2
+FINGERPRINTS = "segments.npy"
 
 
 class ClipStore:
@@ -79,6 +80,7 @@ class ClipStore:
     def allocate(self) -> None:
         """Create the arrays from the first readable example of each modality."""
         if (self.directory / "index.json").exists():
+            self.require_same_segments()
             return
         shapes: dict[str, tuple[list[int], str]] = {}
         for segment in self.segments:
@@ -92,11 +94,35 @@ class ClipStore:
         open_memmap(
             self.directory / "state.npy", mode="w+", dtype=np.uint8, shape=(len(self.segments), len(self.modalities) + 1)
         )
+        self.note_segments()
         index = {"segments": len(self.segments), "modalities": list(self.modalities), "stored": sorted(shapes)}
         write_json(self.directory / "index.json", index)
 
+    @property
+    def fingerprints(self) -> NDArray[np.uint64]:
+        return np.array([segment.fingerprint for segment in self.segments], np.uint64)
+
+    def note_segments(self) -> None:
+        np.save(self.directory / FINGERPRINTS, self.fingerprints)
+
+    def require_same_segments(self) -> None:
+        """Raise KarmmaError if what is stored is of other segments: of a table that somebody has changed since."""
+        path = self.directory / FINGERPRINTS
+        if not path.exists():  # of a store that did not note them yet
+            return
+        before, now = np.load(path), self.fingerprints
+        both = min(len(before), len(now))
+        same = int(np.argmin(np.append(before[:both] == now[:both], False)))
+        if same < max(len(before), len(now)):
+            first = self.segments[same].name if same < len(now) else "none"
+            raise KarmmaError(
+                f"{self.directory}: is of {len(before)} segments as they were when they were read; now there are {len(now)}, and the "
+                f"first that is another is {first}: choose another --out (or --cache)"
+            )
+
     @cached_property
     def state(self) -> NDArray[np.uint8]:
+        self.require_same_segments()
         state = np.load(self.directory / "state.npy")
         if (state[:, -1] == 0).any():
             raise KarmmaError(f"{self.directory}: {int((state[:, -1] == 0).sum())} segments are not yet read")

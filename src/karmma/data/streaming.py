@@ -17,13 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..augmentation import Augmentation
-from ..media.members import TarMember
-from ..media.pictures import PictureSequence
 from ..modalities import Modality
 from ..types import Batch
 from ..workers import use_one_thread
 from .clips import ClipStore, note_failures, transform_some
-from .manifest import Segment
+from .manifest import Segment, source_path
 from .reading import SegmentReading, read_segment
 
 STUCK_SECONDS = 120  # longer than that on one segment, and it is given up and named
@@ -62,22 +60,22 @@ def read_in_time(segment: Segment, modalities: Any, seconds: float = STUCK_SECON
         return SegmentReading({}, dict.fromkeys(segment.sources, f"{files}: reading took longer than {seconds:g} s"))
 
 
-def source_path(source: Path | PictureSequence | TarMember) -> Path:
-    return source if isinstance(source, Path) else source.path
-
-
 class StreamStore(ClipStore):
     """A split whose clips are never stored. Whether a modality is there is decided by its source, and again on reading."""
 
     streams = True
 
     def write(self, workers: int = 0, on_done: Any = None) -> None:
-        """Nothing to write but the place for notes about failures."""
+        """Nothing to write but the place for notes about failures, and of which segments they are."""
+        if self.directory.exists():
+            self.require_same_segments()
         self.directory.mkdir(parents=True, exist_ok=True)
+        self.note_segments()
 
     @property
     def state(self) -> NDArray[np.uint8]:
         """1 where a source is there; the last column is 1 throughout."""
+        self.require_same_segments()
         flags = [[is_there(segment, name) for name in self.names] + [True] for segment in self.segments]
         return np.array(flags, np.uint8).reshape(len(self.segments), len(self.names) + 1)
 
