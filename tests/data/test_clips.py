@@ -96,6 +96,16 @@ def test_an_interrupted_store_reads_only_what_is_missing(store: ClipStore, tmp_p
     assert all(np.array_equal(again.arrays[name], store.arrays[name]) for name in store.arrays)
 
 
+def test_clips_that_were_read_for_another_student_are_not_taken_for_this_ones(store: ClipStore, tmp_path: Path) -> None:
+    ClipStore(tmp_path, store.segments[:2], make_modalities({"imu": {}})).write(workers=1)
+    ClipStore(tmp_path, store.segments[:2], make_modalities({"imu": {"noise": 0.02}})).write(workers=1)  # its default
+    for settings, words in (({"seconds": 3.0}, "modalities.imu.seconds = 2.4, now 3.0"), ({"span": "segment"}, "modalities.imu.span")):
+        with pytest.raises(KarmmaError, match=f"was read with {words}.*choose another --out"):
+            ClipStore(tmp_path, store.segments[:2], make_modalities({"imu": settings})).write(workers=1)
+    with pytest.raises(KarmmaError, match="holds imu, wanted are imu, audio: choose another"):
+        ClipStore(tmp_path, store.segments[:2], make_modalities({"imu": {}, "audio": {}})).write(workers=1)
+
+
 @pytest.mark.parametrize("kind", [ClipStore, StreamStore])
 def test_clips_of_a_table_that_was_changed_are_not_taken_for_todays(kind: type[ClipStore], store: ClipStore, tmp_path: Path) -> None:
     """A row less in a set's table, and every clip behind it had its neighbour's label."""

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..augmentation import Augmentation
-from ..files import write_json
+from ..config import flatten, plain
+from ..files import read_json, write_json
 from ..modalities import Modality
 from ..types import Batch, KarmmaError
 from ..workers import count_workers, worker_pool
@@ -81,6 +82,7 @@ class ClipStore:
         """Create the arrays from the first readable example of each modality."""
         if (self.directory / "index.json").exists():
             self.require_same_segments()
+            self.require_same_modalities()
             return
         shapes: dict[str, tuple[list[int], str]] = {}
         for segment in self.segments:
@@ -95,12 +97,27 @@ class ClipStore:
             self.directory / "state.npy", mode="w+", dtype=np.uint8, shape=(len(self.segments), len(self.modalities) + 1)
         )
         self.note_segments()
-        index = {"segments": len(self.segments), "modalities": list(self.modalities), "stored": sorted(shapes)}
+        index = {
+            "segments": len(self.segments), "modalities": list(self.modalities), "stored": sorted(shapes),
+            "settings": plain(self.modalities),
+        }  # fmt: skip
         write_json(self.directory / "index.json", index)
 
     @property
     def fingerprints(self) -> NDArray[np.uint64]:
         return np.array([segment.fingerprint for segment in self.segments], np.uint64)
+
+    def require_same_modalities(self) -> None:
+        """Raise KarmmaError if what is stored was read with other settings, e.g. for another checkpoint."""
+        index, words = read_json(self.directory / "index.json"), ""
+        before, now = flatten(index.get("settings", {})), flatten(plain(self.modalities))
+        if index["modalities"] != list(self.modalities):
+            words = f"holds {', '.join(index['modalities'])}, wanted are {', '.join(self.modalities)}"
+        for key in sorted({*before} & {*now}):
+            if before[key] != now[key]:
+                words = words or f"was read with modalities.{key} = {before[key]!r}, now {now[key]!r}"
+        if words:
+            raise KarmmaError(f"{self.directory}: {words}: choose another --out (or --cache)")
 
     def note_segments(self) -> None:
         np.save(self.directory / FINGERPRINTS, self.fingerprints)
