@@ -18,7 +18,8 @@ Source = Path | PictureSequence | TarMember
 class Segment:
     """A labelled stretch of a recording. `sources`: for each modality it may have a file, or numbered pictures.
 
-    A `stop_seconds` of infinity is the end of the file, wherever that is.
+    A `stop_seconds` of infinity is the end of the file, wherever that is. `ahead_seconds`: by modality, how far its file's clock is
+    ahead of the recording's, where it is.
     """
 
     name: str
@@ -27,12 +28,14 @@ class Segment:
     stop_seconds: float
     labels: dict[str, int]
     sources: Mapping[str, Source]
+    ahead_seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> int:
         """Differs (64 bits) where name, times, labels or the names of its files do; where the set lies does not matter."""
         files = {name: source_path(source).name for name, source in sorted(self.sources.items())}
-        content = repr((self.name, self.start_seconds, self.stop_seconds, sorted(self.labels.items()), files))
+        times = self.start_seconds, self.stop_seconds, *sorted(self.ahead_seconds.items())
+        content = repr((self.name, *times, sorted(self.labels.items()), files))
         return int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "little")
 
 

@@ -41,8 +41,9 @@ def read_segment(segment: Segment, modalities: Mapping[str, Modality]) -> Segmen
         source = segment.sources.get(name)
         if source is None:
             continue
+        ahead = segment.ahead_seconds.get(name, 0.0)
         try:
-            stored = read_source(modality, source, start_seconds, stop_seconds)
+            stored = read_source(modality, source, start_seconds + ahead, stop_seconds + ahead)
         except MediaError as error:
             failures[name] = str(error)
             continue
@@ -60,7 +61,10 @@ def find_bounds(segment: Segment, modalities: Mapping[str, Modality] | None = No
     if math.isfinite(segment.stop_seconds):
         return segment.start_seconds, segment.stop_seconds
     files = {name: source for name, source in segment.sources.items() if isinstance(source, Path)}
-    span = find_span(files.values(), offsets_of(files, modalities or {}))
+    offsets = offsets_of(files, modalities or {})
+    for name, ahead in segment.ahead_seconds.items():
+        offsets[files[name]] += ahead
+    span = find_span(files.values(), offsets)
     if span is None:
         return segment.start_seconds, segment.start_seconds + WITHOUT_CLOCK_SECONDS
     start = segment.start_seconds or span[0]

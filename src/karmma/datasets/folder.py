@@ -2,7 +2,8 @@
 
 Columns: `path` (video, relative to the root), `start_seconds`, `stop_seconds` (empty: the whole file), any label columns,
 optionally `split`, `name`, `participant`, and `<modality>_path` for what lies in a file of its own (boxes, imu, skeleton,
-`<anything>_features`). An empty cell means that the sample does not have it.
+`<anything>_features`). An empty cell means that the sample does not have it. `<modality>_offset_seconds`: how far that file's clock
+is ahead of the video's.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ..files import rows_of
 from ..modalities import FROM_VIDEO, find_modality
 from ..types import KarmmaError, LabelSpace
 
-PATH = "_path"
+PATH, OFFSET = "_path", "_offset_seconds"
 KNOWN = ("path", "start_seconds", "stop_seconds", "split", "name", "participant")
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 
@@ -74,7 +75,9 @@ def label_columns(path: Path, rows: Sequence[Row], settings: FolderConfig) -> tu
     for column in columns:
         if column.endswith(PATH):
             find_modality(column.removesuffix(PATH), f"{path}: column {column}")
-    heads = settings.labels or tuple(name for name in columns if name not in KNOWN and not name.endswith(PATH))
+        if column.endswith(OFFSET) and column.removesuffix(OFFSET) + PATH not in columns:
+            raise KarmmaError(f"{path}: column {column} needs a column {column.removesuffix(OFFSET)}{PATH}")
+    heads = settings.labels or tuple(name for name in columns if name not in KNOWN and not name.endswith((PATH, OFFSET)))
     if not heads:
         raise KarmmaError(f"{path}: no column is a label set; found: {', '.join(columns)}")
     return heads
@@ -103,24 +106,30 @@ def segment_of(
     if not files:
         return None
     start, stop = read_times(where, row)
+    ahead = {name: seconds for name in files if (seconds := read_number(where, row, name + OFFSET, 0.0))}
+    if not all(map(math.isfinite, ahead.values())):
+        raise KarmmaError(f"{where}: an offset is no finite number")
     labels = {head: list(classes).index(row[head]) for head, classes in names.items()}
     name = row.get("name") or f"{row.get('path') or 'row'}:{line}"
-    return Segment(name, row.get("participant") or "", start, stop, labels, files)
+    return Segment(name, row.get("participant") or "", start, stop, labels, files, ahead)
 
 
 def read_times(where: str, row: Mapping[str, str]) -> tuple[float, float]:
     """Start and stop in seconds; without them the start and the end of the file."""
-    times = []
-    for column in ("start_seconds", "stop_seconds"):
-        cell = row.get(column) or ""
-        try:
-            times.append(float(cell) if cell else math.nan)
-        except ValueError as error:
-            raise KarmmaError(f"{where}: {column} {cell!r} is no number") from error
-    start, stop = (default if math.isnan(time) else time for time, default in zip(times, (0.0, math.inf), strict=True))
+    start, stop = read_number(where, row, "start_seconds", 0.0), read_number(where, row, "stop_seconds", math.inf)
     if not 0 <= start < stop:
         raise KarmmaError(f"{where}: stop {stop:g} s does not lie after start {start:g} s")
     return start, stop
+
+
+def read_number(where: str, row: Mapping[str, str], column: str, default: float) -> float:
+    """A cell's number; the default where it is empty, is no number by its own words, or there is no such column."""
+    cell = row.get(column) or ""
+    try:
+        number = float(cell) if cell else default
+    except ValueError as error:
+        raise KarmmaError(f"{where}: {column} {cell!r} is no number") from error
+    return default if math.isnan(number) else number
 
 
 def dealt_split(file: str) -> str:

@@ -14,6 +14,7 @@ from ..media.inspection import FileReport, inspect_file
 from ..media.members import TarMember
 from ..media.pictures import PictureSequence, list_pictures
 from ..workers import count_workers, worker_pool
+from .clock_check import compare_clocks, find_pairs
 
 BEYOND_SECONDS = 0.5  # how far a segment may reach beyond the end of its file
 OnDone = Callable[[int, int], None]
@@ -57,7 +58,7 @@ class Check:
 
 
 def check_manifest(manifest: Manifest, workers: int = 0, on_done: OnDone | None = None) -> Check:
-    """Look at every file once, in worker processes."""
+    """Look at every file once, and at the clocks of those that belong together, in worker processes."""
     segments = [segment for split in manifest.splits.values() for segment in split]
     wanted: dict[Path | PictureSequence, dict[str, None]] = {}
     for segment in segments:
@@ -69,11 +70,18 @@ def check_manifest(manifest: Manifest, workers: int = 0, on_done: OnDone | None 
     absent = {source for source in wanted if isinstance(source, Path) and not source.exists()}
     jobs = [(source, tuple(names)) for source, names in wanted.items() if source not in absent]
     reports: list[FileReport] = []
+    pairs = find_pairs(segments)
     with worker_pool(count_workers(workers, len(jobs))) as pool:
         for report in pool.map(inspect_source, jobs):
             reports.append(report)
             if on_done:
-                on_done(len(reports), len(jobs))
+                on_done(len(reports), len(jobs) + len(pairs))
+        by_path = {report.path: report for report in reports}
+        for number, clock in enumerate(pool.map(compare_clocks, pairs), len(jobs) + 1):
+            by_path[clock.table].facts |= clock.facts
+            by_path[clock.table].warnings += clock.warnings
+            if on_done:
+                on_done(number, len(jobs) + len(pairs))
     reports += [FileReport(source, tuple(wanted[source]), errors=["no such file"]) for source in absent if isinstance(source, Path)]
     by_path = {report.path: report for report in reports}
     bad = [complaint for segment in segments for complaint in check_segment(segment, by_path)]

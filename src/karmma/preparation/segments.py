@@ -78,8 +78,9 @@ def prepare_segment(segment: Segment, split: str, config: PrepareConfig) -> Prep
     earliest, last = start - config.margin_seconds, stop + config.margin_seconds
     first = max(earliest, min(start, 0.0))
     for name, source in segment.sources.items():
+        ahead = segment.ahead_seconds.get(name, 0.0)  # which a shard's clocks no longer are
         try:
-            prepare_modality(made, name, source, (earliest, first, stop, last), config)
+            prepare_modality(made, name, source, (earliest + ahead, first + ahead, stop + ahead, last + ahead), config)
         except MediaError as error:
             made.failures[name] = str(error)
     present = {name: name in made.row.get("present", ()) for name in segment.sources}

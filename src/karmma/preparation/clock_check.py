@@ -1,0 +1,80 @@
+"""Whether IMUs keep time with the films that they belong to: part of `karmma check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..data.manifest import Segment
+from ..media.clocks import LONGEST_SECONDS, ClockOffset, camera_motion, find_offset, sensor_motion
+from ..media.containers import MediaError
+from ..media.probe import probe
+
+LATE_SECONDS = 0.1  # by which a clock is off that somebody should look at
+
+
+@dataclass(frozen=True)
+class ClockPair:
+    """A film and the IMU's table beside it; `ahead_seconds` is what the data set says already."""
+
+    film: Path
+    table: Path
+    ahead_seconds: float
+
+
+@dataclass(frozen=True)
+class ClockReport:
+    """What a table's clock is like, as facts and warnings about its file."""
+
+    table: Path
+    facts: dict[str, Any]
+    warnings: list[str]
+
+
+def find_pairs(segments: Iterable[Segment]) -> list[ClockPair]:
+    """Every film with an IMU's table, once."""
+    pairs = {}
+    for segment in segments:
+        film, table = segment.sources.get("rgb"), segment.sources.get("imu")
+        if not isinstance(film, Path) or not isinstance(table, Path) or table.suffix.lower() != ".csv":
+            continue
+        if film.is_file() and table.is_file():
+            pairs[film, table] = ClockPair(film, table, segment.ahead_seconds.get("imu", 0.0))
+    return list(pairs.values())
+
+
+def compare_clocks(pair: ClockPair) -> ClockReport:
+    """By how much the table is ahead at the film's begin and, of a long one, at its end. What cannot be read others have named."""
+    try:
+        length, sensor = probe(pair.film).duration_seconds, sensor_motion(pair.table)
+        begin = find_offset(camera_motion(pair.film, 0.0), sensor)
+        late = length - LONGEST_SECONDS if length > 2 * LONGEST_SECONDS else None
+        end = find_offset(camera_motion(pair.film, late), sensor) if late is not None else None
+    except MediaError:
+        return ClockReport(pair.table, {}, [])
+    facts: dict[str, Any] = {}
+    if begin is not None:
+        facts = {"ahead_seconds": round(begin.seconds, 3), "ahead_correlation": round(begin.correlation, 3)}
+    warnings = words_of(pair, begin, end)
+    if not warnings and not (begin and begin.is_sure) and len(sensor.seconds):
+        first, last = (float(sensor.seconds[end]) - pair.ahead_seconds for end in (0, -1))
+        if first > length or last < 0:
+            warnings = [f"its seconds go from {first:.2f} to {last:.2f}, those of {pair.film.name} to {length:.2f}: another clock?"]
+    return ClockReport(pair.table, facts, warnings)
+
+
+def words_of(pair: ClockPair, begin: ClockOffset | None, end: ClockOffset | None) -> list[str]:
+    """What somebody should look at: a clock that is off, or runs off; only where both motions clearly fit."""
+    words = []
+    if begin is not None and begin.is_sure and abs(begin.seconds - pair.ahead_seconds) > LATE_SECONDS:
+        way = "ahead of" if begin.seconds >= 0 else "behind"
+        said = f" (the data set says {pair.ahead_seconds:.2f})" if pair.ahead_seconds else ""
+        fit = f"both see the same turns then, correlation {begin.correlation:.2f}; imu_offset_seconds {begin.seconds:.2f}?"
+        words.append(f"its clock is {abs(begin.seconds):.2f} s {way} {pair.film.name}'s{said}: {fit}")
+    if begin is not None and end is not None and begin.is_sure and end.is_sure:
+        drift = end.seconds - begin.seconds
+        if abs(drift) > LATE_SECONDS:
+            words.append(f"its clock runs off: from the begin to the end of {pair.film.name} by {drift:+.2f} s")
+    return words
