@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from karmma.data.reading import read_segment
+from karmma.datasets import KitchenConfig, simulate
 from karmma.datasets.folder import FolderConfig, load_folder
 from karmma.datasets.prepared import PreparedConfig, load_prepared
 from karmma.media.clocks import ClockOffset
@@ -19,14 +20,21 @@ from karmma.preparation.prepare import prepare
 from karmma.preparation.segments import PrepareConfig
 from karmma.types import KarmmaError
 
-RECORDING = "P02/P02_01"
+RECORDING = "P01/P01_01"
+
+
+@pytest.fixture(scope="module")
+def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half a minute of somebody who looks about; less is hardly enough to be sure."""
+    knobs = KitchenConfig(seed=5, participants={"train": 1}, recording_seconds=32, width=96, height=72, frames_hz=12)
+    return simulate(tmp_path_factory.mktemp("clocks") / "kitchen", knobs, workers=1)
 
 
 @pytest.fixture
-def shifted(kitchen_root: Path, tmp_path: Path) -> Path:
+def shifted(kitchen: Path, tmp_path: Path) -> Path:
     """A head's film and its IMU, whose clock is 1.3 s ahead."""
-    (tmp_path / "film.mp4").write_bytes((kitchen_root / f"videos/{RECORDING}.MP4").read_bytes())
-    with (kitchen_root / f"imu/{RECORDING}.csv").open() as file:
+    (tmp_path / "film.mp4").write_bytes((kitchen / f"videos/{RECORDING}.MP4").read_bytes())
+    with (kitchen / f"imu/{RECORDING}.csv").open() as file:
         header, *rows = list(csv.reader(file))
     lines = [",".join([f"{float(row[0]) + 1.3:.3f}", *row[1:]]) for row in rows]
     (tmp_path / "imu.csv").write_text("\n".join([",".join(header), *lines]))
@@ -54,13 +62,13 @@ def test_a_clock_that_is_ahead_is_told_until_the_table_of_clips_says_so(shifted:
     assert "(the data set says 0.40)" in words
 
 
-def test_clips_are_read_by_the_films_clock_from_files_and_from_shards(shifted: Path, kitchen_root: Path, tmp_path: Path) -> None:
+def test_clips_are_read_by_the_films_clock_from_files_and_from_shards(shifted: Path, kitchen: Path, tmp_path: Path) -> None:
     manifest, modalities = load_folder(write(shifted, "1.3"), FolderConfig()), make_modalities({"imu": {}})
     assert manifest.labels.heads == ("action",)
     prepare(manifest, str(tmp_path / "out"), PrepareConfig(), workers=1)
     prepared = load_prepared(tmp_path / "out", PreparedConfig()).split("train")
     for segment, shard in zip(manifest.split("train"), prepared, strict=True):
-        original = modalities["imu"].read(kitchen_root / f"imu/{RECORDING}.csv", segment.start_seconds, segment.stop_seconds)
+        original = modalities["imu"].read(kitchen / f"imu/{RECORDING}.csv", segment.start_seconds, segment.stop_seconds)
         assert original is not None
         for found in (read_segment(segment, modalities), read_segment(shard, modalities)):
             np.testing.assert_allclose(found.arrays["imu"], original, atol=2e-3)
@@ -77,9 +85,9 @@ def test_offsets_that_mean_nothing_are_refused(shifted: Path) -> None:
 
 
 def test_a_clock_that_runs_off_is_told(tmp_path: Path) -> None:
-    pair, sure = ClockPair(tmp_path / "film.mp4", tmp_path / "imu.csv", 0.0), ClockOffset(0.02, 0.8, 0.3)
-    assert words_of(pair, sure, ClockOffset(0.05, 0.8, 0.3)) == []
-    (words,) = words_of(pair, sure, ClockOffset(-0.4, 0.8, 0.3))
+    pair, sure = ClockPair(tmp_path / "film.mp4", tmp_path / "imu.csv", 0.0), ClockOffset(0.02, 0.8, 0.3, 60.0)
+    assert words_of(pair, sure, ClockOffset(0.05, 0.8, 0.3, 60.0)) == []
+    (words,) = words_of(pair, sure, ClockOffset(-0.4, 0.8, 0.3, 60.0))
     assert words == "its clock runs off: from the begin to the end of film.mp4 by -0.42 s"
-    assert words_of(pair, sure, ClockOffset(-0.4, 0.8, 0.7)) == []  # it may be elsewhere as well
-    assert "its clock is 2.00 s behind film.mp4's" in words_of(pair, ClockOffset(-2.0, 0.8, 0.3), None)[0]
+    assert words_of(pair, sure, ClockOffset(-0.4, 0.8, 0.7, 60.0)) == []  # it may be elsewhere as well
+    assert "its clock is 2.00 s behind film.mp4's" in words_of(pair, ClockOffset(-2.0, 0.8, 0.3, 60.0), None)[0]

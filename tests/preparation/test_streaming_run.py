@@ -36,6 +36,6 @@ def test_streaming_reaches_the_results_of_storing(shards: Path, tmp_path: Path) 
         assert done.returncode == 0, done.stderr
         results[stream] = json.loads((tmp_path / stream / "results.json").read_text())
     assert list((tmp_path / "false" / "clips" / "train").glob("*.npy"))
-    assert [path.name for path in (tmp_path / "true" / "clips" / "train").glob("*.npy")] == ["segments.npy"]  # which they are, no clips
+    assert [path.name for path in (tmp_path / "true" / "clips" / "train").glob("*.npy")] == ["segments.npy"]  # no clips
     assert results["true"]["methods"]["karmma"]["subsets"] == results["false"]["methods"]["karmma"]["subsets"]
     assert results["true"]["unreadable"] == {"source": 0, "train": 0, "test": 0}

@@ -20,6 +20,7 @@ MOST_SECONDS = 5.0  # by which clocks are expected to differ, beyond where they 
 STEP_SECONDS = 0.02
 APART_SECONDS = 0.5  # from which on another offset is another answer
 SURE, CLEAR = 0.5, 0.2  # correlation, and how far above any other, of an offset that is believed
+ENOUGH_SECONDS = 30.0  # below which it has to be higher: by chance motions fit the better the shorter they are, as 1 / √length
 
 Floats = NDArray[np.float64]
 
@@ -42,15 +43,20 @@ class Motion:
 
 @dataclass(frozen=True)
 class ClockOffset:
-    """`seconds` by which a table's clock is ahead, the correlation of both motions then, and the best one elsewhere."""
+    """`seconds` by which a table's clock is ahead, the correlation of both motions then, and the best one elsewhere.
+
+    `shared_seconds` of both were laid over each other.
+    """
 
     seconds: float
     correlation: float
     elsewhere: float
+    shared_seconds: float
 
     @property
     def is_sure(self) -> bool:
-        return self.correlation >= SURE and self.correlation - self.elsewhere >= CLEAR
+        needed = SURE * max(1.0, (ENOUGH_SECONDS / self.shared_seconds) ** 0.5)
+        return self.correlation >= needed and self.correlation - self.elsewhere >= CLEAR
 
 
 def camera_motion(film: Path, start_seconds: float) -> Motion:
@@ -98,7 +104,8 @@ def find_offset(camera: Motion, sensor: Motion) -> ClockOffset | None:
         return None
     best = int(fits.argmax())
     far = np.abs(lags - lags[best]) > APART_SECONDS
-    return ClockOffset(float(lags[best] + refined(fits, best)), float(fits[best]), float(fits[far].max(initial=-1.0)))
+    shared = STEP_SECONDS * int(((moments + lags[best] > first) & (moments + lags[best] < last)).sum())
+    return ClockOffset(float(lags[best] + refined(fits, best)), float(fits[best]), float(fits[far].max(initial=-1.0)), shared)
 
 
 def correlation(seen: Floats, sensor: Motion, moments: Floats, span: tuple[float, float], width_seconds: float) -> float:
