@@ -17,7 +17,7 @@ PACKAGES = ("karmma", "torch", "lightning", "numpy", "av", "opencv-python-headle
 
 def git_commit() -> str | None:
     """The commit of the checkout this code runs from, with `+` if it has changes; None outside a checkout."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[1]  # of the whole package
     try:
         commit = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True
