@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..augmentation import Augmentation
 from ..config import flatten, plain
-from ..files import read_json, write_json
+from ..files import read_json, replacing, write_json
 from ..modalities import Modality
 from ..types import Batch, KarmmaError
 from ..workers import count_workers, worker_pool
@@ -120,7 +120,8 @@ class ClipStore:
             raise KarmmaError(f"{self.directory}: {words}: choose another --out (or --cache)")
 
     def note_segments(self) -> None:
-        np.save(self.directory / FINGERPRINTS, self.fingerprints)
+        with replacing(self.directory / FINGERPRINTS) as temporary, temporary.open("wb") as file:
+            np.save(file, self.fingerprints)
 
     def require_same_segments(self) -> None:
         """Raise KarmmaError if what is stored is of other segments: of a table that somebody has changed since."""

@@ -62,8 +62,8 @@ def find_bounds(segment: Segment, modalities: Mapping[str, Modality] | None = No
         return segment.start_seconds, segment.stop_seconds
     files = {name: source for name, source in segment.sources.items() if isinstance(source, Path)}
     offsets = offsets_of(files, modalities or {})
-    for name, ahead in segment.ahead_seconds.items():
-        offsets[files[name]] += ahead
+    for name in segment.ahead_seconds.keys() & files.keys():
+        offsets[files[name]] += segment.ahead_seconds[name]
     span = find_span(files.values(), offsets)
     if span is None:
         return segment.start_seconds, segment.start_seconds + WITHOUT_CLOCK_SECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,8 @@ from .tables import AXES, read_table
 from .video import decode_from
 
 FRAME_SIZE = (96, 72)  # width and height at which pictures are laid over each other
-LONGEST_SECONDS = 60.0  # of a film that is looked at, at its begin and at its end
+LONGEST_SECONDS = 40.0  # of a film that is looked at, at its begin and at its end
+APART_FRAMES_SECONDS = 0.035  # between pictures that are laid over each other: a faster camera says nothing more
 SHORTEST_SECONDS = 8.0
 MOST_SECONDS = 5.0  # by which clocks are expected to differ, beyond where they begin
 STEP_SECONDS = 0.02
@@ -32,13 +34,19 @@ class Motion:
     seconds: Floats
     speed: Floats
 
+    @cached_property
+    def way(self) -> Floats:
+        """How far it has turned by each moment."""
+        return np.concatenate([[0.0], np.cumsum(np.diff(self.seconds) * (self.speed[1:] + self.speed[:-1]) / 2)])
+
+    @cached_property
+    def usual_speed(self) -> float:
+        return max(float(np.median(self.speed)), 1e-9)
+
     def at(self, moments: Floats, width_seconds: float) -> Floats:
         """Logarithms of the mean speed around moments, relative to the usual one: a camera's and a gyroscope's are then alike."""
-        steps = np.diff(self.seconds) * (self.speed[1:] + self.speed[:-1]) / 2
-        way = np.concatenate([[0.0], np.cumsum(steps)])
-        ends = (np.interp(moments + sign * width_seconds / 2, self.seconds, way) for sign in (1, -1))
-        usual = max(float(np.median(self.speed)), 1e-9)
-        return np.log1p(np.maximum(next(ends) - next(ends), 0.0) / width_seconds / usual)
+        after, before = (np.interp(moments + sign * width_seconds / 2, self.seconds, self.way) for sign in (1, -1))
+        return np.log1p(np.maximum(after - before, 0.0) / width_seconds / self.usual_speed)
 
 
 @dataclass(frozen=True)
@@ -66,8 +74,10 @@ def camera_motion(film: Path, start_seconds: float) -> Motion:
     for frame in decode_from(film, start_seconds):
         if frame.seconds > start_seconds + LONGEST_SECONDS:
             break
+        if last is not None and frame.seconds < last[0] + APART_FRAMES_SECONDS:
+            continue
         grey = cv2.cvtColor(frame.rgb(*FRAME_SIZE), cv2.COLOR_RGB2GRAY).astype(np.float32)
-        if last is not None and frame.seconds > last[0]:
+        if last is not None:
             (right, down), _ = cv2.phaseCorrelate(last[1], grey, window)
             seconds.append((frame.seconds + last[0]) / 2)
             speed.append(float(np.hypot(right, down)) / (frame.seconds - last[0]))
