@@ -154,7 +154,8 @@ class Context:
         failures = store.failures()
         if failures:
             print(
-                f"read.{split}: {len(failures)} unreadable, treated as absent; first: {failures[0][2]}; all: {store.directory}"
+                f"read.{split}: {len(failures)} unreadable, treated as absent; first: {failures[0][2]}; all: {store.directory}; "
+                "files that you mend are read by a run with another --out"
             )
         for name in [name for name, count in store.counts.items() if not count and split == "train"]:
             print(f"read.train: no clip has {name}; nothing is learnt of it, and answers that use it will say so")
