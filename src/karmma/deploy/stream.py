@@ -86,7 +86,9 @@ class LiveStream:
             raise KarmmaError(f"this student listens to {', '.join(self.session.sensors)}, not to {', '.join(unused) or 'nothing'}")
         names = [sensor.name for sensor in self.sensors]
         if twice := [name for name in names if names.count(name) > 1]:
-            raise KarmmaError(f"{twice[0]} has {names.count(twice[0])} sources; a sensor has one")
+            hint = "; a media file is camera and microphone at once, video=FILE or audio=FILE one of them"
+            words = f"{twice[0]} has {names.count(twice[0])} sources; a sensor has one"
+            raise KarmmaError(words + (hint if twice[0] in ("video", "audio") else ""))
         if speed <= 0 or (duration_seconds is not None and duration_seconds <= 0):
             raise KarmmaError(f"speed and duration must be above 0, not {speed:g} and {duration_seconds}")
         self.duration_seconds, self.speed = duration_seconds, speed
