@@ -69,6 +69,8 @@ def test_tables_are_looked_at(tmp_path: Path) -> None:
     assert "no column 'accel_y'; found: seconds, accel_x" in inspect_file(imu, ("imu",)).errors[0]
     imu.write_text(header + "0,1,1,1,1,1,1\n2,1,1,1,1,1,1\n1,1,1,1,1,1,1\n")
     assert "line 4: seconds go backwards" in inspect_file(imu, ("imu",)).errors[0]
+    imu.write_text(header + "".join(f"0.5,{i},1,1,1,1,1\n" for i in range(5)))
+    assert inspect_file(imu, ("imu",)).errors == ["all rows are at 0.500 s"]
     np.savez(tmp_path / "s.npz", skeleton=np.full((3, 20, 3), np.nan))
     assert "not finite" in inspect_file(tmp_path / "s.npz", ("skeleton",)).errors[0]
 

@@ -130,6 +130,8 @@ def inspect_table(report: FileReport) -> None:
     report.facts |= {"rows": len(table["seconds"]), "seconds": float(table["seconds"][-1]) if len(table["seconds"]) else 0.0}
     if not len(table["seconds"]):
         report.errors.append("no rows")
+    elif len(table["seconds"]) > 2 and sensor == "imu" and np.ptp(table["seconds"]) == 0:
+        report.errors.append(f"all rows are at {table['seconds'][0]:.3f} s")
     gaps = find_gaps(table)
     amiss = report.errors if sensor else report.warnings  # what gaps mean to sensors of other packages, these know
     amiss += [f"column {name!r} is not a number at {second:.3f} s" for name, second in gaps.items()]
