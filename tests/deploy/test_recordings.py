@@ -34,6 +34,25 @@ def test_overlapping_windows_are_read_as_segments_are(live_student: karmma.Recog
             assert np.array_equal(together.inputs[name], value), (name, start)
 
 
+def test_an_imu_whose_clock_is_ahead_is_read_where_it_was_measured(
+    live_student: karmma.Recognizer, kitchen_root: Path, tmp_path: Path
+) -> None:
+    with (kitchen_root / IMU).open() as file:
+        header, *rows = list(csv.reader(file))
+    ahead = tmp_path / "ahead.csv"
+    ahead.write_text("\n".join([",".join(header), *(",".join([f"{float(row[0]) + 4.25:.3f}", *row[1:]]) for row in rows)]))
+    shifted = live_student.with_clock_ahead("imu", 4.25)
+    assert live_student.modalities_by_name["imu"].offset_seconds == 0.0  # type: ignore[attr-defined]
+    truth = live_student.read_window(kitchen_root / VIDEO, 3.0, 5.0, {"imu": kitchen_root / IMU}).inputs["imu"]
+    reader = RecordingReader(shifted, kitchen_root / VIDEO, {"imu": ahead}, 2.0)
+    for window in (shifted.read_window(kitchen_root / VIDEO, 3.0, 5.0, {"imu": ahead}), reader.window(3.0, 5.0)):
+        np.testing.assert_allclose(window.inputs["imu"], truth, atol=1e-3)
+    refused = [("audio", 1.0, "only an imu's can"), ("imu", np.inf, "by a finite number"), ("sonar", 1.0, "unknown modality")]
+    for name, seconds, words in refused:
+        with pytest.raises(KarmmaError, match=words):
+            live_student.with_clock_ahead(name, seconds)
+
+
 def test_windows_cover_a_recording(student: karmma.Recognizer, clock_video: Path) -> None:
     assert window_starts(4.0, 2.0, 1.0) == [0.0, 1.0, 2.0] and window_starts(0.5, 2.0, 1.0) == [0.0]
     assert window_starts(10.0, 1.0, 0.1) == [pytest.approx(number / 10) for number in range(95)]
@@ -58,6 +77,8 @@ def test_directories_csv_json_timeline_and_overlay(student_path: Path, kitchen_r
     extras = ["--timeline", str(tmp_path / "plots"), "--overlay", str(tmp_path / "overlays")]
     done = CliRunner().invoke(app, [*base, "--csv", *extras])
     assert done.exit_code == 3 and "two.mp4" in done.stderr
+    far = CliRunner().invoke(app, [*base, "--csv", "--imu-offset", "100"])
+    assert "another clock?" in far.stderr and "imu" not in far.stdout
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [row["start_seconds"] for row in rows] == ["0.000", "4.000", "8.000"]
     assert rows[0]["modalities"] == "rgb+audio+imu" and float(rows[0]["action_1_probability"]) > 0

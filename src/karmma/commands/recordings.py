@@ -31,6 +31,8 @@ def predict(
     imu: Annotated[Path | None, typer.Option(help=Sensors["imu"])] = None,
     skeleton: Annotated[Path | None, typer.Option(help=Sensors["skeleton"])] = None,
     depth: Annotated[Path | None, typer.Option(help=Sensors["depth"])] = None,
+    imu_offset: Annotated[float | None, typer.Option(help="seconds by which the imu's clock is ahead of the film's: what `karmma "
+                                                     "check` finds")] = None,
     file: Annotated[list[str] | None, typer.Option(help="of any other modality NAME=PATH, e.g. slow_features=FILE.npz; a directory, "
                                                    "too")] = None,
     start: Annotated[float | None, typer.Option(help="start of one segment, seconds")] = None,
@@ -56,6 +58,8 @@ def predict(
     from ..deploy.runtime import load_any
 
     recognition, names, failed = load_any(checkpoint), only.split("+") if only else None, 0
+    if imu_offset is not None:
+        recognition = recognition.with_clock_ahead("imu", imu_offset)
     given = {"detections": boxes, "imu": imu, "skeleton": skeleton, "depth": depth}
     sources = {name: path for name, path in given.items() if path is not None} | files_by_modality(file or [])
     recordings = find_recordings(paths or [], sources)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +113,19 @@ class Recognition(ABC):
         else:
             window = self.read_window(Path(source), start_seconds, stop_seconds, sources or {})
         return self.predict_windows([window], only)[0]
+
+    def with_clock_ahead(self, modality: str, seconds: float) -> Self:
+        """The same student for recordings in which a sensor's clock is so far ahead, whatever the recipe said of it.
+
+        Raises KarmmaError for a modality that it does not have, or whose clock cannot be set: only the imu's can.
+        """
+        (name,), modalities = self.wanted([modality]), self.modalities_by_name
+        if not hasattr(modalities[name], "offset_seconds") or not math.isfinite(seconds):
+            raise KarmmaError(f"{name}: its clock cannot be set {seconds:g} s ahead; only an imu's can, by a finite number")
+        shifted: Any = modalities[name]
+        other = copy.copy(self)
+        object.__setattr__(other, "modalities_by_name", {**modalities, name: replace(shifted, offset_seconds=seconds)})
+        return other
 
     def window_of(self, arrays: Mapping[str, Any], name: str = "", start: float = 0.0, stop: float = 0.0) -> Window:
         """Model inputs, checked. Raises KarmmaError for an unknown modality, another shape or values that are no numbers."""
