@@ -103,7 +103,7 @@ class ClipStore:
         }  # fmt: skip
         write_json(self.directory / "index.json", index)
 
-    @property
+    @cached_property
     def fingerprints(self) -> NDArray[np.uint64]:
         return np.array([segment.fingerprint for segment in self.segments], np.uint64)
 

@@ -177,7 +177,8 @@ class Recognition(ABC):
         files = {} if file is None else dict.fromkeys(FROM_VIDEO, file)
         files |= {name: Path(path) for name, path in sources.items()}
         for name, path in files.items():
-            find_modality(name, name_of(file, sources))
+            if name not in self.modalities:  # those it has are known: nobody looks through installed packages for them each time
+                find_modality(name, name_of(file, sources))
             if not path.is_file():
                 raise KarmmaError(f"{path}: no such file")
         return {name: path for name, path in files.items() if name in self.modalities}

@@ -30,7 +30,7 @@ SENSOR_SUFFIXES = (".csv", ".npz", ".npy", ".mat")
 MEDIA_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".wav", ".flac", ".m4a", ".mp3", ".ogg")
 
 
-def files_of(modality: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def words_and_suffixes(modality: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Words that end the names of a modality's files, and their suffixes; features and sensors of other packages go by their names."""
     return FILES.get(modality, ((modality,), SENSOR_SUFFIXES))
 
@@ -206,7 +206,7 @@ def recordings_without_media(single: dict[str, Path], listed: Mapping[str, Mappi
         return [Recording(None, single, recording_name(*next(iter(single.items()))) if single else name_of(None, single))]
     names = sorted({name for files in listed.values() for name in files})
     if not names:
-        wanted = "; ".join(f"{name}: {', '.join(files_of(name)[1])}" for name in listed)
+        wanted = "; ".join(f"{name}: {', '.join(words_and_suffixes(name)[1])}" for name in listed)
         raise KarmmaError(f"no files in the directories given ({wanted})")
     return [Recording(None, single | of_recording(name, listed), name) for name in names]
 
@@ -217,13 +217,13 @@ def of_recording(name: str, listed: Mapping[str, Mapping[str, Path]]) -> dict[st
 
 def files_by_recording(modality: str, directory: Path) -> dict[str, Path]:
     """The files of one modality by the names of their recordings: `NAME.csv`, or with a word for the modality `NAME_imu.csv`."""
-    paths = [path for path in sorted(directory.glob("[!.]*")) if path.suffix.lower() in files_of(modality)[1]]
+    paths = [path for path in sorted(directory.glob("[!.]*")) if path.suffix.lower() in words_and_suffixes(modality)[1]]
     return {recording_name(modality, path): path for path in paths}
 
 
 def recording_name(modality: str, path: Path) -> str:
     """What the recording is called that a file of a modality belongs to: as the file, but for a word for the modality."""
-    word = next((word for word in files_of(modality)[0] if path.stem.endswith(f"_{word}")), None)
+    word = next((word for word in words_and_suffixes(modality)[0] if path.stem.endswith(f"_{word}")), None)
     return path.stem if word is None else path.stem.removesuffix(f"_{word}")
 
 

@@ -59,7 +59,7 @@ def compare_clocks(pair: ClockPair) -> ClockReport:
         facts = {"ahead_seconds": round(begin.seconds, 3), "ahead_correlation": round(begin.correlation, 3)}
     warnings = words_of(pair, begin, end)
     if not warnings and not (begin and begin.is_sure) and len(sensor.seconds):
-        first, last = (float(sensor.seconds[end]) - pair.ahead_seconds for end in (0, -1))
+        first, last = (float(sensor.seconds[row]) - pair.ahead_seconds for row in (0, -1))
         if first > length or last < 0:
             warnings = [f"its seconds go from {first:.2f} to {last:.2f}, those of {pair.film.name} to {length:.2f}: another clock?"]
     return ClockReport(pair.table, facts, warnings)
