@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,8 @@ import pytest
 from karmma.data.manifest import Segment
 from karmma.data.reading import read_segment
 from karmma.datasets.annotations import read_rulstm
-from karmma.datasets.epic import EpicConfig, load_epic
+from karmma.datasets.epic import EpicConfig, load_epic, published_extraction
+from karmma.files import rows_of
 from karmma.media.pictures import PictureSequence
 from karmma.modalities import make_modalities
 from karmma.modalities.base import sample_seconds
@@ -122,54 +124,103 @@ def test_the_official_files_read_unchanged(tmp_path: Path) -> None:
     assert manifest.unseen == {"P18", "P32"} and len(manifest.tail["verb"]) == 86
 
 
-def write_pictures(root: Path, kind: str, count: int, *, as_tar: bool) -> None:
-    """Pictures whose grey level is their number, as a folder (rgb) or tar of u and v folders (flow)."""
+def write_pictures(root: Path, kind: str, count: int, *, video: str = "P01_0", as_tar: bool) -> None:
+    """Pictures whose grey level is their number, from 1 to 127, as a folder or tar, of flow with folders u and v."""
     for part in ("u", "v") if kind == "flow" else ("",):
-        folder = root / "P01" / f"{kind}_frames" / "P01_0" / part
+        folder = root / "P01" / f"{kind}_frames" / video / part
         folder.mkdir(parents=True)
         for number in range(1, count + 1):
-            level = 2 * number if kind == "rgb" else 127 + number * (part == "u")
+            level = number if kind == "rgb" else 127 + number * (part == "u")
             cv2.imwrite(str(folder / f"frame_{number:010d}.png"), np.full((24, 32), level, np.uint8))
     if as_tar:
-        folder = root / "P01" / f"{kind}_frames" / "P01_0"
+        folder = root / "P01" / f"{kind}_frames" / video
         with tarfile.open(folder.with_suffix(".tar"), "w") as archive:
             archive.add(folder, arcname=".")
         shutil.rmtree(folder)
 
 
+def add_train_row(official: Path, row: str) -> None:
+    with (official / "EPIC_100_train.csv").open("a") as file:
+        file.write(row + "\n")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How the pictures of a video were made, in the test's own words."""
+
+    video: str
+    settings: EpicConfig
+    rgb_hz: float
+    flow_hz: float
+    pixels_per_second: float  # of one grey level of flow, in the stored picture
+
+
+CUTS = {
+    "EPIC-55": Cut("P01_0", EpicConfig(), 60.0, 30.0, 25 / 127.5 / (3 / 60)),
+    "extension": Cut("P01_101", EpicConfig(), 50.0, 50.0, 8 / 127.5 / (1 / 50)),
+    "own": Cut("P01_0", EpicConfig(pictures="own", flow_stride=2), 20.0, 10.0, 20 / 127.5 * 15),
+}
+
+
 @pytest.mark.parametrize("as_tar", [False, True])
-def test_pictures_are_read_by_seconds_at_the_videos_rate(official: Path, as_tar: bool) -> None:
+@pytest.mark.parametrize("cut", list(CUTS.values()), ids=list(CUTS))
+def test_pictures_are_read_at_the_rate_they_were_cut_at(official: Path, cut: Cut, as_tar: bool) -> None:
     root = official.parent
-    (official / "EPIC_100_video_info.csv").write_text("video_id,duration,fps,resolution\nP01_0,4,20,32x24\n")
-    write_pictures(root, "rgb", 60, as_tar=as_tar)
-    write_pictures(root, "flow", 30, as_tar=as_tar)
-    segment = load_epic(root, EpicConfig()).split("train")[0]  # 1.0 to 2.5 s
+    (official / "EPIC_100_video_info.csv").write_text(f"video_id,duration,fps,resolution\n{cut.video},4,20,32x24\n")
+    if cut.video == "P01_101":
+        add_train_row(official, "P01_101_0,P01,P01_101,00:00:01.00,00:00:02.50,0,0")
+    write_pictures(root, "rgb", 127, video=cut.video, as_tar=as_tar)
+    write_pictures(root, "flow", 127, video=cut.video, as_tar=as_tar)
+    (segment,) = (one for one in load_epic(root, cut.settings).split("train") if one.name == f"{cut.video}_0")  # 1.0 to 2.5 s
     modalities = make_modalities({"rgb": {"frames": 3, "height": 24, "width": 32, "margin": 0.0},
-                                  "flow": {"frames": 3, "height": 24, "width": 64, "margin": 0.0}, "audio": {}})  # fmt: skip
+                                  "flow": {"frames": 3, "height": 24, "width": 64, "margin": 0.0, "bound_pixels": 40.0},
+                                  "audio": {}})  # fmt: skip
     reading = read_segment(segment, modalities)
     assert set(reading.arrays) == {"rgb", "flow"} and not reading.failures
     moments = np.array(sample_seconds(1.0, 2.5, 6))
-    assert reading.arrays["rgb"][:, 0, 0, 0].tolist() == [2 * (int(20 * t) + 1) for t in moments]
-    # At twice the width the same motion is twice as many pixels; a picture's grey reaches to ±20 pixels.
-    horizontal = reading.arrays["flow"][:, 0, 0, 0].astype(float) * 10 / 127
-    assert horizontal == pytest.approx([2 * (int(10 * t) + 1 - 0.5) * 20 / 127.5 for t in moments], abs=0.06)
+    assert reading.arrays["rgb"][:, 0, 0, 0].tolist() == [min(int(cut.rgb_hz * t) + 1, 127) for t in moments]
+    # At twice the width the same motion is twice as many pixels; what is wanted is the motion within 1/15 s.
+    horizontal = reading.arrays["flow"][:, 0, 0, 0].astype(float) * 40 / 127
+    levels = np.array([min(int(cut.flow_hz * t) + 1, 127) for t in moments]) - 0.5
+    assert horizontal == pytest.approx(np.clip(2 * levels * cut.pixels_per_second / 15, -40, 40), abs=0.2)
 
 
-def test_pictures_need_a_rate_and_gaps_are_named(official: Path) -> None:
+@needs_epic
+def test_published_pictures_have_the_numbers_that_the_annotations_give(tmp_path: Path) -> None:
+    """Of every segment of validation and test: numbers in the CSVs were reckoned by the authors from the same rates."""
+    checked = 0
+    for name in ("EPIC_100_validation.csv", "EPIC_100_test_timestamps.csv"):
+        for _, row in rows_of(REAL / name, ("video_id", "start_timestamp", "stop_timestamp", "start_frame", "stop_frame")):
+            sequence = PictureSequence(tmp_path, published_extraction(row["video_id"]).frames_hz)
+            for edge in ("start", "stop"):
+                hours, minutes, seconds = map(float, row[f"{edge}_timestamp"].split(":"))
+                number = sequence.number_at(3600 * hours + 60 * minutes + seconds)
+                assert 0 <= number - int(row[f"{edge}_frame"]) <= 2, row  # theirs is the last one before, times are rounded
+                checked += 1
+    assert checked == 2 * (9668 + 13092)
+
+
+def test_pictures_of_unknown_rate_and_gaps_are_named(official: Path) -> None:
     root = official.parent
-    write_pictures(root, "rgb", 60, as_tar=False)
+    write_pictures(root, "rgb", 127, as_tar=False)
     with pytest.raises(KarmmaError, match=r"video_info\.csv does not say how many frames per second P01_0 has"):
-        load_epic(root, EpicConfig())
-    (official / "EPIC_100_video_info.csv").write_text("video_id,duration,fps,resolution\nP01_0,4,20,32x24\n")
-    for path in (root / "P01" / "rgb_frames" / "P01_0").glob("frame_000000003*.png"):
+        load_epic(root, EpicConfig(pictures="own"))
+    with pytest.raises(KarmmaError, match=r"'S01_7' is no video of EPIC-KITCHENS; their names are like P01_01"):
+        published_extraction("S01_7")
+    for path in (root / "P01" / "rgb_frames" / "P01_0").glob("frame_00000000[789]*.png"):
         path.unlink()
     segment = load_epic(root, EpicConfig()).split("train")[0]
     reading = read_segment(segment, make_modalities({"rgb": {"frames": 3}}))
-    assert re.search(r"P01_0: picture 3\d is missing", reading.failures["rgb"])
+    assert re.search(r"P01_0: picture [789]\d is missing", reading.failures["rgb"])
     (root / "P01" / "flow_frames").mkdir()
     (root / "P01" / "flow_frames" / "P01_0.tar").write_bytes(b"no tar at all" * 100)
     segment = load_epic(root, EpicConfig()).split("train")[0]
     assert "not a plain tar" in read_segment(segment, make_modalities({"flow": {}})).failures["flow"]
+
+
+def test_stored_clips_know_the_rate_of_their_pictures(tmp_path: Path) -> None:
+    ids = {Segment("s", "", 0.0, 1.0, {}, {"rgb": PictureSequence(tmp_path, rate)}).fingerprint for rate in (59.94, 60.0)}
+    assert len(ids) == 2
 
 
 def test_a_modality_that_is_no_picture_cannot_be_read_from_pictures(tmp_path: Path) -> None:

@@ -159,16 +159,13 @@ def convert_ssv2(
 
 
 def convert_epic(
-    files: Annotated[list[Path], typer.Argument(help="hand-objects/<participant>/<video>.pkl")],
-    annotations: Annotated[Path, typer.Option(help="directory with EPIC_100_video_info.csv")],
+    files: Annotated[list[Path], typer.Argument(help="<participant>/hand-objects/<video>.pkl")],
     out: Annotated[Path, typer.Option(help="directory for one CSV per video; ROOT/boxes is where the data set looks")],
 ) -> None:
     """Hand and object boxes of EPIC-KITCHENS-100. The pickles are read as plain lists; anything else in them is refused."""
     from ..datasets.boxes import convert_epic_boxes
-    from ..datasets.epic import read_rates
+    from ..datasets.epic import published_extraction
 
-    rates = read_rates(annotations / "EPIC_100_video_info.csv")
     for path in files:
-        if path.stem not in rates:
-            raise KarmmaError(f"{path}: {annotations / 'EPIC_100_video_info.csv'} has no video {path.stem!r}")
-        typer.echo(f"{path.stem}: {convert_epic_boxes(path, out / f'{path.stem}.csv', rates[path.stem])} boxes")
+        frames_hz = published_extraction(path.stem).frames_hz  # the detector looked at the published pictures
+        typer.echo(f"{path.stem}: {convert_epic_boxes(path, out / f'{path.stem}.csv', frames_hz)} boxes")

@@ -32,8 +32,8 @@ class Segment:
 
     @property
     def fingerprint(self) -> int:
-        """Differs (64 bits) where name, times, labels or the names of its files do; where the set lies does not matter."""
-        files = {name: source_path(source).name for name, source in sorted(self.sources.items())}
+        """Differs (64 bits) where name, times, labels, names of files or rates of pictures do, wherever the set lies."""
+        files = {name: identity_of(source) for name, source in sorted(self.sources.items())}
         times = self.start_seconds, self.stop_seconds, *sorted(self.ahead_seconds.items())
         content = repr((self.name, *times, sorted(self.labels.items()), files))
         return int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "little")
@@ -42,6 +42,13 @@ class Segment:
 def source_path(source: Source) -> Path:
     """The file or folder that holds a source."""
     return source if isinstance(source, Path) else source.path
+
+
+def identity_of(source: Source) -> object:
+    """What tells a source from another of the same segment, wherever the set lies."""
+    if isinstance(source, PictureSequence):
+        return source.path.name, source.frames_hz, source.part, source.bound_pixels, source.motion_seconds
+    return source_path(source).name
 
 
 @dataclass(frozen=True)

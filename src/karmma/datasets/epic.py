@@ -5,6 +5,7 @@ Only the videos that are there are used; how many are not is part of the manifes
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,13 +22,43 @@ from ..types import KarmmaError, LabelSpace
 from .annotations import TimedAction, read_actions, read_classes, read_column, read_rulstm, read_timestamps
 
 LABEL_SIZES = {"verb": 97, "noun": 300}
-VIDEO_PLACES = ("{participant}/videos/{video}.MP4", "videos/{participant}/{video}.MP4", "{participant}/{video}.MP4",
-                "videos/{video}.MP4", "{video}.MP4")  # fmt: skip
+VIDEO_PLACES = ("{participant}/videos/{video}.MP4", "videos/{participant}/{video}.MP4", "videos/train/{participant}/{video}.MP4",
+                "videos/test/{participant}/{video}.MP4", "{participant}/{video}.MP4", "videos/{video}.MP4", "{video}.MP4")  # fmt: skip
 SOUND_PLACES = ("{participant}/audio/{video}.wav", "audio/{participant}/{video}.wav", "audio/{video}.wav")
 PICTURE_PLACES = ("{participant}/{kind}_frames/{video}", "{kind}_frames/{participant}/{video}",
                   "frames_rgb_flow/{kind}/train/{participant}/{video}", "frames_rgb_flow/{kind}/test/{participant}/{video}",
                   "{participant}/{video}/{kind}_frames", "{kind}_frames/{video}")  # fmt: skip
+IMU_PLACES = ("{participant}/imu/{video}.csv", "imu/{participant}/{video}.csv", "imu/{video}.csv")
+VIDEO_NAME = re.compile(r"P\d+_(\d+)$")
 BOX_PLACES = ("{participant}/boxes/{video}.csv", "boxes/{participant}/{video}.csv", "boxes/{video}.csv")
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How the authors cut videos into pictures 256 pixels high, whatever rate the videos have.
+
+    One picture of flow for `flow_stride` frames, of the motion within `flow_reach` frames, 0 and 255 for ∓`flow_bound_pixels`.
+    """
+
+    frames_hz: float
+    flow_stride: int
+    flow_reach: int
+    flow_bound_pixels: float
+
+
+FIRST_55 = Extraction(60.0, 2, 3, 25.0)  # says the README of EPIC-KITCHENS-55's annotations; numbers of frames agree
+EXTENSION = Extraction(50.0, 1, 1, 8.0)  # say the commands in the README of EPIC-KITCHENS-100's annotations
+
+
+def published_extraction(video: str) -> Extraction:
+    """How the pictures of a video were made: those of EPIC-KITCHENS-55 have two digits, those that came later three.
+
+    Raises KarmmaError for what is no name of a video.
+    """
+    name = VIDEO_NAME.match(video)
+    if name is None:
+        raise KarmmaError(f"{video!r} is no video of EPIC-KITCHENS; their names are like P01_01 and P01_101")
+    return EXTENSION if len(name[1]) == 3 else FIRST_55
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -37,16 +68,17 @@ class EpicConfig:
     `split` "official": train, validation, test (without labels). "star" (EPIC* of the paper): `star_share` of the training
     videos validate, the official validation set tests; which videos is decided by a hash of their names (not from the paper).
     `train_labels` "rulstm" reads the header-less `rulstm_training.csv` in place of EPIC_100_train.csv.
-    Pictures (folder or tar) come at the rate of EPIC_100_video_info.csv, flow pictures at one per `flow_stride` frames;
-    `prefer` says what is read where a video and its pictures are both there.
+    `prefer` says what is read where a video and its pictures (folder or tar) are both there. `pictures` "published": as the authors
+    cut them, see `Extraction`. "own": at the rate of EPIC_100_video_info.csv, flow pictures at one per `flow_stride` frames.
     """
 
     annotations: str | None = None
     split: Literal["official", "star"] = "official"
     star_share: Share = 0.1
     train_labels: Literal["official", "rulstm"] = "official"
-    flow_stride: Count = 2
     prefer: Literal["video", "pictures"] = "pictures"
+    pictures: Literal["published", "own"] = "published"
+    flow_stride: Count = 1
 
 
 def load_epic(root: Path, settings: EpicConfig) -> Manifest:
@@ -118,23 +150,36 @@ def read_rates(path: Path) -> dict[str, float]:
 
 
 def find_sources(root: Path, row: TimedAction, frames_hz: float | None, settings: EpicConfig) -> Sources:
-    """Files or pictures of a video by modality; empty where there is nothing.
+    """Files or pictures of a video, whose own rate is `frames_hz`, by modality; empty where there is nothing.
 
-    Raises KarmmaError for pictures of a video whose rate nobody names.
+    Raises KarmmaError for own pictures of a video whose rate nobody names.
     """
     video = first_there(root, VIDEO_PLACES, row)
-    sound = first_there(root, SOUND_PLACES, row) or video
-    boxes = first_there(root, BOX_PLACES, row)
     sources: Sources = {name: video for name in ("rgb", "flow") if video is not None}
-    for kind, stride in (("rgb", 1), ("flow", settings.flow_stride)):
+    for kind in ("rgb", "flow"):
         pictures = first_there(root, with_tars(kind), row)
-        if pictures is None or (kind in sources and settings.prefer == "video"):
-            continue
-        if frames_hz is None:
-            raise KarmmaError(f"{pictures}: EPIC_100_video_info.csv does not say how many frames per second {row.video_id} has")
-        sources[kind] = PictureSequence(pictures, frames_hz / stride)
-    extra = {"audio": sound, "detections": boxes}
+        if pictures is not None and (kind not in sources or settings.prefer == "pictures"):
+            sources[kind] = pictures_of(pictures, kind, row.video_id, frames_hz, settings)
+    extra = {
+        "audio": first_there(root, SOUND_PLACES, row) or video, "detections": first_there(root, BOX_PLACES, row),
+        "imu": first_there(root, IMU_PLACES, row),
+    }  # fmt: skip
     return sources | {name: path for name, path in extra.items() if path is not None}
+
+
+def pictures_of(path: Path, kind: str, video: str, frames_hz: float | None, settings: EpicConfig) -> PictureSequence:
+    """Pictures of rgb or flow with their rate. Raises KarmmaError for own pictures of a video whose rate nobody names."""
+    if settings.pictures == "published":
+        made = published_extraction(video)
+        if kind == "rgb":
+            return PictureSequence(path, made.frames_hz)
+        reach_seconds = made.flow_reach / made.frames_hz
+        return PictureSequence(
+            path, made.frames_hz / made.flow_stride, bound_pixels=made.flow_bound_pixels, motion_seconds=reach_seconds
+        )
+    if frames_hz is None:
+        raise KarmmaError(f"{path}: EPIC_100_video_info.csv does not say how many frames per second {video} has")
+    return PictureSequence(path, frames_hz / (settings.flow_stride if kind == "flow" else 1))
 
 
 def with_tars(kind: str) -> list[str]:

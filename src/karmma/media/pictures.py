@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import tarfile
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from .containers import MediaError
+from .kept import KeptFiles
 from .video import Pictures
 
 NUMBERED = re.compile(r"(\d+)\.(jpe?g|png)$", re.IGNORECASE)
@@ -22,92 +24,137 @@ NUMBERED = re.compile(r"(\d+)\.(jpe?g|png)$", re.IGNORECASE)
 class PictureSequence:
     """Numbered pictures below `path` (a folder or a .tar), `frames_hz` of them per second; number 1 is shown at second 0.
 
-    `part` is the folder within, e.g. `u` of a flow folder; empty for pictures that lie directly there.
+    `part` is the folder within, e.g. `u` of a flow folder; empty for pictures that lie directly there. Of pictures of flow,
+    where whoever made them says so: 0 and 255 are a motion of ∓`bound_pixels` within `motion_seconds`.
     """
 
     path: Path
     frames_hz: float
     part: str = ""
+    bound_pixels: float | None = None
+    motion_seconds: float | None = None
 
     def is_file(self) -> bool:
         """Whether there is anything; named as of a path, because it stands where a path may."""
         return self.path.exists()
 
+    def number_at(self, second: float) -> int:
+        """Of the picture shown at a second, whether or not there is one."""
+        return int(second * self.frames_hz + 1e-6) + 1
+
 
 @dataclass(frozen=True)
-class Place:
-    """Where a picture lies: a file, or a stretch of a tar."""
+class NumberedPictures:
+    """Where pictures lie, in as few bytes as hundreds of archives of a hundred thousand need: by rising number, in a tar from
+    which byte on and how many, in a folder under which name."""
 
     path: Path
-    offset: int = 0
-    size: int = -1
+    numbers: NDArray[np.int64]
+    offsets: NDArray[np.int64] | None = None
+    sizes: NDArray[np.int32] | None = None
+    names: NDArray[np.bytes_] | None = None
 
-    def read(self) -> bytes:
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
+    def within(self, number: int) -> int:
+        """The number, or that of the first or last picture: before and after them these two stay."""
+        return min(max(number, int(self.numbers[0])), int(self.numbers[-1]))
+
+    def read(self, number: int) -> bytes:
+        """The bytes of a picture. Raises MediaError if it is not there."""
+        place = int(np.searchsorted(self.numbers, number))
+        if place == len(self.numbers) or self.numbers[place] != number:
+            raise MediaError(f"{self.path}: picture {number} is missing")
+        try:
+            if self.names is not None:
+                return (self.path / self.names[place].decode()).read_bytes()
+            assert self.offsets is not None and self.sizes is not None
+            with self.path.open("rb") as file:
+                file.seek(int(self.offsets[place]))
+                return file.read(int(self.sizes[place]))
+        except OSError as error:
+            raise MediaError(f"{self.path}: picture {number}: {error.strerror}") from error
 
 
-@lru_cache(maxsize=32)
-def list_pictures(path: Path, part: str) -> dict[int, Place]:
-    """Pictures by number. Raises MediaError for a missing or broken archive, or one without pictures."""
+TARS: KeptFiles[dict[str, NumberedPictures]] = KeptFiles(1024)  # listing one takes seconds, the list a megabyte
+FOLDERS: KeptFiles[NumberedPictures] = KeptFiles(128)
+
+
+def list_pictures(path: Path, part: str = "") -> NumberedPictures:
+    """The pictures of a folder or tar, or of a folder within. Raises MediaError for a missing or broken one, or one without any."""
     if path.is_dir():
-        places = {int(match[1]): Place(file) for file in (path / part).glob("*") if (match := NUMBERED.search(file.name))}
-    elif path.is_file():
-        places = list_tar(path, part)
-    else:
+        return FOLDERS.get(path / part, None, lambda: list_folder(path / part)) if (path / part).is_dir() else none_in(path, part)
+    if not path.is_file():
         raise MediaError(f"{path}: no such file or folder")
-    if not places:
-        raise MediaError(f"{path}: no numbered pictures in {part or 'it'}")
-    return places
+    parts = TARS.get(path, None, lambda: list_tar(path))
+    if part not in parts and (part or len(parts) != 1):
+        return none_in(path, part)
+    return parts[part] if part in parts else next(iter(parts.values()))
 
 
-def list_tar(path: Path, part: str) -> dict[int, Place]:
-    places = {}
+def none_in(path: Path, part: str) -> NumberedPictures:
+    """Raises MediaError."""
+    raise MediaError(f"{path}: no numbered pictures in {part or 'it'}")
+
+
+def list_folder(folder: Path) -> NumberedPictures:
+    found = sorted((int(match[1]), file.name) for file in folder.iterdir() if (match := NUMBERED.search(file.name)))
+    if not found:
+        raise MediaError(f"{folder}: no numbered pictures in it")
+    numbers, names = zip(*found, strict=True)
+    return NumberedPictures(folder, np.array(numbers, np.int64), names=np.array([name.encode() for name in names]))
+
+
+def list_tar(path: Path) -> dict[str, NumberedPictures]:
+    """The pictures of a tar by the folder they lie in; all in one pass, since a tar has no table of what is in it."""
+    found: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
-                name = Path(member.name)
-                if member.isfile() and (match := NUMBERED.search(name.name)) and (not part or name.parent.name == part):
-                    places[int(match[1])] = Place(path, member.offset_data, member.size)
+                name = PurePosixPath(member.name)
+                if member.isfile() and (match := NUMBERED.search(name.name)):
+                    found[name.parent.name].append((int(match[1]), member.offset_data, member.size))
+                archive.members.clear()  # type: ignore[attr-defined]  # it would keep all it has seen
     except (tarfile.TarError, OSError, EOFError) as error:
         raise MediaError(f"{path}: not a plain tar: {error}") from error
-    return places
+    parts = {}
+    for part, places in found.items():
+        numbers, offsets, sizes = np.array(sorted(places), np.int64).T
+        parts[part] = NumberedPictures(path, numbers, offsets, sizes.astype(np.int32))
+    return parts
 
 
-def read_picture(sequence: PictureSequence, second: float, flags: int) -> NDArray[np.uint8]:
-    """The picture shown at a second; before the first and after the last these two stay."""
-    places = list_pictures(sequence.path, sequence.part)
-    number = min(max(int(second * sequence.frames_hz + 1e-6) + 1, min(places)), max(places))
-    if number not in places:
-        raise MediaError(f"{sequence.path}: picture {number} is missing in {sequence.part or 'it'}")
-    content = np.frombuffer(places[number].read(), np.uint8)
-    picture = cv2.imdecode(content, flags) if len(content) else None
-    if picture is None:
-        raise MediaError(f"{sequence.path}: picture {number} cannot be decoded")
-    return np.asarray(picture, np.uint8)
+def read_pictures_at(sequence: PictureSequence, seconds: Iterable[float], flags: int, part: str = "") -> list[NDArray[np.uint8]]:
+    """The pictures shown at those seconds, as they are stored. Raises MediaError naming what is missing or broken."""
+    pictures = list_pictures(sequence.path, part or sequence.part)
+    decoded = []
+    for second in seconds:
+        number = pictures.within(sequence.number_at(second))
+        content = np.frombuffer(pictures.read(number), np.uint8)
+        picture = cv2.imdecode(content, flags) if len(content) else None
+        if picture is None:
+            raise MediaError(f"{sequence.path}: picture {number} cannot be decoded")
+        decoded.append(np.asarray(picture, np.uint8))
+    return decoded
 
 
-def read_picture_frames(sequence: PictureSequence, seconds: list[float], width: int, height: int) -> Pictures:
+def read_picture_frames(sequence: PictureSequence, seconds: Sequence[float], width: int, height: int) -> Pictures:
     """RGB pictures `(len(seconds), height, width, 3)`."""
-    pictures = [read_picture(sequence, second, cv2.IMREAD_COLOR_RGB) for second in seconds]
-    return np.stack([cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in pictures])
+    pictures = read_pictures_at(sequence, seconds, cv2.IMREAD_COLOR_RGB)
+    return np.stack([cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) for picture in pictures])
 
 
 def read_picture_flow(
-    sequence: PictureSequence, seconds: list[float], width: int, height: int, bound_pixels: float
+    sequence: PictureSequence, seconds: Sequence[float], width: int, height: int, bound_pixels: float, step_seconds: float
 ) -> NDArray[np.float32]:
-    """Flow `(len(seconds), height, width, 2)` from pairs of grey pictures in the folders `u` and `v`.
+    """Motion within `step_seconds`, `(len(seconds), height, width, 2)`, from pairs of grey pictures in the folders `u` and `v`.
 
-    128 is no motion, 0 and 255 are ∓`bound_pixels` of the stored picture; the result is in pixels of the asked size.
+    127.5 is no motion, 0 and 255 are ∓`bound_pixels` of the stored picture, within `step_seconds`, unless the sequence says
+    another bound and time: then motion is taken to be even within a step. The result is in pixels of the asked size.
     """
-    fields = []
-    for second in seconds:
-        axes = []
-        for part, edge in (("u", width), ("v", height)):
-            grey = read_picture(PictureSequence(sequence.path, sequence.frames_hz, part), second, cv2.IMREAD_GRAYSCALE)
-            motion = (grey.astype(np.float32) - 127.5) * (bound_pixels / 127.5)
-            scale = edge / grey.shape[1 if part == "u" else 0]
-            axes.append(cv2.resize(motion, (width, height), interpolation=cv2.INTER_AREA) * scale)
-        fields.append(np.stack(axes, -1))
-    return np.stack(fields).astype(np.float32)
+    bound = sequence.bound_pixels or bound_pixels
+    pace = step_seconds / (sequence.motion_seconds or step_seconds)
+    axes = []
+    for part, edge, side in (("u", width, 1), ("v", height, 0)):
+        greys = read_pictures_at(sequence, seconds, cv2.IMREAD_GRAYSCALE, part)
+        motions = [(grey.astype(np.float32) - 127.5) * (bound / 127.5 * pace * edge / grey.shape[side]) for grey in greys]
+        axes.append(np.stack([cv2.resize(motion, (width, height), interpolation=cv2.INTER_AREA) for motion in motions]))
+    return np.stack(axes, -1).astype(np.float32)

@@ -30,8 +30,8 @@ else:
 class Flow:
     """`frames` flow fields of height × width; motion within `step_seconds`, bounded at `bound_pixels`, stored in bytes.
 
-    Flow that somebody has computed comes as grey pictures that reach from −`pictures_bound_pixels` to +, which whoever made
-    them knows (20 is common); `step_seconds` is then the time between the two frames it was computed from.
+    Flow that somebody has computed comes as grey pictures that reach from −`pictures_bound_pixels` to + within `step_seconds`, where
+    the data set does not say what whoever made them chose (that of EPIC-KITCHENS does; a bound of 20 is common).
     """
 
     frames: Count = 8
@@ -81,7 +81,7 @@ class Flow:
     def read_pictures(self, source: PictureSequence, start_seconds: float, stop_seconds: float) -> NDArray[np.int8]:
         height, width = self.stored_size
         moments = sample_seconds(start_seconds, stop_seconds, 2 * self.frames)
-        fields = read_picture_flow(source, moments, width, height, self.pictures_bound_pixels)
+        fields = read_picture_flow(source, moments, width, height, self.pictures_bound_pixels, self.step_seconds)
         return quantise(fields, self.bound_pixels)
 
     def read_live(self, source: FrameBuffer, start_seconds: float, stop_seconds: float) -> NDArray[np.int8] | None:

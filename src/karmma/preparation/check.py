@@ -99,12 +99,12 @@ def inspect_source(job: tuple[Path | PictureSequence, tuple[str, ...]]) -> FileR
         return inspect_file(source, names)
     report = FileReport(source.path, names)
     try:
-        numbers = sorted(list_pictures(source.path, "u" if "flow" in names else source.part))
+        numbers = list_pictures(source.path, "u" if "flow" in names else source.part).numbers
     except MediaError as error:
         report.errors.append(str(error).removeprefix(f"{source.path}: "))
         return report
     report.facts |= {"pictures": len(numbers), "frames_hz": source.frames_hz, "seconds": round(len(numbers) / source.frames_hz, 3)}
-    gaps = numbers[-1] - numbers[0] + 1 - len(numbers)
+    gaps = int(numbers[-1] - numbers[0]) + 1 - len(numbers)
     if gaps:
         report.errors.append(f"{gaps} pictures are missing between {numbers[0]} and {numbers[-1]}")
     return report
