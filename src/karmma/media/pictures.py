@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -122,18 +122,16 @@ def list_tar(path: Path) -> dict[str, NumberedPictures]:
     return parts
 
 
-def read_pictures_at(sequence: PictureSequence, seconds: Iterable[float], flags: int, part: str = "") -> list[NDArray[np.uint8]]:
+def read_pictures_at(sequence: PictureSequence, seconds: Iterable[float], flags: int, part: str = "") -> Iterator[NDArray[np.uint8]]:
     """The pictures shown at those seconds, as they are stored. Raises MediaError naming what is missing or broken."""
     pictures = list_pictures(sequence.path, part or sequence.part)
-    decoded = []
     for second in seconds:
         number = pictures.within(sequence.number_at(second))
         content = np.frombuffer(pictures.read(number), np.uint8)
         picture = cv2.imdecode(content, flags) if len(content) else None
         if picture is None:
             raise MediaError(f"{sequence.path}: picture {number} cannot be decoded")
-        decoded.append(np.asarray(picture, np.uint8))
-    return decoded
+        yield np.asarray(picture, np.uint8)
 
 
 def read_picture_frames(sequence: PictureSequence, seconds: Sequence[float], width: int, height: int) -> Pictures:
@@ -154,7 +152,9 @@ def read_picture_flow(
     pace = step_seconds / (sequence.motion_seconds or step_seconds)
     axes = []
     for part, edge, side in (("u", width, 1), ("v", height, 0)):
-        greys = read_pictures_at(sequence, seconds, cv2.IMREAD_GRAYSCALE, part)
-        motions = [(grey.astype(np.float32) - 127.5) * (bound / 127.5 * pace * edge / grey.shape[side]) for grey in greys]
-        axes.append(np.stack([cv2.resize(motion, (width, height), interpolation=cv2.INTER_AREA) for motion in motions]))
+        motions = []
+        for grey in read_pictures_at(sequence, seconds, cv2.IMREAD_GRAYSCALE, part):
+            motion = (grey.astype(np.float32) - 127.5) * (bound / 127.5 * pace * edge / grey.shape[side])
+            motions.append(cv2.resize(motion, (width, height), interpolation=cv2.INTER_AREA))
+        axes.append(np.stack(motions))
     return np.stack(axes, -1).astype(np.float32)

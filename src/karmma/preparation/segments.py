@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass as validated
 
 from ..config import STRICT, Amount, Count, Natural, Positive
@@ -20,11 +15,12 @@ from ..data.manifest import Segment, Source
 from ..data.reading import find_bounds
 from ..media.audio import read_audio
 from ..media.containers import MediaError
-from ..media.flow import Preset, compute_flow, quantise
+from ..media.flow import Preset, compute_flow
+from ..media.pictures import PictureSequence, list_pictures, read_picture_flow, read_picture_frames, read_pictures_at
 from ..media.video import DecodedFrame, Pictures, decode_from
-from ..media.write import VideoWriter
 from ..types import KarmmaError
 from .cuts import cut_file
+from .encoding import film_bytes, flac_bytes, flow_bytes, scaled_size
 
 LATE_SECONDS = 0.5  # a segment may reach this far beyond the last frame
 
@@ -35,6 +31,7 @@ class PrepareConfig:
 
     Flow: between pictures `flow_step_seconds` apart (no less than a frame of the source), about `flow_hz` times a second,
     `flow_short_side` pixels, in bytes that reach to ±`flow_bound_pixels`; `flow_hz` 0 leaves it out. Sound: lossless mono.
+    Flow that comes as pictures whose bound their data set does not say reaches to ∓`pictures_bound_pixels` within that step.
     `margin_seconds` of context on both sides: sound and imu are read in windows that may be longer than a segment. `rates_hz`: of
     arrays that have no clock and are of whole recordings, by modality. `imu_offset_seconds`: as `modalities.imu.offset_seconds` of
     the recipes that will read the set.
@@ -48,6 +45,7 @@ class PrepareConfig:
     flow_step_seconds: Positive = 1 / 15
     flow_bound_pixels: Positive = 10.0
     flow_preset: Preset = "auto"
+    pictures_bound_pixels: Positive = 20.0
     audio_hz: Count = 16000
     margin_seconds: Amount = 1.5
     segments_per_shard: Count = 32
@@ -100,15 +98,17 @@ def prepare_modality(
     """Add one modality's file. Raises MediaError where the source is broken or does not reach that far."""
     earliest, first, stop, last = span
     content: bytes | None
-    if not isinstance(source, Path):
-        raise MediaError(f"{source.path}: pictures and shards are prepared already; karmma reads them as they are")
-    if name == "rgb":
+    if isinstance(source, PictureSequence):
+        content, suffix = prepare_pictures(name, source, first, stop, last, config)
+    elif not isinstance(source, Path):
+        raise MediaError(f"{source.path}: shards are prepared already; karmma reads them as they are")
+    elif name == "rgb":
         content, suffix = transcode(source, first, stop, last, config), "mp4"
     elif name == "flow":
         content, suffix = (flow_file(source, first, last, config) if config.flow_hz else None), "flow.npz"
     elif name == "audio":
         samples = read_audio(source, first, last, config.audio_hz)
-        content, suffix = (None if samples is None else flac(samples, config.audio_hz)), "flac"
+        content, suffix = (None if samples is None else flac_bytes(samples, config.audio_hz)), "flac"
     else:
         ahead_seconds = config.imu_offset_seconds if name == "imu" else 0.0
         content, suffix = cut_file(
@@ -119,13 +119,38 @@ def prepare_modality(
         made.row.setdefault("present", []).append(name)
 
 
-def scaled_size(frame: DecodedFrame, short_side: int) -> tuple[int, int]:
-    """Even width and height with that short side, upright; never larger than the source."""
+def prepare_pictures(
+    name: str, source: PictureSequence, first: float, stop: float, last: float, config: PrepareConfig
+) -> tuple[bytes | None, str]:
+    """A stretch of numbered pictures as the same files that a video would have become, and their suffix."""
+    if name not in ("rgb", "flow"):
+        raise MediaError(f"{source.path}: {name} cannot be read from pictures")
+    if name == "flow" and not config.flow_hz:
+        return None, "flow.npz"
+    part, rate_hz = ("u", config.flow_hz) if name == "flow" else (source.part, config.frames_hz)
+    end = int(list_pictures(source.path, part).numbers[-1]) / source.frames_hz
+    if end < stop - LATE_SECONDS:
+        raise MediaError(f"{source.path}: segment ends at {stop:.2f} s, but the last picture at {end:.2f} s")
+    moments = moments_of(first, min(last, end - 0.5 / source.frames_hz), rate_hz)
+    height, width = next(read_pictures_at(source, moments[:1], cv2.IMREAD_GRAYSCALE, part)).shape
+    if name == "rgb":
+        pictures = read_picture_frames(source, moments, *scaled_size(width, height, config.short_side))
+        return film_bytes(list(pictures), config.frames_hz, config.crf), "mp4"
+    size = scaled_size(width, height, config.flow_short_side)
+    fields = read_picture_flow(source, moments, *size, config.pictures_bound_pixels, config.flow_step_seconds)
+    seconds = [moment - first for moment in moments]
+    return flow_bytes(list(fields), seconds, config.flow_bound_pixels, config.flow_step_seconds), "flow.npz"
+
+
+def moments_of(first: float, last: float, rate_hz: float) -> list[float]:
+    """`first`, `first` + 1/rate, … up to `last`."""
+    return [first + index / rate_hz for index in range(int(max(last - first, 0.0) * rate_hz + 1e-6) + 1)]
+
+
+def upright_size(frame: DecodedFrame, short_side: int) -> tuple[int, int]:
+    """Even width and height of an upright frame with that short side."""
     width, height = frame.frame.width, frame.frame.height
-    if round(frame.frame.rotation / 90) % 2:
-        width, height = height, width
-    scale = min(short_side / min(width, height), 1.0)
-    return max(2 * round(width * scale / 2), 2), max(2 * round(height * scale / 2), 2)
+    return scaled_size(*((height, width) if round(frame.frame.rotation / 90) % 2 else (width, height)), short_side)
 
 
 def pictures_at(path: Path, first: float, last: float, rate_hz: float, short_side: int) -> tuple[list[float], list[Pictures]]:
@@ -141,7 +166,7 @@ def pictures_at(path: Path, first: float, last: float, rate_hz: float, short_sid
             pictures.append(picture)
         if frame.seconds > last:
             return moments, pictures
-        size, held, picture = scaled_size(frame, short_side), frame, None
+        size, held, picture = upright_size(frame, short_side), frame, None
     if held is not None and (moment := first + len(moments) / rate_hz) <= held.seconds + 1 / rate_hz:
         moments.append(moment)
         pictures.append(held.rgb(*size))
@@ -154,45 +179,19 @@ def transcode(path: Path, first: float, stop: float, last: float, config: Prepar
     if not moments or moments[-1] < stop - LATE_SECONDS:
         reached = f"the last frame is at {moments[-1]:.2f} s" if moments else "no frame can be decoded there"
         raise MediaError(f"{path}: segment ends at {stop:.2f} s, but {reached}")
-    height, width = pictures[0].shape[:2]
-    with tempfile.TemporaryDirectory() as directory:
-        target = Path(directory) / "clip.mp4"
-        with VideoWriter(target, width, height, config.frames_hz, crf=config.crf) as writer:
-            for picture in pictures:
-                same = picture.shape[:2] == (height, width)
-                writer.write_frame(picture if same else np.asarray(cv2.resize(picture, (width, height)), np.uint8))
-        return target.read_bytes()
+    return film_bytes(pictures, config.frames_hz, config.crf)
 
 
 def flow_file(path: Path, first: float, last: float, config: PrepareConfig) -> bytes:
-    """`flow` (T × H × W × 2, int8), `seconds` from the start of the clip, and the scale to read it with."""
+    """Flow between pictures a step apart."""
     step = config.flow_step_seconds
     moments, pictures = pictures_at(path, first, last + step, 1 / step, config.flow_short_side)
     every = max(round(1 / (config.flow_hz * step)), 1)
     starts = range(0, len(pictures) - 1, every)
     if not len(starts):
         raise MediaError(f"{path}: no two frames from {first:.2f} s on")
-    fields = [quantise(compute_flow(pictures[i], pictures[i + 1], config.flow_preset), config.flow_bound_pixels) for i in starts]
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer, flow=np.stack(fields), seconds=np.array([moments[i] - first for i in starts]),
-        bound_pixels=np.float64(config.flow_bound_pixels), step_seconds=np.float64(step),
-    )  # fmt: skip
-    return buffer.getvalue()
-
-
-def flac(samples: NDArray[np.float32], rate_hz: int) -> bytes:
-    """Lossless 16-bit mono."""
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="flac") as container:
-        stream = container.add_stream("flac", rate=rate_hz, layout="mono")
-        whole = np.clip(np.rint(samples * 32767), -32768, 32767).astype(np.int16)
-        for offset in range(0, len(whole), 4096):
-            frame = av.AudioFrame.from_ndarray(whole[None, offset : offset + 4096], format="s16", layout="mono")
-            frame.sample_rate, frame.pts = rate_hz, offset
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return buffer.getvalue()
+    fields = [compute_flow(pictures[i], pictures[i + 1], config.flow_preset) for i in starts]
+    return flow_bytes(fields, [moments[i] - first for i in starts], config.flow_bound_pixels, step)
 
 
 def refuse_names(segments: list[Segment]) -> None:
