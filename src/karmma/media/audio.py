@@ -18,13 +18,16 @@ from .containers import MediaError, borrow_container
 Samples = NDArray[np.float32]
 
 
-def read_audio(path: Path, start_seconds: float, stop_seconds: float, sample_rate_hz: int) -> Samples | None:
+def read_audio(
+    path: Path, start_seconds: float, stop_seconds: float, sample_rate_hz: int, within: tuple[float, float] | None = None
+) -> Samples | None:
     """Samples `(round((stop − start) · rate),)` in −1…1, or None when the file has no audio track.
 
-    Seconds before the start or beyond the end of the track are zeros; None also when the whole span lies outside it.
-    Raises MediaError for a missing or unreadable file.
+    Seconds before the start or beyond the end of the track are zeros; None also when nothing lies between the two moments
+    `within`, or in the whole span. Raises MediaError for a missing or unreadable file.
     """
     wanted = np.zeros(round((stop_seconds - start_seconds) * sample_rate_hz), np.float32)
+    first, last = (round((second - start_seconds) * sample_rate_hz) for second in within or (start_seconds, stop_seconds))
     heard = False
     with borrow_container(path) as container:
         if not container.streams.audio:
@@ -35,13 +38,13 @@ def read_audio(path: Path, start_seconds: float, stop_seconds: float, sample_rat
         try:
             for frame in decode_sound(container, stream, start_seconds - 0.1 + origin, stop_seconds + 0.1 + origin):
                 plain = plain_samples(frame, sample_rate_hz)
-                if plain is not None:
-                    heard |= place(plain, frame, wanted, start_seconds + origin, sample_rate_hz)
-                    continue
-                for piece in resampler.resample(frame):
-                    heard |= place(piece.to_ndarray()[0], piece, wanted, start_seconds + origin, sample_rate_hz)
+                pieces = [(plain, frame)] if plain is not None else [(p.to_ndarray()[0], p) for p in resampler.resample(frame)]
+                for samples, piece in pieces:
+                    low, high = place(samples, piece, wanted, start_seconds + origin, sample_rate_hz)
+                    heard |= max(low, first) < min(high, last)
             for piece in resampler.resample(None):
-                heard |= place(piece.to_ndarray()[0], piece, wanted, start_seconds + origin, sample_rate_hz)
+                low, high = place(piece.to_ndarray()[0], piece, wanted, start_seconds + origin, sample_rate_hz)
+                heard |= max(low, first) < min(high, last)
         except (av.error.FFmpegError, OSError):
             if not heard:
                 raise
@@ -89,11 +92,10 @@ def plain_samples(frame: av.AudioFrame, sample_rate_hz: int) -> Samples | None:
     return frame.to_ndarray()[0] if frame.format.name in ("flt", "fltp") else None
 
 
-def place(samples: Samples, frame: av.AudioFrame, wanted: Samples, start_seconds: float, sample_rate_hz: int) -> bool:
-    """Copy a decoded piece to where it belongs; whether any of it lay inside."""
+def place(samples: Samples, frame: av.AudioFrame, wanted: Samples, start_seconds: float, sample_rate_hz: int) -> tuple[int, int]:
+    """Copy a decoded piece to where it belongs; from which sample of `wanted` to which, empty if none of it lay inside."""
     first = round((float((frame.pts or 0) * (frame.time_base or 0)) - start_seconds) * sample_rate_hz)
     low, high = max(first, 0), min(first + len(samples), len(wanted))
-    if low >= high:
-        return False
-    wanted[low:high] = samples[low - first : high - first]
-    return True
+    if low < high:
+        wanted[low:high] = samples[low - first : high - first]
+    return low, high

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .video import frames_shown, grey16_of
+from .video import HELD_SECONDS, frames_shown, grey16_of
 
 MOST_PIXELS = 640 * 480  # of a picture; larger ones are thinned
 METRES = np.float32(0.001)  # of a millimetre
@@ -29,9 +29,10 @@ def millimetres_of(picture: NDArray[np.generic]) -> NDArray[np.uint16]:
 def read_depth_film(path: Path, seconds: Sequence[float]) -> NDArray[np.uint16]:
     """Frames of 16-bit grey shown at the given rising `seconds`, thinned if they are large: `(len(seconds), height, width)`.
 
-    A second beyond the end shows the last frame. Raises MediaError for other frames, or if none can be decoded there.
+    A second beyond the end shows the last frame. Raises MediaError for other frames, if none can be decoded there, or if the film
+    ended long before the first second.
     """
-    return np.stack([thinned(grey16_of(path, frame)) for frame in frames_shown(path, seconds)])
+    return np.stack([thinned(grey16_of(path, frame)) for frame in frames_shown(path, seconds, HELD_SECONDS)])
 
 
 def thinned(picture: NDArray[np.uint16], most_pixels: int = MOST_PIXELS) -> NDArray[np.uint16]:

@@ -9,12 +9,13 @@ from typing import Any
 import av
 import av.error
 import numpy as np
+from numpy.typing import NDArray
 
 from .audio import audio_stream, read_audio
 from .containers import MediaError, open_container
 from .inertial import axes_of, doubt_units
 from .series import Series, key_in_file, read_series
-from .tables import EDGES, SENSOR_COLUMNS, find_gaps, read_table
+from .tables import EDGES, SENSOR_COLUMNS, find_gaps, find_holes, read_table
 from .video import GREY16, decode_from, video_stream
 
 SILENT_PEAK = 1e-4  # of full scale
@@ -142,11 +143,22 @@ def inspect_table(report: FileReport) -> None:
             first = table["seconds"][int(outside.argmax())]
             report.warnings.append(f"{int(outside.sum())} boxes outside the picture or empty; first at {first:.3f} s")
         return
-    if sensor == "imu" and (doubt := doubt_units(axes_of(table))):
-        report.warnings.append(doubt)
+    if sensor == "imu":
+        report.warnings += filter(None, (doubt_units(axes_of(table)), words_of_holes(table["seconds"])))
     for name, values in table.items():
         if name not in (*gaps, "seconds") and values.dtype != object and len(values) > 10 and np.ptp(values) == 0:
             report.warnings.append(f"column {name!r} never changes")
+
+
+def words_of_holes(seconds: NDArray[np.float64]) -> str:
+    """What is said of stretches without a row; nothing if there are none."""
+    holes = find_holes(seconds)
+    if not holes:
+        return ""
+    start, stop = max(holes, key=lambda hole: hole[1] - hole[0])
+    whole = sum(last - first for first, last in holes)
+    longest = f"from {start:.2f} to {stop:.2f} s"
+    return f"no rows {longest}" if len(holes) == 1 else f"{len(holes)} holes without rows, {whole:.1f} s in all; the longest {longest}"
 
 
 def inspect_series(report: FileReport) -> None:

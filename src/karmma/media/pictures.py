@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .containers import MediaError
 from .kept import KeptFiles
-from .video import Pictures
+from .video import HELD_SECONDS, Pictures
 
 NUMBERED = re.compile(r"(\d+)\.(jpe?g|png)$", re.IGNORECASE)
 
@@ -122,9 +122,12 @@ def list_tar(path: Path) -> dict[str, NumberedPictures]:
     return parts
 
 
-def read_pictures_at(sequence: PictureSequence, seconds: Iterable[float], flags: int, part: str = "") -> Iterator[NDArray[np.uint8]]:
-    """The pictures shown at those seconds, as they are stored. Raises MediaError naming what is missing or broken."""
+def read_pictures_at(sequence: PictureSequence, seconds: Sequence[float], flags: int, part: str = "") -> Iterator[NDArray[np.uint8]]:
+    """The pictures shown at those rising seconds, as they are stored. Raises MediaError naming what is missing or broken."""
     pictures = list_pictures(sequence.path, part or sequence.part)
+    last_seconds = (int(pictures.numbers[-1]) - 1) / sequence.frames_hz
+    if seconds[0] > last_seconds + HELD_SECONDS:
+        raise MediaError(f"{sequence.path}: no picture at {seconds[0]:.2f} s, the last one is at {last_seconds:.2f} s")
     for second in seconds:
         number = pictures.within(sequence.number_at(second))
         content = np.frombuffer(pictures.read(number), np.uint8)

@@ -19,6 +19,7 @@ AXES = ("accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z")
 EDGES = ("left", "top", "right", "bottom")
 SENSOR_COLUMNS = {"imu": AXES, "detections": (*EDGES, "score", "label")}  # beside `seconds`
 TEXT = ("label",)
+HOLE_SECONDS, HOLE_STEPS = 0.5, 5
 KEPT: KeptFiles[Columns] = KeptFiles(64)
 
 
@@ -71,6 +72,15 @@ def find_gaps(rows: Columns) -> dict[str, float]:
         name: float(rows["seconds"][int((~np.isfinite(values)).argmax())])
         for name, values in numbers.items() if not np.isfinite(values).all()
     }  # fmt: skip
+
+
+def find_holes(seconds: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """Stretches of at least half a second, and of many usual steps, in which a sensor that measures at a rate gave no row."""
+    steps = np.diff(seconds)
+    if not len(steps):
+        return []
+    wide = steps > max(HOLE_SECONDS, HOLE_STEPS * float(np.median(steps)))
+    return [(float(seconds[place]), float(seconds[place + 1])) for place in np.flatnonzero(wide)]
 
 
 def require_finite(path: Path, rows: Columns) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from .containers import MediaError, borrow_container
 Pictures = NDArray[np.uint8]
 Packets = list[Any]  # of PyAV
 GREY16 = ("gray16le", "gray16be")
+HELD_SECONDS = 0.5  # for which a segment may begin after a film's last frame
 SKIPPABLE = ("h264", "hevc")  # decoders that can leave out frames which no other frame refers to
 
 
@@ -116,20 +118,23 @@ def skip_until(start_seconds: float, frames: Iterator[DecodedFrame]) -> Iterator
         yield held
 
 
-def read_frames(path: Path, seconds: Sequence[float], width: int, height: int) -> Pictures:
+def read_frames(path: Path, seconds: Sequence[float], width: int, height: int, most_held_seconds: float = math.inf) -> Pictures:
     """The frames shown at the given rising `seconds`: `(len(seconds), height, width, 3)`, uint8 RGB.
 
-    A second beyond the end shows the last frame. Raises MediaError if no frame at all can be decoded there.
+    A second beyond the end shows the last frame. Raises MediaError if no frame at all can be decoded there, or if all of them lie
+    more than `most_held_seconds` (and two frames) after the last, so that a film that breaks off is no still picture.
     """
-    pictures = read_needed(path, seconds, width, height)
-    return np.stack(read_all(path, seconds, width, height)) if pictures is None else pictures
+    pictures = read_needed(path, seconds, width, height, most_held_seconds)
+    return np.stack(read_all(path, seconds, width, height, most_held_seconds)) if pictures is None else pictures
 
 
-def read_all(path: Path, seconds: Sequence[float], width: int, height: int) -> list[Pictures]:
+def read_all(
+    path: Path, seconds: Sequence[float], width: int, height: int, most_held_seconds: float = math.inf
+) -> list[Pictures]:
     """Pictures at `seconds`, decoding every frame on the way."""
     pictures: list[Pictures] = []
     latest: DecodedFrame | None = None
-    for frame in frames_shown(path, seconds):
+    for frame in frames_shown(path, seconds, most_held_seconds):
         pictures.append(pictures[-1] if frame is latest else frame.rgb(width, height))
         latest = frame
     return pictures
@@ -143,8 +148,11 @@ def grey16_of(path: Path, frame: DecodedFrame) -> NDArray[np.uint16]:
         raise MediaError(f"{path}: {error}") from error
 
 
-def frames_shown(path: Path, seconds: Sequence[float]) -> Iterator[DecodedFrame]:
-    """The frame shown at each of the rising `seconds`, the same one where it is still shown. Raises MediaError if there is none."""
+def frames_shown(path: Path, seconds: Sequence[float], most_held_seconds: float = math.inf) -> Iterator[DecodedFrame]:
+    """The frame shown at each of the rising `seconds`, the same one where it is still shown.
+
+    Raises MediaError if there is none, or if the film ended long before the first of them.
+    """
     frames = decode_from(path, seconds[0])
     current, upcoming = None, next(frames, None)
     for second in seconds:
@@ -152,13 +160,26 @@ def frames_shown(path: Path, seconds: Sequence[float]) -> Iterator[DecodedFrame]
             current, upcoming = upcoming, next(frames, None)
         if current is None:
             raise MediaError(f"{path}: no frame at {seconds[0]:.2f} s")
+        if upcoming is None and second == seconds[0] and math.isfinite(most_held_seconds):
+            require_shown(path, second, current.seconds, most_held_seconds)
         yield current
 
 
-def read_needed(path: Path, seconds: Sequence[float], width: int, height: int) -> Pictures | None:
+def require_shown(path: Path, second: float, last_seconds: float, most_held_seconds: float) -> None:
+    """Raise MediaError if a film's last frame is no longer shown at a second."""
+    with borrow_container(path) as container:
+        rate = video_stream(path, container).average_rate
+    if second - last_seconds > max(most_held_seconds, 2 / float(rate) if rate else 0.0):
+        raise MediaError(f"{path}: no frame at {second:.2f} s, the last one is at {last_seconds:.2f} s")
+
+
+def read_needed(
+    path: Path, seconds: Sequence[float], width: int, height: int, most_held_seconds: float = math.inf
+) -> Pictures | None:
     """Pictures at `seconds`, leaving out frames that are neither wanted nor needed to decode others.
 
-    None where that cannot be done (other codecs, streams that are not quite in order): then every frame is decoded.
+    None where that cannot be done (other codecs, streams that are not quite in order) or the film may have ended long before: then
+    every frame is decoded.
     """
     with borrow_container(path) as container:
         stream = video_stream(path, container)
@@ -170,7 +191,9 @@ def read_needed(path: Path, seconds: Sequence[float], width: int, height: int) -
             container.seek(max(int((seconds[0] + origin) / base), 0), stream=stream, backward=True)
             packets = packets_until(container, stream, (seconds[-1] + origin) / base)
             wanted = moments_shown(packets, [(second + 1e-6 + origin) / base for second in seconds])
-            return None if wanted is None else decode_wanted(stream, packets, wanted, width, height)
+            if wanted is None or seconds[0] + origin - wanted[0] * base > most_held_seconds:
+                return None
+            return decode_wanted(stream, packets, wanted, width, height)
         except (av.error.FFmpegError, OSError):
             return None  # reading everything tells what is wrong, in the decoder's own words
 

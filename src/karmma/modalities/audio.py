@@ -80,7 +80,7 @@ class Audio:
 
     def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.float16] | None:
         start, stop = window(start_seconds, stop_seconds, self.seconds + 2 * self.shift_seconds)
-        samples = read_audio(source, start, stop, self.sample_rate_hz)
+        samples = read_audio(source, start, stop, self.sample_rate_hz, within=(start_seconds, stop_seconds))
         return None if samples is None else self.spectrogram(samples)
 
     def read_live(self, source: SampleBuffer, start_seconds: float, stop_seconds: float) -> NDArray[np.float16] | None:

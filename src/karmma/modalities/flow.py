@@ -15,7 +15,7 @@ from ..config import STRICT, Amount, Count, Positive
 from ..media.flow import Preset, compute_flow, quantise, read_flow
 from ..media.live import FrameBuffer
 from ..media.pictures import PictureSequence, read_picture_flow
-from ..media.video import read_frames
+from ..media.video import HELD_SECONDS, read_frames
 from ..types import ModalitySpec
 from .base import crop, mirror_pictures, pick_frames, sample_seconds
 
@@ -62,7 +62,7 @@ class Flow:
         moments = sample_seconds(start_seconds, stop_seconds, 2 * self.frames)
         both = sorted({*moments, *(moment + self.step_seconds for moment in moments)})
         place = {second: index for index, second in enumerate(both)}
-        pictures = read_frames(source, both, width, height)
+        pictures = read_frames(source, both, width, height, HELD_SECONDS)
         fields = [
             compute_flow(pictures[place[moment]], pictures[place[moment + self.step_seconds]], self.preset)
             for moment in moments

@@ -87,7 +87,9 @@ class Imu:
             start, stop = window(start_seconds, stop_seconds, self.seconds + 2 * self.shift_seconds)
             moments = start + np.arange(round((stop - start) * self.rate_hz)) / self.rate_hz
         series = series_between(start + self.offset_seconds, stop + self.offset_seconds)
-        return None if series is None else series.at(moments + self.offset_seconds, start_seconds, stop_seconds)
+        if series is None or not series.covers(start_seconds + self.offset_seconds, stop_seconds + self.offset_seconds):
+            return None
+        return series.at(moments + self.offset_seconds, start_seconds, stop_seconds)
 
     def series(self, source: Path, start_seconds: float, stop_seconds: float) -> Series | None:
         """What was measured around a stretch of time, or None if nothing was."""

@@ -13,7 +13,7 @@ from ..augmentation import Augmentation
 from ..config import STRICT, Amount, Count, Positive, Share
 from ..media.live import FrameBuffer
 from ..media.pictures import PictureSequence, read_picture_frames
-from ..media.video import read_frames
+from ..media.video import HELD_SECONDS, read_frames
 from ..types import ModalitySpec
 from .base import crop, mirror_pictures, pick_frames, sample_seconds
 
@@ -47,7 +47,8 @@ class Rgb:
 
     def read(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.uint8] | None:
         height, width = self.stored_size
-        return read_frames(source, sample_seconds(start_seconds, stop_seconds, 2 * self.frames), width, height)
+        moments = sample_seconds(start_seconds, stop_seconds, 2 * self.frames)
+        return read_frames(source, moments, width, height, HELD_SECONDS)
 
     def read_pictures(self, source: PictureSequence, start_seconds: float, stop_seconds: float) -> NDArray[np.uint8]:
         height, width = self.stored_size
