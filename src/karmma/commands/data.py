@@ -169,3 +169,25 @@ def convert_epic(
     for path in files:
         frames_hz = published_extraction(path.stem).frames_hz  # the detector looked at the published pictures
         typer.echo(f"{path.stem}: {convert_epic_boxes(path, out / f'{path.stem}.csv', frames_hz)} boxes")
+
+
+def convert_gopro(
+    files: Annotated[list[Path], typer.Argument(help="films of GoPro cameras, or <participant>/meta_data/<video>-accl.csv")],
+    out: Annotated[Path, typer.Option(help="directory for one CSV per video; ROOT/imu is where the data set epic looks")],
+    order: Annotated[str | None, typer.Option(help="the source's axes where it does not tell them, e.g. YxZ")] = None,
+) -> None:
+    """The IMU in GoPro cameras as tables in m/s² and rad/s. Exit code 3: some could not be read and are named."""
+    from ..datasets.gopro import ACCELERATION, convert_gopro_imu
+
+    failures = 0
+    for path in files:
+        name = path.name.removesuffix(ACCELERATION) if path.name.endswith(ACCELERATION) else path.stem
+        try:
+            table = convert_gopro_imu(path, out / f"{name}.csv", order)
+        except KarmmaError as error:
+            failures += 1
+            typer.echo(f"karmma: {error}", err=True)
+            continue
+        gaps = f", {table.left_out} left out" if table.left_out else ""
+        typer.echo(f"{name}: {table.rows} rows, {table.start_seconds:.2f} to {table.stop_seconds:.2f} s{gaps}")
+    raise typer.Exit(3 if failures else 0)

@@ -1,0 +1,99 @@
+"""The IMU in GoPro cameras as sensor tables: out of their films, or out of what gopro-utils made of them, as in EPIC-KITCHENS-100."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..files import read_csv, write_csv
+from ..media.containers import MediaError
+from ..media.gpmf import Measured, Telemetry, read_telemetry
+from ..media.tables import AXES
+from ..types import KarmmaError
+
+ACCELERATION, ROTATION = "-accl.csv", "-gyro.csv"  # what names of gopro-utils' tables end with
+ORDERS = {"Camera": "ZXY", "Hero6 Black": "YxZ", "Hero7 Black": "YxZ", "Fusion": "yXZ"}  # of cameras whose films do not tell
+TABLE_ORDER = "YxZ"  # of HERO6 and HERO7, which EPIC-KITCHENS-100's extension was recorded with
+MOST_APART_SECONDS = 0.025  # from a turn's sample to a force's
+LETTERS = "XYZ"
+
+
+@dataclass(frozen=True)
+class ImuTable:
+    """What was written: rows, from which second to which, and how many samples were left out for want of the other sensor's."""
+
+    rows: int
+    start_seconds: float
+    stop_seconds: float
+    left_out: int
+
+
+def convert_gopro_imu(path: Path, out: Path, order: str | None = None) -> ImuTable:
+    """One table `seconds,accel_x,…,gyro_z` in m/s² and rad/s out of a film, or of `<name>-accl.csv` with `<name>-gyro.csv` beside.
+
+    Columns are the camera's axes X, Y, Z; `order` says in which order the source has them (small letters turned round) where it does
+    not say itself. Force and turn are measured at rates of their own: the turn is interpolated to the force's moments. Raises
+    KarmmaError naming the file.
+    """
+    telemetry = read_tables(path) if path.suffix.lower() == ".csv" else read_telemetry(path)
+    known = order or telemetry.force.order or ORDERS.get(telemetry.device, "")
+    if not known:
+        raise KarmmaError(f"{path}: a {telemetry.device!r} does not say in which order its axes are; name it, e.g. --order YxZ")
+    force, turn = rising(telemetry.force), rising(telemetry.turn)
+    if not len(force.seconds) or not len(turn.seconds):
+        raise MediaError(f"{path}: no samples")
+    kept = distance_to(force.seconds, turn.seconds) <= MOST_APART_SECONDS
+    if not kept.any():
+        raise MediaError(f"{path}: accelerometer and gyroscope never measured at the same time")
+    moments = force.seconds[kept]
+    turns = np.stack([np.interp(moments, turn.seconds, axis) for axis in turn.values.T], -1)
+    rows = np.concatenate([moments[:, None], in_order(force.values[kept], known), in_order(turns, known)], 1)
+    write_csv(out, ("seconds", *AXES), ([f"{row[0]:.4f}", *(f"{value:.5f}" for value in row[1:])] for row in rows))
+    return ImuTable(len(rows), float(moments[0]), float(moments[-1]), len(telemetry.force.seconds) - len(rows))
+
+
+def read_tables(path: Path) -> Telemetry:
+    """What lies in two tables of gopro-utils. Raises KarmmaError for a name or content of another kind."""
+    if not path.name.endswith(ACCELERATION):
+        raise KarmmaError(f"{path}: expected the name of a film or of a table <video>{ACCELERATION}")
+    other = path.with_name(path.name.removesuffix(ACCELERATION) + ROTATION)
+    return Telemetry("", read_axes(path, "Accl", TABLE_ORDER), read_axes(other, "Gyro", TABLE_ORDER))
+
+
+def read_axes(path: Path, kind: str, order: str) -> Measured:
+    columns = ("Milliseconds", *(f"{kind}{letter}" for letter in LETTERS))
+    table = read_csv(path, columns)
+    places = [table.header.index(column) for column in columns]
+    values = np.empty((len(table.rows), len(columns)))
+    for number, (line, row) in enumerate(zip(table.lines, table.rows, strict=True)):
+        try:
+            values[number] = [float(row[place]) for place in places]
+        except ValueError as error:
+            raise MediaError(f"{path}: line {line}: {error}") from error
+    return Measured(values[:, 0] / 1000, values[:, 1:], order)
+
+
+def rising(measured: Measured) -> Measured:
+    """Without samples that are no numbers or go back before one that was already there."""
+    good = np.isfinite(measured.seconds) & np.isfinite(measured.values).all(1)
+    seconds, values = measured.seconds[good], measured.values[good]
+    latest = np.concatenate([[-np.inf], np.maximum.accumulate(seconds)[:-1]]) if len(seconds) else seconds
+    return Measured(seconds[seconds > latest], values[seconds > latest], measured.order)
+
+
+def distance_to(moments: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From each moment to the nearest of the others, which rise."""
+    after = np.clip(np.searchsorted(others, moments), 0, len(others) - 1)
+    return np.minimum(np.abs(others[after] - moments), np.abs(others[np.maximum(after - 1, 0)] - moments))
+
+
+def in_order(values: NDArray[np.float64], order: str) -> NDArray[np.float64]:
+    """The axes X, Y, Z of samples `(samples, 3)` that come in another order. Raises KarmmaError for what is no order."""
+    if sorted(order.upper()) != list(LETTERS):
+        raise KarmmaError(f"order {order!r}: expected X, Y, Z in some order, small where an axis is turned round, e.g. YxZ")
+    places = [order.upper().index(letter) for letter in LETTERS]
+    signs = [1.0 if order[place].isupper() else -1.0 for place in places]
+    return values[:, places] * np.array(signs)
