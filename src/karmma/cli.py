@@ -16,9 +16,9 @@ EXTRAS = {
     "serve": ("fastapi", "uvicorn", "prometheus_client"), "data": ("pyarrow", "fsspec"), "wandb": ("wandb",),
 }  # fmt: skip
 VERBS: tuple[Callable[..., None], ...] = (
-    experiments.run, experiments.recipes, data.simulate, recordings.predict, experiments.evaluate, experiments.compare,
-    recordings.stream, recordings.export, recordings.serve, data.check, data.prepare, experiments.profile, data.features,
-    environment.env,
+    experiments.run, experiments.recipes, data.simulate, recordings.predict, experiments.evaluate, experiments.scores,
+    experiments.compare, recordings.stream, recordings.export, recordings.serve, data.check, data.prepare, experiments.profile,
+    data.features, environment.env,
 )  # fmt: skip
 MENDABLE = {  # by whoever started the command: rights, a full disk, a file where a directory should be
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,

@@ -30,10 +30,17 @@ def submit_epic(
     scores: Annotated[Path, typer.Argument(help=".npz with verb (N×97), noun (N×300) and narration_id (N)")],
     annotations: Annotated[Path, typer.Option(help="directory of EPIC-100's CSVs")],
     out: Annotated[Path, typer.Option(help="the zip to write")],
+    sls_pt: Annotated[int, typer.Option(min=0, max=5, help="pre-training: 0 none, 1 public images, 2 and videos, …")] = 2,
+    sls_tl: Annotated[int, typer.Option(min=0, max=5, help="labels: … 3 starts and stops, 4 and boxes, …")] = 3,
+    sls_td: Annotated[int, typer.Option(min=0, max=5, help="data: … 3 the training split, 4 and the validation split, …")] = 3,
 ) -> None:
-    """The zip for EPIC-KITCHENS-100's challenge, after a check against the clips of the test split."""
+    """The zip for EPIC-KITCHENS-100's challenge, after a check against the clips of the test split.
+
+    The levels of supervision are the challenge's (github.com/epic-kitchens/sls); the server shows them beside the figures.
+    """
     from ..datasets.annotations import read_column
     from ..evaluation.epic_metrics import read_scores, write_submission
 
-    write_submission(out, read_scores(scores), read_column(annotations / "EPIC_100_test_timestamps.csv", "narration_id"))
+    expected = read_column(annotations / "EPIC_100_test_timestamps.csv", "narration_id")
+    write_submission(out, read_scores(scores), expected, {"sls_pt": sls_pt, "sls_tl": sls_tl, "sls_td": sls_td})
     typer.echo(f"wrote {out}")

@@ -70,6 +70,33 @@ def evaluate(
         write_json(json_path, result)
 
 
+def scores(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory")],
+    root: Annotated[Path, typer.Argument(help="directory of the data set")],
+    out: Annotated[Path, typer.Option(help="the .npz to write")],
+    dataset: Annotated[str | None, typer.Option(help="which data set it is; default: the one it was trained on")] = None,
+    split: Annotated[str, typer.Option(help="which split; it needs no labels")] = "test",
+    only: Annotated[str | None, typer.Option(help="only these modalities, e.g. rgb+audio")] = None,
+    cache: Annotated[Path | None, typer.Option(help="directory for decoded clips; default: a temporary one")] = None,
+    views: Annotated[int, typer.Option(min=1, help="looks at each clip whose probabilities are averaged: fixed, then augmented")] = 1,
+    overrides: Annotated[list[str] | None, typer.Argument(help="settings of the data set as key=value")] = None,
+) -> None:
+    """Write what CHECKPOINT says of every clip: logits by head, for `karmma metrics epic`, `karmma submit epic` and your own scripts.
+
+    Exit code 3: nothing of some clips could be read; their scores are all 0.
+    """
+    from ..config import apply_overrides
+    from ..experiment.evaluation import score_split
+
+    wanted = tuple(only.split("+")) if only else ()
+    result = score_split(checkpoint, root, dataset, split, cache, apply_overrides({}, overrides), wanted, views)
+    result.save(out)
+    typer.echo(f"wrote {out}: {len(result.names)} clips, {', '.join(result.logits)}")
+    if result.unread:
+        typer.echo(f"karmma: of {len(result.unread)} clips nothing could be read, e.g. {result.unread[0]}", err=True)
+        raise typer.Exit(3)
+
+
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="directories of `karmma run`; several: folds that tested different samples")],
     against: Annotated[str, typer.Option(help="the method that the others are compared with")] = "baseline_dropout",

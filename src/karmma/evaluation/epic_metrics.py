@@ -26,7 +26,7 @@ from .tie_order import order_ascending
 BEST = 100
 CHUNK = 256
 HEADS = {"verb": 97, "noun": 300}
-SUPERVISION = {"sls_pt": 2, "sls_tl": 3, "sls_td": 3}  # pre-training, training labels, training data: the challenge's levels
+SUPERVISION = {"sls_pt": 2, "sls_tl": 3, "sls_td": 3}  # pre-training, training labels, training data: levels of a usual model
 Scores = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -139,7 +139,9 @@ def read_scores(path: Path) -> dict[str, NDArray[Any]]:
     return content
 
 
-def write_submission(path: Path, scores: Mapping[str, NDArray[Any]], expected: Sequence[str]) -> None:
+def write_submission(
+    path: Path, scores: Mapping[str, NDArray[Any]], expected: Sequence[str], supervision: Mapping[str, int] = SUPERVISION
+) -> None:
     """The challenge's zip with `test.json`, version 0.2. Raises KarmmaError if the clips are not exactly the expected ones."""
     ids = [str(name) for name in scores["narration_id"].tolist()]
     lacking, surplus = sorted(set(expected) - set(ids)), sorted(set(ids) - set(expected))
@@ -151,6 +153,6 @@ def write_submission(path: Path, scores: Mapping[str, NDArray[Any]], expected: S
             head: {str(index): float(value) for index, value in enumerate(scores[head][row])} for head in HEADS
         } for row, name in enumerate(ids)
     }  # fmt: skip
-    content = {"version": "0.2", "challenge": "action_recognition", **SUPERVISION, "results": results}
+    content = {"version": "0.2", "challenge": "action_recognition", **supervision, "results": results}
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("test.json", json.dumps(content))

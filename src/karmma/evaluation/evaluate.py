@@ -105,15 +105,15 @@ class SubsetLogits:
 
 @torch.no_grad()
 def subset_logits(
-    model: RecognizerModel, store: ClipStore, *, view: int = 0, batch_size: int = 64, device: torch.device | str = "cpu",
-    on_done: Callable[[int, int], None] | None = None,
+    model: RecognizerModel, store: ClipStore, *, subsets: Sequence[tuple[str, ...]] | None = None, view: int = 0,
+    batch_size: int = 64, device: torch.device | str = "cpu", on_done: Callable[[int, int], None] | None = None,
 ) -> SubsetLogits:  # fmt: skip
-    """Run a recognizer over a stored split under every subset of its modalities; `view` 0 is the fixed look at a clip."""
+    """Run a recognizer over a stored split under some or every subset of its modalities; `view` 0 is the fixed look at a clip."""
     model = model.to(device).eval()
     columns = [store.names.index(name) for name in model.modalities]
     available = store.available[:, columns]
     rows = available.any(1).nonzero().flatten()
-    subsets = subsets_of(model.modalities)
+    subsets = subsets_of(model.modalities) if subsets is None else subsets
     pieces: dict[tuple[str, ...], list[dict[str, Tensor]]] = {subset: [] for subset in subsets}
     for first in range(0, len(rows), batch_size):
         index = rows[first : first + batch_size]

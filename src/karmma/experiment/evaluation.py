@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..config import EvaluationConfig
@@ -21,8 +24,10 @@ from ..datasets import find_data_set
 from ..evaluation.evaluate import SubsetLogits, evaluate, several_views, subset_logits
 from ..evaluation.metrics import mean_of
 from ..evaluation.windows import WINDOW_SECONDS, cut_windows, window_accuracies
-from ..modalities import make_modalities
+from ..files import replacing
+from ..modalities import Modality, make_modalities
 from ..models.checkpoint import load_checkpoint
+from ..models.recognizer import RecognizerModel
 from ..progress import Progress
 from ..training.fit import training_device
 from ..types import KarmmaError
@@ -62,27 +67,101 @@ def evaluate_checkpoint(
     Without a name `root` holds the data set that the checkpoint was trained on.
     Raises KarmmaError if the checkpoint knows other classes than the data.
     """
-    model, info = load_checkpoint(checkpoint)
-    kind = find_data_set(dataset or info.data_set)
-    manifest = kind.load(root, kind.settings(settings or {}, "settings"))
-    manifest.labels.require_same(info.labels, f"checkpoint {checkpoint}")
-    modalities = make_modalities(info.modalities, f"{checkpoint}/config.json: modalities")
+    opened = open_split(checkpoint, root, dataset, split, settings or {})
+    if not opened.segments[0].labels:
+        raise KarmmaError(f"{root}: split {split!r} has no labels; `karmma scores` writes what a checkpoint says of it")
     protocol = protocol or Protocol()
-    segments: Sequence[Segment] = manifest.split(split)
     owners: list[int] = []
     if protocol.name == "window":
-        segments, owners = cut_windows(segments)
-    with tempfile.TemporaryDirectory() as temporary:
-        directory = (cache or Path(temporary)) / (f"{split}-windows" if owners else split)
-        store = ClipStore(directory, segments, modalities)
-        with Progress(f"read.{split}") as progress:
-            store.write(on_done=progress.update)
-        with Progress("evaluate") as progress:
-            see = partial(subset_logits, model, store, device=training_device())
-            _, logits = several_views(see, views, progress.update)
+        segments, owners = cut_windows(opened.segments)
+        opened = replace(opened, segments=segments, name=f"{split}-windows")
+    with opened.stored(cache) as store:
+        logits = opened.logits(store, views, "evaluate")
         if owners:
             return measure_windows(logits, torch.tensor(owners)[store.usable], protocol.missing)
         return measure(logits, protocol)
+
+
+@dataclass(frozen=True)
+class OpenedSplit:
+    """A checkpoint's network and modalities beside the segments of a split that has its classes."""
+
+    name: str
+    model: RecognizerModel
+    modalities: dict[str, Modality]
+    segments: Sequence[Segment]
+
+    @contextmanager
+    def stored(self, cache: Path | None) -> Iterator[ClipStore]:
+        """Its clips, decoded into a directory of the cache or into one that is gone afterwards."""
+        with tempfile.TemporaryDirectory() as temporary:
+            store = ClipStore((cache or Path(temporary)) / self.name, self.segments, self.modalities)
+            with Progress(f"read.{self.name}") as progress:
+                store.write(on_done=progress.update)
+            yield store
+
+    def logits(self, store: ClipStore, views: int, stage: str, subsets: Sequence[tuple[str, ...]] | None = None) -> SubsetLogits:
+        """The log of the mean probability of several looks, by subset of modalities."""
+        see = partial(subset_logits, self.model, store, subsets=subsets, device=training_device())
+        with Progress(stage) as progress:
+            return several_views(see, views, progress.update)[1]
+
+
+def open_split(checkpoint: Path, root: Path, dataset: str | None, split: str, settings: dict[str, Any]) -> OpenedSplit:
+    """Raises KarmmaError if the checkpoint knows other classes than the data."""
+    model, info = load_checkpoint(checkpoint)
+    kind = find_data_set(dataset or info.data_set)
+    manifest = kind.load(root, kind.settings(settings, "settings"))
+    manifest.labels.require_same(info.labels, f"checkpoint {checkpoint}")
+    modalities = make_modalities(info.modalities, f"{checkpoint}/config.json: modalities")
+    return OpenedSplit(split, model, modalities, manifest.split(split))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a checkpoint says of every clip of a split: logits by head `(clips, classes)`, clip by clip of `names`.
+
+    Clips in `unread` have none of the wanted modalities, or none that can be read: all their scores are 0.
+    """
+
+    names: tuple[str, ...]
+    logits: dict[str, NDArray[np.float32]]
+    unread: tuple[str, ...]
+
+    def save(self, path: Path) -> None:
+        """An .npz with an array per head and `narration_id`, as EPIC-KITCHENS calls a clip's name; what `karmma metrics` takes."""
+        if path.suffix != ".npz":
+            raise KarmmaError(f"{path}: scores are written as .npz")
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, narration_id=np.array(self.names), **self.logits)
+
+
+def score_split(
+    checkpoint: Path, root: Path, dataset: str | None, split: str, cache: Path | None, settings: dict[str, Any],
+    only: tuple[str, ...] = (), views: int = 1,
+) -> Scores:  # fmt: skip
+    """Scores of every clip with everything that it has, or with what it has of `only`. Labels are not needed.
+
+    Raises KarmmaError for a modality that the checkpoint does not have.
+    """
+    opened = open_split(checkpoint, root, dataset, split, settings)
+    known = opened.model.modalities
+    for name in only:
+        if name not in known:
+            raise KarmmaError(f"checkpoint {checkpoint} has no modality {name!r}; it has {', '.join(known)}")
+    subset = tuple(name for name in known if name in only or not only)
+    with opened.stored(cache) as store:
+        rows = store.available[:, [store.names.index(name) for name in known]].any(1).nonzero().flatten()  # as subset_logits has them
+        seen = opened.logits(store, views, "scores", [subset]).logits[subset]
+    names = tuple(segment.name for segment in opened.segments)
+    answered = torch.zeros(len(names), dtype=torch.bool)
+    logits = {}
+    for head, values in seen.items():
+        good = ~values.isnan().any(1)
+        placed = torch.zeros(len(names), values.shape[1])
+        placed[rows[good]], answered[rows[good]] = values[good], True
+        logits[head] = placed.numpy()
+    return Scores(names, logits, tuple(name for name, there in zip(names, answered.tolist(), strict=True) if not there))
 
 
 def measure(logits: SubsetLogits, protocol: Protocol) -> dict[str, Any]:
