@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
+from numpy.lib.stride_tricks import sliding_window_view
 
-from karmma.config import EncoderConfig, RecognizerConfig
+from karmma.config import EncoderConfig, RecognizerConfig, plain
+from karmma.modalities.audio import Audio, kaldi_fbank
 from karmma.models.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from karmma.models.encoders import make_encoder
 from karmma.models.encoders.hugging_face import check_preprocessing
@@ -85,3 +88,37 @@ def test_preprocessing_comes_with_the_weights(videomae: Path) -> None:
     check_preprocessing(config, {"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}, "modalities.rgb")
     with pytest.raises(KarmmaError, match=r"modalities\.rgb\.mean is \[0\.45, 0\.42, 0\.4\], but .*trained with \[0\.5, 0\.5, 0\.5\]"):
         check_preprocessing(config, {"mean": (0.45, 0.42, 0.4), "std": (0.2, 0.2, 0.2)}, "modalities.rgb")
+
+
+FBANK: dict[str, Any] = {
+    "spectrum": "kaldi", "fft_size": 400, "hop": 160, "bands": 128, "sample_rate_hz": 16000, "mean": -4.2677393, "std": 9.1379948,
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel filter")
+def test_sound_is_what_ast_was_trained_on(tmp_path: Path) -> None:
+    """Against the library's own features; their pieces begin with the sound, ours lie around their moments."""
+    theirs = transformers.ASTFeatureExtractor()
+    noise = np.random.default_rng(0)
+    sound = (0.3 * np.sin(np.cumsum(np.linspace(0.02, 1.5, 16240))) + noise.normal(0, 0.05, 16240) + 0.1).astype(np.float32)
+    expected = theirs(sound, sampling_rate=16000, return_tensors="np").input_values[0][:100].T
+    audio = Audio(seconds=1.0, shift_seconds=0.0, **FBANK)
+    found = (kaldi_fbank(sliding_window_view(sound, 400)[::160][:100], 16000, 128) - audio.mean) / audio.std
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    whole = audio.transform(torch.from_numpy(audio.spectrogram(sound[40:16040]))[None], None)[0].numpy()
+    np.testing.assert_allclose(whole[:, 2:99], expected[:, 1:98], atol=5e-3)  # 200 samples before a moment, 160 are a step
+    other = (replace(audio, spectrum="log_mel").spectrogram(sound[40:16040]).astype(float)[:, 2:99] - audio.mean) / audio.std
+    assert np.abs(other - expected[:, 1:98])[:32].mean() > 0.3  # in the lowest quarter of the bands, in deviations
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel filter")
+def test_settings_of_sound_are_checked(tmp_path: Path) -> None:
+    transformers.ASTFeatureExtractor().save_pretrained(tmp_path)
+    config = EncoderConfig("hugging_face", weights=str(tmp_path))
+    check_preprocessing(config, plain(Audio(**FBANK)), "modalities.audio")
+    for key, value, words in (
+        ("spectrum", "log_mel", "spectrum is log_mel, but .*trained with kaldi"), ("std", 4.5689974, "std is 4.5.*trained with 9.13"),
+        ("bands", 64, "bands is 64, but"), ("sample_rate_hz", 24000, "sample_rate_hz is 24000"), ("hop", 256, "hop is 256"),
+    ):  # fmt: skip
+        with pytest.raises(KarmmaError, match=rf"modalities\.audio\.{words}"):
+            check_preprocessing(config, plain(Audio(**(FBANK | {key: value}))), "modalities.audio")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import scipy.fft
@@ -45,18 +45,57 @@ def hann_window(size: int) -> NDArray[np.float32]:
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)).astype(np.float32)
 
 
+def pieces_of(samples: NDArray[np.float32], size: int, hop: int) -> NDArray[np.float32]:
+    """Overlapping pieces `(1 + samples // hop, size)`, each around its moment, with zeros around the whole."""
+    padded = np.pad(np.asarray(samples, np.float32), size // 2)
+    return np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
+
+
 def log_mel(samples: NDArray[np.float32], sample_rate_hz: int, fft_size: int, hop: int, bands: int) -> NDArray[np.float32]:
     """Natural-log mel power `(bands, 1 + samples // hop)` of a waveform `(samples,)`; columns are centred on their moments."""
-    padded = np.pad(np.asarray(samples, np.float32), fft_size // 2)
-    pieces = np.lib.stride_tricks.sliding_window_view(padded, fft_size)[::hop] * hann_window(fft_size)
-    spectrum = scipy.fft.rfft(pieces, axis=1)
+    spectrum = scipy.fft.rfft(pieces_of(samples, fft_size, hop) * hann_window(fft_size), axis=1)
     power = spectrum.real**2 + spectrum.imag**2
     return np.log(mel_filters(sample_rate_hz, fft_size, bands, 40.0, sample_rate_hz / 2) @ power.T + 1e-5)
 
 
+KALDI_LOW_HZ, KALDI_PREEMPHASIS, KALDI_FLOOR = 20.0, 0.97, 1.1920929e-7
+
+
+@lru_cache(maxsize=8)
+def kaldi_filters(sample_rate_hz: int, fft_size: int, bands: int) -> NDArray[np.float64]:
+    """Kaldi's mel filters `(bands, fft_size // 2 + 1)`: triangles on its mel scale, not over Hertz."""
+
+    def mel(hertz: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        return 1127.0 * np.log(1.0 + np.asarray(hertz) / 700.0)
+
+    edges = np.linspace(mel(KALDI_LOW_HZ), mel(sample_rate_hz / 2), bands + 2)
+    bins = mel(np.linspace(0, sample_rate_hz / 2, fft_size // 2 + 1))
+    rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
+    return np.maximum(np.minimum(rising, falling), 0)
+
+
+def kaldi_fbank(pieces: NDArray[np.floating], sample_rate_hz: int, bands: int) -> NDArray[np.float32]:
+    """Kaldi's log mel energies `(bands, frames)` of pieces of sound `(frames, window)`, without dither.
+
+    Each piece loses its mean and its lower frequencies (pre-emphasis), and is seen through a Hann window. What the Audio
+    Spectrogram Transformer (Gong et al., Interspeech 2021) was trained on.
+    """
+    pieces = pieces.astype(np.float64) - pieces.mean(1, keepdims=True, dtype=np.float64)
+    before = np.concatenate([pieces[:, :1], pieces[:, :-1]], 1)
+    size = pieces.shape[1]
+    fft_size = 1 << (size - 1).bit_length()
+    spectrum = scipy.fft.rfft((pieces - KALDI_PREEMPHASIS * before) * np.hanning(size), fft_size, axis=1)
+    power = spectrum.real**2 + spectrum.imag**2
+    return np.log(np.maximum(kaldi_filters(sample_rate_hz, fft_size, bands) @ power.T, KALDI_FLOOR)).astype(np.float32)
+
+
 @dataclass(frozen=True, config=STRICT)
 class Audio:
-    """`seconds` of sound as `bands` × `frames` log-mel values; `shift_seconds` is what random shifts have to spare."""
+    """`seconds` of sound as `bands` × `frames` log-mel values; `shift_seconds` is what random shifts have to spare.
+
+    `spectrum` "kaldi" is Kaldi's fbank with windows of `fft_size` samples, for networks that were trained on it.
+    """
 
     seconds: Positive = 2.0
     shift_seconds: Amount = 0.3
@@ -64,6 +103,7 @@ class Audio:
     fft_size: Count = 512
     hop: Count = 256
     bands: Count = 64
+    spectrum: Literal["log_mel", "kaldi"] = "log_mel"
     mean: float = -5.0
     std: Positive = 4.0
 
@@ -89,7 +129,9 @@ class Audio:
 
     def spectrogram(self, samples: NDArray[np.float32]) -> NDArray[np.float16]:
         """The stored form of a stretch of sound."""
-        return log_mel(samples, self.sample_rate_hz, self.fft_size, self.hop, self.bands).astype(np.float16)
+        if self.spectrum == "log_mel":
+            return log_mel(samples, self.sample_rate_hz, self.fft_size, self.hop, self.bands).astype(np.float16)
+        return kaldi_fbank(pieces_of(samples, self.fft_size, self.hop), self.sample_rate_hz, self.bands).astype(np.float16)
 
     def stored_zeros(self) -> NDArray[np.float16]:
         samples = round((self.seconds + 2 * self.shift_seconds) * self.sample_rate_hz)

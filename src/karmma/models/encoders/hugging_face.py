@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -23,7 +24,10 @@ from .base import Encoder
 KIND = "hugging_face"
 LEFT_OVER = ("classifier.", "head.", "decoder.", "fc_norm.", "encoder_to_decoder.", "mask_token", "lm_head.", "pooler.")
 PICTURES, SOUND = "frames height width channels", "mel-bands frames"
-CHECKED = {"image_mean": "mean", "image_std": "std"}  # preprocessor_config.json → our modality settings
+CHECKED = {  # preprocessor_config.json → our modality settings
+    "image_mean": "mean", "image_std": "std", "sampling_rate": "sample_rate_hz", "num_mel_bins": "bands",
+}  # fmt: skip
+FBANK = "ASTFeatureExtractor"  # whose sound is Kaldi's fbank of 25 ms every 10 ms, and whose deviation counts twice
 
 
 def transformers() -> Any:
@@ -122,11 +126,26 @@ def check_preprocessing(config: EncoderConfig, settings: dict[str, Any], where: 
     path = Path(config.weights or "") / "preprocessor_config.json"
     if config.kind != KIND or not path.is_file():
         return
-    content = read_json(path)
-    for theirs, ours in CHECKED.items():
-        if theirs in content and ours in settings and not close(content[theirs], settings[ours]):
-            raise KarmmaError(f"{where}.{ours} is {list(settings[ours])}, but {path} was trained with {content[theirs]}")
+    for ours, wanted in wanted_settings(read_json(path)).items():
+        if ours in settings and not close(wanted, settings[ours]):
+            found = list(settings[ours]) if isinstance(settings[ours], tuple) else settings[ours]
+            raise KarmmaError(f"{where}.{ours} is {found}, but {path} was trained with {wanted}")
+
+
+def wanted_settings(content: dict[str, Any]) -> dict[str, Any]:
+    """Our settings of a modality that a preprocessor_config.json asks for."""
+    wanted = {ours: content[theirs] for theirs, ours in CHECKED.items() if theirs in content}
+    if content.get("feature_extractor_type") == FBANK:
+        rate_hz = int(content.get("sampling_rate", 16000))
+        wanted |= {"spectrum": "kaldi", "fft_size": rate_hz // 40, "hop": rate_hz // 100}
+        if content.get("do_normalize", True) and "mean" in content and "std" in content:
+            wanted |= {"mean": content["mean"], "std": 2 * content["std"]}
+    return wanted
 
 
 def close(one: Any, other: Any) -> bool:
-    return len(one) == len(other) and all(abs(a - b) < 1e-3 for a, b in zip(one, other, strict=True))
+    """Equal words, or numbers that differ by less than a thousandth."""
+    if isinstance(one, str) or isinstance(other, str):
+        return bool(one == other)
+    ours, theirs = np.atleast_1d(np.asarray(one, float)), np.atleast_1d(np.asarray(other, float))
+    return ours.shape == theirs.shape and bool((np.abs(ours - theirs) < 1e-3).all())
