@@ -82,8 +82,9 @@ def test_what_does_not_fit_is_named(videomae: Path, tmp_path: Path) -> None:
         make_encoder(VIDEO, EncoderConfig("hugging_face", weights=str(videomae))).load_start()
 
 
-def test_preprocessing_comes_with_the_weights(videomae: Path) -> None:
-    (videomae / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.2, 0.2, 0.2]}))
+@pytest.mark.parametrize("name", ["preprocessor_config.json", "video_preprocessor_config.json"])
+def test_preprocessing_comes_with_the_weights(videomae: Path, name: str) -> None:
+    (videomae / name).write_text(json.dumps({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.2, 0.2, 0.2]}))
     config = EncoderConfig("hugging_face", weights=str(videomae))
     check_preprocessing(config, {"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}, "modalities.rgb")
     with pytest.raises(KarmmaError, match=r"modalities\.rgb\.mean is \[0\.45, 0\.42, 0\.4\], but .*trained with \[0\.5, 0\.5, 0\.5\]"):

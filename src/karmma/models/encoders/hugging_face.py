@@ -24,7 +24,8 @@ from .base import Encoder
 KIND = "hugging_face"
 LEFT_OVER = ("classifier.", "head.", "decoder.", "fc_norm.", "encoder_to_decoder.", "mask_token", "lm_head.", "pooler.")
 PICTURES, SOUND = "frames height width channels", "mel-bands frames"
-CHECKED = {  # preprocessor_config.json → our modality settings
+PREPROCESSING = ("preprocessor_config.json", "video_preprocessor_config.json")  # the latter of V-JEPA 2
+CHECKED = {  # a key there → our modality settings
     "image_mean": "mean", "image_std": "std", "sampling_rate": "sample_rate_hz", "num_mel_bins": "bands",
 }  # fmt: skip
 FBANK = "ASTFeatureExtractor"  # whose sound is Kaldi's fbank of 25 ms every 10 ms, and whose deviation counts twice
@@ -119,17 +120,17 @@ class HuggingFaceEncoder(Encoder):
 
 
 def check_preprocessing(config: EncoderConfig, settings: dict[str, Any], where: str) -> None:
-    """Compare a modality's mean and deviation with what the weights were trained with (preprocessor_config.json).
+    """Compare a modality's mean and deviation with what the weights were trained with (`PREPROCESSING`).
 
     Raises KarmmaError naming the key and the right value.
     """
-    path = Path(config.weights or "") / "preprocessor_config.json"
-    if config.kind != KIND or not path.is_file():
+    if config.kind != KIND:
         return
-    for ours, wanted in wanted_settings(read_json(path)).items():
-        if ours in settings and not close(wanted, settings[ours]):
-            found = list(settings[ours]) if isinstance(settings[ours], tuple) else settings[ours]
-            raise KarmmaError(f"{where}.{ours} is {found}, but {path} was trained with {wanted}")
+    for path in (Path(config.weights or "") / name for name in PREPROCESSING):
+        for ours, wanted in wanted_settings(read_json(path)).items() if path.is_file() else ():
+            if ours in settings and not close(wanted, settings[ours]):
+                found = list(settings[ours]) if isinstance(settings[ours], tuple) else settings[ours]
+                raise KarmmaError(f"{where}.{ours} is {found}, but {path} was trained with {wanted}")
 
 
 def wanted_settings(content: dict[str, Any]) -> dict[str, Any]:
