@@ -88,6 +88,26 @@ def test_only_some_sensors_and_clips_of_which_nothing_is_left(epic_root: Path, c
     assert code == 2 and "scores are written as .npz" in output
 
 
-def test_unlabelled_splits_cannot_be_evaluated(epic_root: Path, checkpoint: Path) -> None:
+UNLABELLED = (
+    "split 'test' cannot be learnt from or tested on: P03_1_0 has no verb or noun; with labels there is: train, validation"
+)
+OWN = """
+name: own
+data: {{dataset: epic, root: {root}}}
+modalities: {{rgb: {{}}, audio: {{}}}}
+teacher: &role
+  recognizer: {{encoders: {{rgb: {{kind: frames, width: 8}}, audio: {{kind: spectrogram, width: 8}}}}, dim: 16}}
+  training: {{epochs: 1}}
+student: *role
+methods:
+  karmma: {{}}
+"""
+
+
+def test_unlabelled_splits_can_be_neither_evaluated_nor_run_on(epic_root: Path, checkpoint: Path, tmp_path: Path) -> None:
+    (epic_root / "P01_1.MP4").write_bytes((epic_root / "P02_1.MP4").read_bytes())
     code, output = call("evaluate", str(checkpoint), str(epic_root))
-    assert code == 2 and "split 'test' has no labels; `karmma scores` writes" in output
+    assert code == 2 and UNLABELLED in output
+    (tmp_path / "own.yaml").write_text(OWN.format(root=epic_root))
+    code, output = call("run", str(tmp_path / "own.yaml"), "--out", str(tmp_path / "run"))
+    assert code == 2 and UNLABELLED in output and not (tmp_path / "run" / "clips").exists()

@@ -69,3 +69,15 @@ class Manifest:
         if not self.splits[name]:
             raise KarmmaError(f"{self.name}: split {name!r} is empty")
         return self.splits[name]
+
+    def labelled_split(self, name: str) -> tuple[Segment, ...]:
+        """Segments of a split that can be learnt from or tested on. Raises KarmmaError where one lacks a label, as held-back sets do."""
+        for segment in self.split(name):
+            lacking = [head for head in self.labels.names if head not in segment.labels]
+            if lacking:
+                labelled = [split for split, rows in self.splits.items() if rows and rows[0].labels]
+                raise KarmmaError(
+                    f"{self.name}: split {name!r} cannot be learnt from or tested on: {segment.name} has no {' or '.join(lacking)}; "
+                    f"with labels there is: {', '.join(labelled) or 'none'}"
+                )
+        return self.splits[name]

@@ -133,7 +133,7 @@ class Context:
                 lambda bar: create(self.root, settings, workers, bar.update),
             )
         for split in self.splits:
-            self.manifest.split(split)
+            self.manifest.labelled_split(split)
 
     def clips_of(self, split: str) -> ClipStore:
         """A split's clips, as they are stored by now."""

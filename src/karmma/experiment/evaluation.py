@@ -67,9 +67,7 @@ def evaluate_checkpoint(
     Without a name `root` holds the data set that the checkpoint was trained on.
     Raises KarmmaError if the checkpoint knows other classes than the data.
     """
-    opened = open_split(checkpoint, root, dataset, split, settings or {})
-    if not opened.segments[0].labels:
-        raise KarmmaError(f"{root}: split {split!r} has no labels; `karmma scores` writes what a checkpoint says of it")
+    opened = open_split(checkpoint, root, dataset, split, settings or {}, labelled=True)
     protocol = protocol or Protocol()
     owners: list[int] = []
     if protocol.name == "window":
@@ -107,14 +105,16 @@ class OpenedSplit:
             return several_views(see, views, progress.update)[1]
 
 
-def open_split(checkpoint: Path, root: Path, dataset: str | None, split: str, settings: dict[str, Any]) -> OpenedSplit:
-    """Raises KarmmaError if the checkpoint knows other classes than the data."""
+def open_split(
+    checkpoint: Path, root: Path, dataset: str | None, split: str, settings: dict[str, Any], *, labelled: bool = False
+) -> OpenedSplit:
+    """Raises KarmmaError if the checkpoint knows other classes than the data, or for a split without labels that has to have them."""
     model, info = load_checkpoint(checkpoint)
     kind = find_data_set(dataset or info.data_set)
     manifest = kind.load(root, kind.settings(settings, "settings"))
     manifest.labels.require_same(info.labels, f"checkpoint {checkpoint}")
     modalities = make_modalities(info.modalities, f"{checkpoint}/config.json: modalities")
-    return OpenedSplit(split, model, modalities, manifest.split(split))
+    return OpenedSplit(split, model, modalities, manifest.labelled_split(split) if labelled else manifest.split(split))
 
 
 @dataclass(frozen=True)
