@@ -71,7 +71,7 @@ class Manifest:
         return self.splits[name]
 
     def labelled_split(self, name: str) -> tuple[Segment, ...]:
-        """Segments of a split that can be learnt from or tested on. Raises KarmmaError where one lacks a label, as held-back sets do."""
+        """Segments of a split that can be learnt from or tested on. Raises KarmmaError where one lacks a label, as test sets may."""
         for segment in self.split(name):
             lacking = [head for head in self.labels.names if head not in segment.labels]
             if lacking:
