@@ -132,6 +132,7 @@ def write_pictures(root: Path, kind: str, count: int, *, video: str = "P01_0", a
         for number in range(1, count + 1):
             level = number if kind == "rgb" else 127 + number * (part == "u")
             cv2.imwrite(str(folder / f"frame_{number:010d}.png"), np.full((24, 32), level, np.uint8))
+            (folder / f"._frame_{number:010d}.png").write_bytes(b"what a Mac leaves")
     if as_tar:
         folder = root / "P01" / f"{kind}_frames" / video
         with tarfile.open(folder.with_suffix(".tar"), "w") as archive:

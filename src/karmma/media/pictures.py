@@ -90,13 +90,19 @@ def list_pictures(path: Path, part: str = "") -> NumberedPictures:
     return parts[part] if part in parts else next(iter(parts.values()))
 
 
+def number_of(name: str) -> int | None:
+    """Of a numbered picture; None for other files and for those that a Mac leaves beside each (`._frame_1.jpg`)."""
+    match = None if name.startswith(".") else NUMBERED.search(name)
+    return int(match[1]) if match else None
+
+
 def none_in(path: Path, part: str) -> NumberedPictures:
     """Raises MediaError."""
     raise MediaError(f"{path}: no numbered pictures in {part or 'it'}")
 
 
 def list_folder(folder: Path) -> NumberedPictures:
-    found = sorted((int(match[1]), file.name) for file in folder.iterdir() if (match := NUMBERED.search(file.name)))
+    found = sorted((number, file.name) for file in folder.iterdir() if (number := number_of(file.name)) is not None)
     if not found:
         raise MediaError(f"{folder}: no numbered pictures in it")
     numbers, names = zip(*found, strict=True)
@@ -110,8 +116,8 @@ def list_tar(path: Path) -> dict[str, NumberedPictures]:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
                 name = PurePosixPath(member.name)
-                if member.isfile() and (match := NUMBERED.search(name.name)):
-                    found[name.parent.name].append((int(match[1]), member.offset_data, member.size))
+                if member.isfile() and (number := number_of(name.name)) is not None:
+                    found[name.parent.name].append((number, member.offset_data, member.size))
                 archive.members.clear()  # type: ignore[attr-defined]  # it would keep all it has seen
     except (tarfile.TarError, OSError, EOFError) as error:
         raise MediaError(f"{path}: not a plain tar: {error}") from error
