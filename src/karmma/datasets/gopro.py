@@ -34,8 +34,8 @@ class ImuTable:
 def convert_gopro_imu(path: Path, out: Path, order: str | None = None) -> ImuTable:
     """One table `seconds,accel_x,…,gyro_z` in m/s² and rad/s out of a film, or of `<name>-accl.csv` with `<name>-gyro.csv` beside.
 
-    Columns are the camera's axes X, Y, Z; `order` says in which order the source has them (small letters turned round) where it does
-    not say itself. Force and turn are measured at rates of their own: the turn is interpolated to the force's moments. Raises
+    Columns are the camera's axes X, Y, Z; `order` says in which order the source has them (small letters turned round), whatever it
+    says itself. Force and turn are measured at rates of their own: the turn is interpolated to the force's moments. Raises
     KarmmaError naming the file.
     """
     telemetry = read_tables(path) if path.suffix.lower() == ".csv" else read_telemetry(path)

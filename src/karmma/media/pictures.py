@@ -74,7 +74,7 @@ class NumberedPictures:
             raise MediaError(f"{self.path}: picture {number}: {error.strerror}") from error
 
 
-TARS: KeptFiles[dict[str, NumberedPictures]] = KeptFiles(1024)  # listing one takes seconds, the list a megabyte
+TARS: KeptFiles[dict[str, NumberedPictures]] = KeptFiles(1024)  # listing one takes seconds, a list of 100,000 two megabytes
 FOLDERS: KeptFiles[NumberedPictures] = KeptFiles(128)
 
 
