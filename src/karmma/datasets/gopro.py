@@ -50,7 +50,8 @@ def convert_gopro_imu(path: Path, out: Path, order: str | None = None) -> ImuTab
         raise MediaError(f"{path}: accelerometer and gyroscope never measured at the same time")
     moments = force.seconds[kept]
     turns = np.stack([np.interp(moments, turn.seconds, axis) for axis in turn.values.T], -1)
-    rows = np.concatenate([moments[:, None], in_order(force.values[kept], known), in_order(turns, known)], 1)
+    turn_order = order or turn.order or known
+    rows = np.concatenate([moments[:, None], in_order(force.values[kept], known), in_order(turns, turn_order)], 1)
     write_csv(out, ("seconds", *AXES), ([f"{row[0]:.4f}", *(f"{value:.5f}" for value in row[1:])] for row in rows))
     return ImuTable(len(rows), float(moments[0]), float(moments[-1]), len(telemetry.force.seconds) - len(rows))
 

@@ -80,25 +80,22 @@ FOLDERS: KeptFiles[NumberedPictures] = KeptFiles(128)
 
 def list_pictures(path: Path, part: str = "") -> NumberedPictures:
     """The pictures of a folder or tar, or of a folder within. Raises MediaError for a missing or broken one, or one without any."""
-    if path.is_dir():
-        return FOLDERS.get(path / part, None, lambda: list_folder(path / part)) if (path / part).is_dir() else none_in(path, part)
-    if not path.is_file():
+    if (path / part).is_dir():
+        return FOLDERS.get(path / part, None, lambda: list_folder(path / part))
+    if not path.exists():
         raise MediaError(f"{path}: no such file or folder")
-    parts = TARS.get(path, None, lambda: list_tar(path))
-    if part not in parts and (part or len(parts) != 1):
-        return none_in(path, part)
-    return parts[part] if part in parts else next(iter(parts.values()))
+    parts = TARS.get(path, None, lambda: list_tar(path)) if path.is_file() else {}
+    if not part and len(parts) == 1:  # all in one folder of the tar, whatever it is called
+        return next(iter(parts.values()))
+    if part not in parts:
+        raise MediaError(f"{path}: no numbered pictures in {part or 'it'}")
+    return parts[part]
 
 
 def number_of(name: str) -> int | None:
     """Of a numbered picture; None for other files and for those that a Mac leaves beside each (`._frame_1.jpg`)."""
     match = None if name.startswith(".") else NUMBERED.search(name)
     return int(match[1]) if match else None
-
-
-def none_in(path: Path, part: str) -> NumberedPictures:
-    """Raises MediaError."""
-    raise MediaError(f"{path}: no numbered pictures in {part or 'it'}")
 
 
 def list_folder(folder: Path) -> NumberedPictures:
