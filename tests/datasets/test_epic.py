@@ -55,7 +55,7 @@ def place(root: Path, name: str) -> Path:
 
 def test_videos_are_found_in_any_layout_and_the_rest_is_counted(official: Path) -> None:
     root = official.parent
-    nested, flat = place(root, "P01/videos/P01_0.MP4"), place(root, "P02_1.MP4")
+    nested, flat = place(root, "P01/videos/P01_0.MP4"), place(root, "P02_1.mp4")
     sound_only = place(root, "audio/P01_7.wav")
     wav = place(root, "P02/audio/P02_1.wav")
     manifest = load_epic(root, EpicConfig())

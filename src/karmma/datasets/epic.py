@@ -22,8 +22,9 @@ from ..types import KarmmaError, LabelSpace
 from .annotations import TimedAction, read_actions, read_classes, read_column, read_rulstm, read_timestamps
 
 LABEL_SIZES = {"verb": 97, "noun": 300}
-VIDEO_PLACES = ("{participant}/videos/{video}.MP4", "videos/{participant}/{video}.MP4", "videos/train/{participant}/{video}.MP4",
-                "videos/test/{participant}/{video}.MP4", "{participant}/{video}.MP4", "videos/{video}.MP4", "{video}.MP4")  # fmt: skip
+VIDEO_FOLDERS = ("{participant}/videos/", "videos/{participant}/", "videos/train/{participant}/", "videos/test/{participant}/",
+                 "{participant}/", "videos/", "")  # fmt: skip
+VIDEO_PLACES = tuple(folder + "{video}" + suffix for folder in VIDEO_FOLDERS for suffix in (".MP4", ".mp4"))  # the latter made smaller
 SOUND_PLACES = ("{participant}/audio/{video}.wav", "audio/{participant}/{video}.wav", "audio/{video}.wav")
 PICTURE_PLACES = ("{participant}/{kind}_frames/{video}", "{kind}_frames/{participant}/{video}",
                   "frames_rgb_flow/{kind}/train/{participant}/{video}", "frames_rgb_flow/{kind}/test/{participant}/{video}",
