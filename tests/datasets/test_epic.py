@@ -12,14 +12,15 @@ import cv2
 import numpy as np
 import pytest
 
-from karmma.data.manifest import Segment
-from karmma.data.reading import read_segment
+from karmma.data.manifest import Segment, source_path
+from karmma.data.reading import doubt_sources, read_segment
 from karmma.datasets.annotations import read_rulstm
 from karmma.datasets.epic import EpicConfig, load_epic, published_extraction
 from karmma.files import rows_of
 from karmma.media.pictures import PictureSequence
 from karmma.modalities import make_modalities
 from karmma.modalities.base import sample_seconds
+from karmma.preparation.check import check_manifest
 from karmma.types import KarmmaError
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "epic100"
@@ -217,6 +218,23 @@ def test_pictures_of_unknown_rate_and_gaps_are_named(official: Path) -> None:
     (root / "P01" / "flow_frames" / "P01_0.tar").write_bytes(b"no tar at all" * 100)
     segment = load_epic(root, EpicConfig()).split("train")[0]
     assert "not a plain tar" in read_segment(segment, make_modalities({"flow": {}})).failures["flow"]
+
+
+@pytest.mark.parametrize(("kind", "seconds"), [("rgb", "2.1"), ("flow", "4.2")])
+def test_pictures_that_do_not_last_as_long_as_their_film_are_doubted(official: Path, kind: str, seconds: str) -> None:
+    """As those of other rates, and those of two videos that the authors cut at another and replaced later."""
+    write_pictures(official.parent, kind, 127, as_tar=kind == "flow")
+    for length, doubted in ((float(seconds), False), (9.0, True)):
+        (official / "EPIC_100_video_info.csv").write_text(f"video_id,duration,fps,resolution\nP01_0,{length},20,32x24\n")
+        manifest = load_epic(official.parent, EpicConfig())
+        words = doubt_sources(manifest.split("train"), make_modalities({kind: {}}))
+        warnings = [words for report in check_manifest(manifest, workers=1).files for words in report.warnings]
+        assert bool(words) == bool(warnings) == doubted
+    assert f"a second last {seconds} s, their film 9.0 s: were they cut at another rate?" in warnings[0]
+    assert words[kind] == [f"{source_path(manifest.split('train')[0].sources[kind])}: {warnings[0]}"]
+    (official / "EPIC_100_video_info.csv").write_text("video_id,duration,fps,resolution\nP01_0,-1,20,32x24\n")
+    with pytest.raises(KarmmaError, match=r"line 2: duration -1 is impossible"):
+        load_epic(official.parent, EpicConfig())
 
 
 def test_stored_clips_know_the_rate_of_their_pictures(tmp_path: Path) -> None:

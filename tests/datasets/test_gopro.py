@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from karmma.cli import app
 from karmma.datasets.annotations import TimedAction
-from karmma.datasets.epic import EpicConfig, find_sources
+from karmma.datasets.epic import EpicConfig, VideoInfo, find_sources
 from karmma.datasets.gopro import convert_gopro_imu, in_order
 from karmma.media.containers import MediaError
 from karmma.media.gpmf import read_telemetry
@@ -109,7 +109,7 @@ def test_tables_of_gopro_utils_become_one_on_the_cameras_axes(tmp_path: Path) ->
     compare(tmp_path / "imu" / "P01_101.csv", 0.0, 6.0)
     assert Imu().doubt(tmp_path / "imu" / "P01_101.csv") == ""
     action = TimedAction("P01_101_0", "P01", "P01_101", 1.0, 2.0)
-    assert find_sources(tmp_path, action, None, EpicConfig()) == {"imu": tmp_path / "imu" / "P01_101.csv"}
+    assert find_sources(tmp_path, action, VideoInfo(), EpicConfig()) == {"imu": tmp_path / "imu" / "P01_101.csv"}
 
 
 @pytest.mark.parametrize(("order", "device"), [("YxZ", "HERO11 Black"), ("", "Hero7 Black")])

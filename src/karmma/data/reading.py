@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from ..media.containers import MediaError
 from ..media.duration import find_span, has_clock
 from ..media.members import TarMember
-from ..media.pictures import PictureSequence
+from ..media.pictures import PictureSequence, doubt_pictures, list_pictures
 from ..modalities import Modality, PictureReader
 from ..modalities.base import doubt_file, offsets_of
 from ..modalities.features import Features
@@ -77,9 +78,21 @@ def doubt_sources(segments: Sequence[Segment], modalities: Mapping[str, Modality
     """By modality, what speaks against the content of its files, of which no more than so many are looked at."""
     doubts: dict[str, list[str]] = {}
     for name, modality in modalities.items():
-        files = dict.fromkeys(source for segment in segments if isinstance(source := segment.sources.get(name), Path))
-        doubts[name] = [words for path in list(files)[:most] if path.is_file() and (words := doubt_file(modality, path))]
+        known = (segment.sources[name] for segment in segments if name in segment.sources)
+        files = (source for source in dict.fromkeys(known) if not isinstance(source, TarMember) and source.is_file())
+        doubts[name] = [words for source in islice(files, most) if (words := doubt_source(modality, source))]
     return {name: words for name, words in doubts.items() if words}
+
+
+def doubt_source(modality: Modality, source: Path | PictureSequence) -> str:
+    """What speaks against a file's content or the rate of pictures; nothing where they cannot be read, which reading tells."""
+    if isinstance(source, Path):
+        return doubt_file(modality, source)
+    try:
+        words = doubt_pictures(source, list_pictures(source.path, "u" if modality.spec.name == "flow" else source.part))
+    except MediaError:
+        return ""
+    return words and f"{source.path}: {words}"
 
 
 def read_source(

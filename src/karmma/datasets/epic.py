@@ -91,8 +91,8 @@ def load_epic(root: Path, settings: EpicConfig) -> Manifest:
         raise KarmmaError(f"{annotations}: {len(verbs)} verbs and {len(nouns)} nouns, expected 97 and 300")
     actions = split_actions(annotations, settings)
     videos = {row.video_id: row for rows in actions.values() for row in rows}
-    rates = read_rates(annotations / "EPIC_100_video_info.csv")
-    found = {video: find_sources(root, row, rates.get(video), settings) for video, row in videos.items()}
+    infos = read_video_info(annotations / "EPIC_100_video_info.csv")
+    found = {video: find_sources(root, row, infos.get(video, VideoInfo()), settings) for video, row in videos.items()}
     there = {video for video, sources in found.items() if sources}
     if not there:
         raise KarmmaError(f"{root}: none of {len(found)} videos is there; looked for e.g. {VIDEO_PLACES[0]}")
@@ -135,23 +135,35 @@ def is_held_out(video: str, share: float) -> bool:
 Sources = dict[str, Path | PictureSequence]
 
 
-def read_rates(path: Path) -> dict[str, float]:
-    """Frames per second by video; empty where there is no such file. Raises KarmmaError for a rate that is none."""
-    if not path.is_file():
-        return {}
-    rates = {}
-    for line, row in rows_of(path, ("video_id", "fps")):
+@dataclass(frozen=True)
+class VideoInfo:
+    """A row of EPIC_100_video_info.csv: frames per second and length; None where there is none."""
+
+    frames_hz: float | None = None
+    seconds: float | None = None
+
+
+def read_video_info(path: Path) -> dict[str, VideoInfo]:
+    """By video; empty where there is no such file. Raises KarmmaError for a rate or length that is none."""
+    rows = rows_of(path, ("video_id", "fps")) if path.is_file() else ()
+    return {row["video_id"]: info_of(f"{path}: line {line}", row) for line, row in rows}
+
+
+def info_of(where: str, row: Mapping[str, str]) -> VideoInfo:
+    """Raises KarmmaError for a rate or length that is none."""
+    numbers = []
+    for column, most in (("fps", 1000.0), ("duration", 1e6)):
         try:
-            rates[row["video_id"]] = float(row["fps"])
+            numbers.append(float(row[column]) if row.get(column) else None)
         except ValueError as error:
-            raise KarmmaError(f"{path}: line {line}: fps {row['fps']!r} is no number") from error
-        if not 0 < rates[row["video_id"]] < 1000:
-            raise KarmmaError(f"{path}: line {line}: fps {row['fps']} is impossible")
-    return rates
+            raise KarmmaError(f"{where}: {column} {row[column]!r} is no number") from error
+        if numbers[-1] is not None and not 0 < numbers[-1] < most:
+            raise KarmmaError(f"{where}: {column} {row[column]} is impossible")
+    return VideoInfo(*numbers)
 
 
-def find_sources(root: Path, row: TimedAction, frames_hz: float | None, settings: EpicConfig) -> Sources:
-    """Files or pictures of a video, whose own rate is `frames_hz`, by modality; empty where there is nothing.
+def find_sources(root: Path, row: TimedAction, info: VideoInfo, settings: EpicConfig) -> Sources:
+    """Files or pictures of a video by modality; empty where there is nothing.
 
     Raises KarmmaError for own pictures of a video whose rate nobody names.
     """
@@ -160,7 +172,7 @@ def find_sources(root: Path, row: TimedAction, frames_hz: float | None, settings
     for kind in ("rgb", "flow"):
         pictures = first_there(root, with_tars(kind), row)
         if pictures is not None and (kind not in sources or settings.prefer == "pictures"):
-            sources[kind] = pictures_of(pictures, kind, row.video_id, frames_hz, settings)
+            sources[kind] = pictures_of(pictures, kind, row.video_id, info, settings)
     extra = {
         "audio": first_there(root, SOUND_PLACES, row) or video, "detections": first_there(root, BOX_PLACES, row),
         "imu": first_there(root, IMU_PLACES, row),
@@ -168,19 +180,20 @@ def find_sources(root: Path, row: TimedAction, frames_hz: float | None, settings
     return sources | {name: path for name, path in extra.items() if path is not None}
 
 
-def pictures_of(path: Path, kind: str, video: str, frames_hz: float | None, settings: EpicConfig) -> PictureSequence:
+def pictures_of(path: Path, kind: str, video: str, info: VideoInfo, settings: EpicConfig) -> PictureSequence:
     """Pictures of rgb or flow with their rate. Raises KarmmaError for own pictures of a video whose rate nobody names."""
     if settings.pictures == "published":
         made = published_extraction(video)
         if kind == "rgb":
-            return PictureSequence(path, made.frames_hz)
-        reach_seconds = made.flow_reach / made.frames_hz
+            return PictureSequence(path, made.frames_hz, film_seconds=info.seconds)
         return PictureSequence(
-            path, made.frames_hz / made.flow_stride, bound_pixels=made.flow_bound_pixels, motion_seconds=reach_seconds
-        )
-    if frames_hz is None:
+            path, made.frames_hz / made.flow_stride, bound_pixels=made.flow_bound_pixels,
+            motion_seconds=made.flow_reach / made.frames_hz, film_seconds=info.seconds,
+        )  # fmt: skip
+    if info.frames_hz is None:
         raise KarmmaError(f"{path}: EPIC_100_video_info.csv does not say how many frames per second {video} has")
-    return PictureSequence(path, frames_hz / (settings.flow_stride if kind == "flow" else 1))
+    frames_hz = info.frames_hz / (settings.flow_stride if kind == "flow" else 1)
+    return PictureSequence(path, frames_hz, film_seconds=info.seconds)
 
 
 def with_tars(kind: str) -> list[str]:

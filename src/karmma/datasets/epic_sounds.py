@@ -12,7 +12,7 @@ from ..data.manifest import Manifest
 from ..files import rows_of
 from ..types import KarmmaError, LabelSpace
 from .annotations import TimedAction, parse_class, parse_times
-from .epic import EpicConfig, find_sources, read_rates, segment_of
+from .epic import EpicConfig, VideoInfo, find_sources, read_video_info, segment_of
 
 CLASSES = 44
 SPLITS = ("train", "validation")
@@ -43,9 +43,9 @@ def load_epic_sounds(root: Path, settings: EpicSoundsConfig) -> Manifest:
     annotations = Path(settings.annotations) if settings.annotations else root / "annotations"
     names: dict[int, str] = {}
     events = {split: read_events(annotations / f"EPIC_Sounds_{split}.csv", names) for split in SPLITS}
-    rates = read_rates(annotations / "EPIC_100_video_info.csv")
+    infos = read_video_info(annotations / "EPIC_100_video_info.csv")
     videos = {event.video_id: event for rows in events.values() for event in rows}
-    found = {name: find_sources(root, event, rates.get(name), settings.files) for name, event in videos.items()}
+    found = {name: find_sources(root, event, infos.get(name, VideoInfo()), settings.files) for name, event in videos.items()}
     there = {name for name, sources in found.items() if sources}
     if not there:
         raise KarmmaError(f"{root}: none of {len(found)} videos is there")

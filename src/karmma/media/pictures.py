@@ -17,6 +17,7 @@ from .containers import MediaError
 from .kept import KeptFiles
 from .video import HELD_SECONDS, Pictures
 
+ODD_SECONDS, ODD_SHARE = 0.4, 0.0003  # by which pictures may be longer or shorter than their film: EPIC's are by 0.2 s
 NUMBERED = re.compile(r"(\d+)\.(jpe?g|png)$", re.IGNORECASE)
 
 
@@ -25,7 +26,8 @@ class PictureSequence:
     """Numbered pictures below `path` (a folder or a .tar), `frames_hz` of them per second; number 1 is shown at second 0.
 
     `part` is the folder within, e.g. `u` of a flow folder; empty for pictures that lie directly there. Of pictures of flow,
-    where whoever made them says so: 0 and 255 are a motion of ∓`bound_pixels` within `motion_seconds`.
+    where whoever made them says so: 0 and 255 are a motion of ∓`bound_pixels` within `motion_seconds`. `film_seconds`: how long the
+    film is that they were cut from, where somebody says so.
     """
 
     path: Path
@@ -33,6 +35,7 @@ class PictureSequence:
     part: str = ""
     bound_pixels: float | None = None
     motion_seconds: float | None = None
+    film_seconds: float | None = None
 
     def is_file(self) -> bool:
         """Whether there is anything; named as of a path, because it stands where a path may."""
@@ -90,6 +93,15 @@ def list_pictures(path: Path, part: str = "") -> NumberedPictures:
     if part not in parts:
         raise MediaError(f"{path}: no numbered pictures in {part or 'it'}")
     return parts[part]
+
+
+def doubt_pictures(sequence: PictureSequence, pictures: NumberedPictures) -> str:
+    """What speaks against the rate of pictures: that they are shorter or longer than their film; nothing if all is well."""
+    seconds, film_seconds = int(pictures.numbers[-1]) / sequence.frames_hz, sequence.film_seconds
+    if film_seconds is None or abs(seconds - film_seconds) <= max(ODD_SECONDS, ODD_SHARE * film_seconds):
+        return ""
+    rate = f"{pictures.numbers[-1]} pictures at {sequence.frames_hz:g} a second"
+    return f"{rate} last {seconds:.1f} s, their film {film_seconds:.1f} s: were they cut at another rate?"
 
 
 def number_of(name: str) -> int | None:

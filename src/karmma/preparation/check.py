@@ -12,7 +12,7 @@ from ..files import write_csv
 from ..media.containers import MediaError
 from ..media.inspection import FileReport, inspect_file
 from ..media.members import TarMember
-from ..media.pictures import PictureSequence, list_pictures
+from ..media.pictures import PictureSequence, doubt_pictures, list_pictures
 from ..workers import count_workers, worker_pool
 from .clock_check import compare_clocks, find_pairs
 
@@ -99,10 +99,12 @@ def inspect_source(job: tuple[Path | PictureSequence, tuple[str, ...]]) -> FileR
         return inspect_file(source, names)
     report = FileReport(source.path, names)
     try:
-        numbers = list_pictures(source.path, "u" if "flow" in names else source.part).numbers
+        pictures = list_pictures(source.path, "u" if "flow" in names else source.part)
     except MediaError as error:
         report.errors.append(str(error).removeprefix(f"{source.path}: "))
         return report
+    numbers = pictures.numbers
+    report.warnings += filter(None, [doubt_pictures(source, pictures)])
     report.facts |= {"pictures": len(numbers), "frames_hz": source.frames_hz, "seconds": round(len(numbers) / source.frames_hz, 3)}
     gaps = int(numbers[-1] - numbers[0]) + 1 - len(numbers)
     if gaps:
