@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -111,6 +112,20 @@ def test_mirroring_rgb_and_flow_keeps_them_in_step() -> None:
     one, other = flow.transform(fields, straight), flow.transform(fields, turned)
     torch.testing.assert_close(other[0, ..., 0], -one[0, ..., 0].flip(2))
     torch.testing.assert_close(other[0, ..., 1], one[0, ..., 1].flip(2))
+
+
+@pytest.mark.parametrize(("lateral", "order"), [("x", (0, 1, 2)), ("y", (1, 0, 2)), ("z", (2, 0, 1))])
+def test_a_mirrored_imu_is_the_same_whichever_axis_points_to_the_side(lateral: Literal["x", "y", "z"], order: tuple[int, ...]) -> None:
+    """`order`: where the axes side, ahead, up of somebody lie among x, y, z."""
+    carried = torch.randn(2, 10, 2, 3)  # force and turn: side, ahead, up
+    expected = carried * torch.tensor([[-1.0, 1, 1], [1, -1, -1]])
+    still: dict[str, Any] = dict.fromkeys(("shift_seconds", "stretch", "axis_stretch", "bias", "noise"), 0.0)
+    imu = Imu(seconds=1.0, rate_hz=10, lateral_axis=lateral, force_scale_mps2=1.0, **still)
+    where = [order.index(axis) for axis in range(3)]
+    augmentation = BatchAugmentation(torch.tensor([True, False]), torch.Generator().manual_seed(0))
+    seen = imu.transform(carried[..., where].flatten(2), augmentation).unflatten(2, (2, 3))[..., list(order)]
+    torch.testing.assert_close(seen[0], expected[0])
+    torch.testing.assert_close(seen[1], carried[1])
 
 
 def test_mirrored_boxes_swap_edges_and_hands_and_leave_empty_slots_empty() -> None:
@@ -241,7 +256,7 @@ def test_a_drifting_pace_passes_every_moment_once_from_end_to_end() -> None:
 
 
 def test_vigour_changes_movement_and_leaves_gravity() -> None:
-    still = {"bias": 0.0, "noise": 0.0, "stretch": 0.0, "trim": 0.0, "bend": 0.0, "force_scale_mps2": 1.0}
+    still: dict[str, Any] = {"bias": 0.0, "noise": 0.0, "stretch": 0.0, "trim": 0.0, "bend": 0.0, "force_scale_mps2": 1.0}
     imu = Imu(span="segment", seconds=2.56, vigour=0.4, **still)
     time = torch.linspace(0, 1, 2 * imu.samples)
     shaking = torch.sin(2 * torch.pi * 20 * time)

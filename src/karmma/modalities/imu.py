@@ -35,6 +35,7 @@ class Imu:
 
     `span="window"` takes that long a window around the middle of a segment; `span="segment"` spreads as many samples
     over the whole segment, however long it is. Sources: CSV (m/s², rad/s) or .mat (`d_iner`, whose g and degrees/s are converted).
+    `lateral_axis` points to the side of who carries it: it is what mirrored clips turn round (`training.mirror`).
     """
 
     seconds: Positive = 2.4
@@ -43,6 +44,7 @@ class Imu:
     shift_seconds: Amount = 0.2
     force_scale_mps2: Positive = 9.81  # of specific force, for the model
     turn_scale_radps: Positive = 1.0  # of angular rate
+    lateral_axis: Literal["x", "y", "z"] = "x"  # y where x points ahead, as in ROS
     offset_seconds: float = 0.0  # by how much its clock is ahead of the recording's
     trim: Share = 0.15  # of a segment's span, while training
     bend: Amount = 0.3
@@ -114,7 +116,8 @@ class Imu:
             return values
         if self.vigour:
             values = self.moved_otherwise(values, augmentation)
-        flip = torch.tensor([-1.0, 1, 1, 1, -1, -1])
+        lateral = torch.tensor([axis == self.lateral_axis for axis in "xyz"])
+        flip = torch.cat([1.0 - 2 * lateral, 2.0 * lateral - 1])  # force to the side, and turns about the two other axes
         values = torch.where(augmentation.mirrored.view(-1, 1, 1), values * flip, values)
         if self.rotate_degrees:
             turn = random_rotations(len(values), augmentation, (self.rotate_degrees,) * 3)
