@@ -179,6 +179,6 @@ def test_the_command_goes_on_and_names_what_failed(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["convert", "gopro-imu", str(tmp_path / "P01_102-accl.csv"), str(tmp_path / "P01_103-accl.csv"),
                                       str(tmp_path / "clips.csv"), str(good), "--out", str(tmp_path / "imu")])  # fmt: skip
     assert result.exit_code == 3 and "P01_101: 1368 rows, 0.00 to 6.00 s" in result.output
-    assert "P01_102-accl.csv: line 2: could not convert" in result.output and "P01_103-gyro.csv" in result.output
+    assert "P01_102-accl.csv: line 2: column 'AcclY': could not convert" in result.output and "P01_103-gyro.csv" in result.output
     assert "clips.csv: expected the name of a film or of a table <video>-accl.csv" in result.output
     assert [path.name for path in (tmp_path / "imu").iterdir()] == ["P01_101.csv"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..files import read_csv, write_csv
 from ..media.containers import MediaError
 from ..media.gpmf import Measured, Telemetry, read_telemetry
-from ..media.tables import AXES
+from ..media.tables import AXES, parse_column
 from ..types import KarmmaError
 
 ACCELERATION, ROTATION = "-accl.csv", "-gyro.csv"  # what names of gopro-utils' tables end with
@@ -65,16 +65,12 @@ def read_tables(path: Path) -> Telemetry:
 
 
 def read_axes(path: Path, kind: str, order: str) -> Measured:
+    """Three axes over time; cells may be empty. Raises KarmmaError naming file and column for anything else."""
     columns = ("Milliseconds", *(f"{kind}{letter}" for letter in LETTERS))
     table = read_csv(path, columns)
-    places = [table.header.index(column) for column in columns]
-    values = np.empty((len(table.rows), len(columns)))
-    for number, (line, row) in enumerate(zip(table.lines, table.rows, strict=True)):
-        try:
-            values[number] = [float(row[place]) for place in places]
-        except ValueError as error:
-            raise MediaError(f"{path}: line {line}: {error}") from error
-    return Measured(values[:, 0] / 1000, values[:, 1:], order)
+    cells = {column: [row[table.header.index(column)] for row in table.rows] for column in columns}
+    times, *axes = (parse_column(path, column, table.lines, cells[column], strict=True) for column in columns)
+    return Measured(times / 1000, np.stack(axes, -1), order)
 
 
 def rising(measured: Measured) -> Measured:

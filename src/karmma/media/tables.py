@@ -55,7 +55,8 @@ def parse_column(path: Path, name: str, lines: Sequence[int], cells: list[str], 
         values = np.array([cell or "nan" for cell in cells], dtype=np.float64)
     except ValueError as error:
         if strict or name == "seconds":
-            raise MediaError(f"{path}: column {name!r}: {error}") from error
+            line = next(line for line, cell in zip(lines, cells, strict=True) if cell and not is_number(cell))
+            raise MediaError(f"{path}: line {line}: column {name!r}: {error}") from error
         return np.array(cells, dtype=object)
     if name == "seconds":
         bad = ~np.isfinite(values)
@@ -63,6 +64,14 @@ def parse_column(path: Path, name: str, lines: Sequence[int], cells: list[str], 
         if bad.any():
             raise MediaError(f"{path}: line {lines[int(bad.argmax())]}: seconds go backwards or are not a number")
     return values
+
+
+def is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def find_gaps(rows: Columns) -> dict[str, float]:
