@@ -45,7 +45,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     still = [np.full((96, 128), 128, np.uint8)] * COUNT
     sources = {
         "rgb": PictureSequence(write_tar(root / "rgb.tar", {"": film}), 50.0),
-        "flow": PictureSequence(write_tar(root / "flow.tar", {"u": speeds, "v": still}), 50.0, bound_pixels=8.0, motion_seconds=0.02),
+        "flow": PictureSequence(write_tar(root / "flow.tar", {"u": speeds, "v": still}), 50.0, "u", 8.0, motion_seconds=0.02),
     }
     segments = tuple(Segment(f"s{i}", "p", begin, begin + 1.2, {"action": 0}, sources) for i, begin in enumerate((0.0, 0.9, 2.7)))
     return Manifest("films", LabelSpace({"action": ("a",)}), {"train": segments})

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..media.containers import MediaError
 from ..media.duration import find_span, has_clock
 from ..media.members import TarMember
-from ..media.pictures import PictureSequence, doubt_pictures, list_pictures
+from ..media.pictures import PictureSequence, doubt_pictures
 from ..modalities import Modality, PictureReader
 from ..modalities.base import doubt_file, offsets_of
 from ..modalities.features import Features
@@ -89,7 +89,7 @@ def doubt_source(modality: Modality, source: Path | PictureSequence) -> str:
     if isinstance(source, Path):
         return doubt_file(modality, source)
     try:
-        words = doubt_pictures(source, list_pictures(source.path, "u" if modality.spec.name == "flow" else source.part))
+        words = doubt_pictures(source)
     except MediaError:
         return ""
     return words and f"{source.path}: {words}"

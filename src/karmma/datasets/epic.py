@@ -187,13 +187,13 @@ def pictures_of(path: Path, kind: str, video: str, info: VideoInfo, settings: Ep
         if kind == "rgb":
             return PictureSequence(path, made.frames_hz, film_seconds=info.seconds)
         return PictureSequence(
-            path, made.frames_hz / made.flow_stride, bound_pixels=made.flow_bound_pixels,
+            path, made.frames_hz / made.flow_stride, "u", bound_pixels=made.flow_bound_pixels,
             motion_seconds=made.flow_reach / made.frames_hz, film_seconds=info.seconds,
         )  # fmt: skip
     if info.frames_hz is None:
         raise KarmmaError(f"{path}: EPIC_100_video_info.csv does not say how many frames per second {video} has")
-    frames_hz = info.frames_hz / (settings.flow_stride if kind == "flow" else 1)
-    return PictureSequence(path, frames_hz, film_seconds=info.seconds)
+    stride, part = (settings.flow_stride, "u") if kind == "flow" else (1, "")
+    return PictureSequence(path, info.frames_hz / stride, part, film_seconds=info.seconds)
 
 
 def with_tars(kind: str) -> list[str]:

@@ -25,7 +25,7 @@ NUMBERED = re.compile(r"(\d+)\.(jpe?g|png)$", re.IGNORECASE)
 class PictureSequence:
     """Numbered pictures below `path` (a folder or a .tar), `frames_hz` of them per second; number 1 is shown at second 0.
 
-    `part` is the folder within, e.g. `u` of a flow folder; empty for pictures that lie directly there. Of pictures of flow,
+    `part` is the folder within, empty for pictures that lie directly there; of flow it is `u`, and `v` has as many. Of these,
     where whoever made them says so: 0 and 255 are a motion of ∓`bound_pixels` within `motion_seconds`. `film_seconds`: how long the
     film is that they were cut from, where somebody says so.
     """
@@ -95,12 +95,13 @@ def list_pictures(path: Path, part: str = "") -> NumberedPictures:
     return parts[part]
 
 
-def doubt_pictures(sequence: PictureSequence, pictures: NumberedPictures) -> str:
-    """What speaks against the rate of pictures: that they are shorter or longer than their film; nothing if all is well."""
-    seconds, film_seconds = int(pictures.numbers[-1]) / sequence.frames_hz, sequence.film_seconds
+def doubt_pictures(sequence: PictureSequence) -> str:
+    """What speaks against the rate of pictures: that they last longer or shorter than their film. Raises MediaError."""
+    last = int(list_pictures(sequence.path, sequence.part).numbers[-1])
+    seconds, film_seconds = last / sequence.frames_hz, sequence.film_seconds
     if film_seconds is None or abs(seconds - film_seconds) <= max(ODD_SECONDS, ODD_SHARE * film_seconds):
         return ""
-    rate = f"{pictures.numbers[-1]} pictures at {sequence.frames_hz:g} a second"
+    rate = f"{last} pictures at {sequence.frames_hz:g} a second"
     return f"{rate} last {seconds:.1f} s, their film {film_seconds:.1f} s: were they cut at another rate?"
 
 

@@ -99,12 +99,11 @@ def inspect_source(job: tuple[Path | PictureSequence, tuple[str, ...]]) -> FileR
         return inspect_file(source, names)
     report = FileReport(source.path, names)
     try:
-        pictures = list_pictures(source.path, "u" if "flow" in names else source.part)
+        numbers, doubt = list_pictures(source.path, source.part).numbers, doubt_pictures(source)
     except MediaError as error:
         report.errors.append(str(error).removeprefix(f"{source.path}: "))
         return report
-    numbers = pictures.numbers
-    report.warnings += filter(None, [doubt_pictures(source, pictures)])
+    report.warnings += filter(None, [doubt])
     report.facts |= {"pictures": len(numbers), "frames_hz": source.frames_hz, "seconds": round(len(numbers) / source.frames_hz, 3)}
     gaps = int(numbers[-1] - numbers[0]) + 1 - len(numbers)
     if gaps:

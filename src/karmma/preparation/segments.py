@@ -127,12 +127,11 @@ def prepare_pictures(
         raise MediaError(f"{source.path}: {name} cannot be read from pictures")
     if name == "flow" and not config.flow_hz:
         return None, "flow.npz"
-    part, rate_hz = ("u", config.flow_hz) if name == "flow" else (source.part, config.frames_hz)
-    end = int(list_pictures(source.path, part).numbers[-1]) / source.frames_hz
+    end = int(list_pictures(source.path, source.part).numbers[-1]) / source.frames_hz
     if end < stop - LATE_SECONDS:
         raise MediaError(f"{source.path}: segment ends at {stop:.2f} s, but the last picture at {end:.2f} s")
-    moments = moments_of(first, min(last, end - 0.5 / source.frames_hz), rate_hz)
-    height, width = next(read_pictures_at(source, moments[:1], cv2.IMREAD_GRAYSCALE, part)).shape
+    moments = moments_of(first, min(last, end - 0.5 / source.frames_hz), config.flow_hz if name == "flow" else config.frames_hz)
+    height, width = next(read_pictures_at(source, moments[:1], cv2.IMREAD_GRAYSCALE)).shape
     if name == "rgb":
         pictures = read_picture_frames(source, moments, *scaled_size(width, height, config.short_side))
         return film_bytes(list(pictures), config.frames_hz, config.crf), "mp4"
