@@ -86,10 +86,12 @@ def scores(
     Exit code 3: nothing of some clips could be read; their scores are all 0.
     """
     from ..config import apply_overrides
-    from ..experiment.evaluation import write_scores
+    from ..experiment.evaluation import require_npz, score_split
 
+    require_npz(out)
     wanted = tuple(only.split("+")) if only else ()
-    result = write_scores(out, checkpoint, root, dataset, split, cache, apply_overrides({}, overrides), wanted, views)
+    result = score_split(checkpoint, root, dataset, split, cache, apply_overrides({}, overrides), wanted, views)
+    result.save(out)
     typer.echo(f"wrote {out}: {len(result.names)} clips, {', '.join(result.logits)}")
     if result.unread:
         typer.echo(f"karmma: of {len(result.unread)} clips nothing could be read, e.g. {result.unread[0]}", err=True)

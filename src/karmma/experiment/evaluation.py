@@ -134,16 +134,10 @@ class Scores:
             np.savez_compressed(file, allow_pickle=False, narration_id=np.array(self.names), **self.logits)
 
 
-def write_scores(
-    out: Path, checkpoint: Path, root: Path, dataset: str | None, split: str, cache: Path | None, settings: dict[str, Any],
-    only: tuple[str, ...] = (), views: int = 1,
-) -> Scores:  # fmt: skip
-    """`score_split` into a file. Raises KarmmaError for one that is no .npz before anything is read."""
-    if out.suffix != ".npz":
-        raise KarmmaError(f"{out}: scores are written as .npz")
-    scores = score_split(checkpoint, root, dataset, split, cache, settings, only, views)
-    scores.save(out)
-    return scores
+def require_npz(path: Path) -> None:
+    """Raise KarmmaError for another kind of file, before there are scores to lose."""
+    if path.suffix != ".npz":
+        raise KarmmaError(f"{path}: scores are written as .npz")
 
 
 def score_split(

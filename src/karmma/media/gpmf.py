@@ -22,11 +22,10 @@ UNITS = {"ACCL": "m/s²", "GYRO": "rad/s"}
 
 @dataclass(frozen=True)
 class Item:
-    """One key with its value: `count` values of `size` bytes, of a kind that a letter tells."""
+    """One key with its value, of a kind that a letter tells."""
 
     key: str
     kind: str
-    size: int
     content: bytes
 
     @property
@@ -109,7 +108,7 @@ def read_items(payload: bytes) -> Iterator[Item]:
         if at + 8 + length > len(payload):
             raise ValueError(f"{key!r} at byte {at} reaches beyond the end")
         if key != b"\0\0\0\0":
-            yield Item(key.decode("latin-1"), kind.decode("latin-1"), size, payload[at + 8 : at + 8 + length])
+            yield Item(key.decode("latin-1"), kind.decode("latin-1"), payload[at + 8 : at + 8 + length])
         at += 8 + -(-length // 4) * 4
 
 

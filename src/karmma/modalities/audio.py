@@ -33,10 +33,14 @@ def mel_filters(sample_rate_hz: int, fft_size: int, bands: int, low_hz: float, h
         return 2595.0 * float(np.log10(1 + hertz / 700.0))
 
     edges = 700 * (10 ** (np.linspace(mel(low_hz), mel(high_hz), bands + 2) / 2595) - 1)
-    bins = np.linspace(0, sample_rate_hz / 2, fft_size // 2 + 1)
-    rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-    return np.maximum(np.minimum(rising, falling), 0).astype(np.float32)
+    return triangles(edges, np.linspace(0, sample_rate_hz / 2, fft_size // 2 + 1)).astype(np.float32)
+
+
+def triangles(edges: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Heights at `places` of triangles `(len(edges) − 2, len(places))` that begin, peak at 1 and end at three edges in turn."""
+    rising = (places - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - places) / (edges[2:] - edges[1:-1])[:, None]
+    return np.maximum(np.minimum(rising, falling), 0)
 
 
 @lru_cache(maxsize=8)
@@ -69,10 +73,7 @@ def kaldi_filters(sample_rate_hz: int, fft_size: int, bands: int) -> NDArray[np.
         return 1127.0 * np.log(1.0 + np.asarray(hertz) / 700.0)
 
     edges = np.linspace(mel(KALDI_LOW_HZ), mel(sample_rate_hz / 2), bands + 2)
-    bins = mel(np.linspace(0, sample_rate_hz / 2, fft_size // 2 + 1))
-    rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-    return np.maximum(np.minimum(rising, falling), 0)
+    return triangles(edges, mel(np.linspace(0, sample_rate_hz / 2, fft_size // 2 + 1)))
 
 
 def kaldi_fbank(pieces: NDArray[np.floating], sample_rate_hz: int, bands: int) -> NDArray[np.float32]:
