@@ -40,10 +40,10 @@ class EncoderConfig:
     stack: Count = 2  # successive frames that are looked at as one picture of so many channels (views)
     dropout: Share = 0.0
     mix_styles: Probability = 0.0  # share of steps in which clips exchange styles (skeleton)
-    variant: str = ""  # size of a published network, e.g. video_swin's tiny, small, base
+    variant: str = ""  # size of a published network: video_swin's tiny, small, base, base_window16, large
     ffn_dim: Natural = 0  # hidden width of a transformer extractor's feed-forward networks; 0 is four times its width
     tokens: Natural = 0  # tokens of such a network after pooling; 0 keeps all
-    weights: str | None = None  # to start from: a .safetensors, .pth or .pt file or address, or a directory
+    weights: str | None = None  # to start from: a .safetensors, .pth, .pt or .torch file or address, or a directory
     settings: dict[str, Any] = field(default_factory=dict)  # a foreign network's own configuration; read from `weights`
 
 

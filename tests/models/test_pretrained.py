@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from karmma.config import EncoderConfig
 from karmma.models.checkpoint import CheckpointInfo, save_checkpoint
 from karmma.models.encoders import make_encoder, start
+from karmma.models.encoders.published_swin import torchvision_names
 from karmma.models.encoders.video_swin import SIZES, VideoSwin
 from karmma.models.pretrained import FIRST_LAYER, load_published, local_file
 from karmma.types import KarmmaError, LabelSpace, ModalitySpec
@@ -63,6 +64,74 @@ def test_two_channels_take_the_mean_of_three(tmp_path: Path) -> None:
     torch.testing.assert_close(two[:, 0], two[:, 1])
 
 
+def authors_name(name: str, last_norm: str = "norm.") -> str:
+    """What the network's authors call a weight of the `test` variant."""
+    if not name.startswith("features."):
+        return name.replace("norm.", last_norm) if name.startswith("norm.") else name
+    _, index, rest = name.split(".", 2)
+    stage = f"layers.{int(index) // 2}."
+    if int(index) % 2:
+        return f"{stage}downsample.{rest}"
+    pairs = [(".mlp.0.", ".mlp.fc1."), (".mlp.3.", ".mlp.fc2.")]
+    return stage + "blocks." + reduce(lambda known, pair: known.replace(*pair), pairs, rest)
+
+
+def layouts(weights: Mapping[str, torch.Tensor]) -> dict[str, object]:
+    """A Video Swin as others publish it."""
+    theirs = {authors_name(name): value for name, value in weights.items()}
+    head = torch.zeros(400, 128)
+    mmaction2 = {f"backbone.{authors_name(name, 'norm3.')}": value for name, value in weights.items()}
+    depth = {f"depth_{name}": value for name, value in theirs.items() if name.startswith("patch_embed.")}
+    distilled = {f"backbone.{name}": value for name, value in theirs.items()} | {"classifiers.verb.weight": head}
+    return {
+        "video-swin": {"meta": {"epoch": 30}, "state_dict": distilled | {"cls_head.fc_cls.weight": head}},
+        "mmaction2": {"state_dict": mmaction2 | {"data_preprocessor.mean": head, "cls_head.fc_cls.weight": head}},
+        "omnivore": {"trunk": theirs | depth, "heads": {"video.1.weight": head}},
+        "multimodal-distillation": distilled,
+        "in parallel": {f"module.{name}": value for name, value in distilled.items()},
+        "no reckoned places": {name: value for name, value in distilled.items() if "relative_position_index" not in name},
+    }
+
+
+@pytest.mark.parametrize("layout", layouts({}))
+def test_weights_of_other_publishers_give_the_same_map(tmp_path: Path, layout: str) -> None:
+    torch.manual_seed(1)
+    expected = VideoSwin(SIZES["test"])
+    with torch.no_grad():
+        for parameter in expected.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    torch.save(layouts(expected.state_dict())[layout], tmp_path / "swin.torch")
+    config = EncoderConfig("video_swin", variant="test", weights=str(tmp_path / "swin.torch"))
+    encoder = make_encoder(ModalitySpec("rgb", (4, 64, 64, 3), ""), config)
+    start(encoder, "rgb", config)
+    clips = torch.randn(2, 3, 4, 64, 64)
+    torch.testing.assert_close(encoder.network(clips), expected(clips))  # type: ignore[operator]
+
+
+def test_a_part_that_nobody_publishes_is_refused_in_these_layouts_too(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    weights = {f"backbone.{authors_name(name)}": value for name, value in VideoSwin(SIZES["test"]).state_dict().items()}
+    refused: list[tuple[Callable[[], object], str]] = [
+        (lambda: weights.update({"decoder.weight": torch.zeros(1)}), "weight 'decoder.weight' has no place"),
+        (lambda: weights.pop("backbone.layers.1.blocks.0.mlp.fc1.bias"), r"no weight 'features\.2\.0\.mlp\.0\.bias'"),
+    ]
+    for change, words in refused:
+        change()
+        torch.save(weights, tmp_path / "swin.pth")
+        with pytest.raises(KarmmaError, match=words):
+            load_published(VideoSwin(SIZES["test"]), tmp_path / "swin.pth", torchvision_names)
+        weights.pop("decoder.weight", None)
+
+
+def test_longer_windows_have_a_variant_and_another_says_so(tmp_path: Path) -> None:
+    small = replace(SIZES["test"], window_frames=16)
+    torch.save({"trunk": VideoSwin(small).state_dict()}, tmp_path / "omnivore.torch")
+    config = EncoderConfig("video_swin", variant="test", weights=str(tmp_path / "omnivore.torch"))
+    with pytest.raises(KarmmaError, match=r"trained with windows of 16 frames, but variant 'test' .* base_window16 16"):
+        start(make_encoder(ModalitySpec("rgb", (4, 32, 32, 3), ""), config), "rgb", config)
+    assert SIZES["base_window16"].window == (16, 7, 7)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -94,7 +163,7 @@ def test_a_pickle_executes_nothing(tmp_path: Path) -> None:
 def test_a_missing_file_says_how_to_place_it(tmp_path: Path) -> None:
     with pytest.raises(KarmmaError, match="weights not found: .*none.pth; download them where there is a network"):
         load_published(VideoSwin(SIZES["test"]), tmp_path / "none.pth")
-    with pytest.raises(KarmmaError, match="variant 'huge' is none of tiny, small, base, test"):
+    with pytest.raises(KarmmaError, match="variant 'huge' is none of tiny, small, base, base_window16, large, test"):
         make_encoder(ModalitySpec("rgb", (4, 32, 32, 3), ""), EncoderConfig("video_swin", variant="huge"))
 
 

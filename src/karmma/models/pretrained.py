@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -13,8 +13,11 @@ from torch import Tensor, nn
 
 from ..types import KarmmaError
 
+Weights = Mapping[str, Tensor]
+
 LEFT_OVER = ("head.weight", "head.bias")  # classifiers of what a network was pre-trained on
 FIRST_LAYER = "patch_embed.proj.weight"
+TABLES = ("state_dict", "trunk", "model")  # under which key of a pickled file the weights lie, if not at its top
 
 
 def local_file(weights: str) -> Path:
@@ -33,17 +36,18 @@ def local_file(weights: str) -> Path:
     return path
 
 
-def load_published(network: nn.Module, path: Path) -> None:
+def load_published(network: nn.Module, path: Path, rename: Callable[[Weights], Weights] = dict) -> None:
     """Fill a network from a file of published weights; a classifier head in the file is dropped, nothing else.
 
-    A first layer of three channels is averaged where the network has another number. Raises KarmmaError naming the first
+    `rename` gives the file's weights the network's names. Buffers, which are reckoned and not learnt, may be missing. A
+    first layer of three channels is averaged where the network has another number. Raises KarmmaError naming the first
     weight that is missing, unknown or of another shape, and how to place the file where there is none.
     """
-    weights = {name: value for name, value in read_weights(path).items() if name not in LEFT_OVER}
+    weights = {name: value for name, value in rename(read_weights(path)).items() if name not in LEFT_OVER}
     expected = network.state_dict()
     if FIRST_LAYER in weights and FIRST_LAYER in expected:
         weights[FIRST_LAYER] = fit_channels(weights[FIRST_LAYER], expected[FIRST_LAYER].shape[1])
-    for name in expected:
+    for name, _ in network.named_parameters():
         if name not in weights:
             raise KarmmaError(
                 f"{path}: no weight {name!r}; it holds {len(weights)} others, e.g. {next(iter(weights), 'none')!r}"
@@ -53,11 +57,11 @@ def load_published(network: nn.Module, path: Path) -> None:
             raise KarmmaError(f"{path}: weight {name!r} has no place in this network")
         if value.shape != expected[name].shape:
             raise KarmmaError(f"{path}: {name} has shape {tuple(value.shape)}, expected {tuple(expected[name].shape)}")
-    network.load_state_dict(weights)
+    network.load_state_dict({**expected, **weights})
 
 
-def read_weights(path: Path) -> Mapping[str, Tensor]:
-    """Tensors by name of a .safetensors, .pth or .pt file; pickles are read as plain tensors only."""
+def read_weights(path: Path) -> Weights:
+    """Tensors by name of a .safetensors file or of PyTorch's (.pth, .pt, .torch); pickles are read as plain tensors only."""
     if not path.is_file():
         raise KarmmaError(f"weights not found: {path}; download them where there is a network and place the file there")
     try:
@@ -66,7 +70,8 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise KarmmaError(f"{path}: cannot be read as plain weights: {' '.join(str(error).split())[:200]}") from error
-    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if isinstance(content, dict):
+        content = next((content[key] for key in TABLES if key in content), content)
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise KarmmaError(f"{path}: holds no table of tensors")
     return content

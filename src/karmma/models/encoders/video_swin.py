@@ -1,12 +1,14 @@
 """Video Swin Transformer (Liu et al., CVPR 2022) with the parameter names of torchvision's published weights.
 
 Written here because torchvision cannot be imported beside a CPU build of torch; `scripts/compare_swin.py` compares the
-two where it can. Pictures are `(batch, channels, frames, height, width)` inside, tokens channels-last.
+two where it can. Weights that others publish: published_swin.py. Pictures are `(batch, channels, frames, height, width)`
+inside, tokens channels-last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,28 +20,37 @@ from ...config import EncoderConfig
 from ...types import KarmmaError, ModalitySpec
 from ..pretrained import load_published, local_file
 from .base import Encoder
+from .published_swin import torchvision_names, window_frames
 from .window_attention import BiasedAttention
 
 Size = tuple[int, int, int]  # frames, height, width
 MASKED = -1e4  # published: −100, whose exponential is a denormal number, with which CPUs reckon many times more slowly
-WINDOW: Size = (8, 7, 7)
+SIDES = (7, 7)  # height and width of a window
 PATCH: Size = (2, 4, 4)
 
 
 @dataclass(frozen=True)
 class SwinSize:
-    """Depth of every stage, width of the first, attention heads of every stage, share of dropped residual paths."""
+    """Depth of every stage, width of the first, attention heads of every stage, share of dropped residual paths, and how
+    many frames a window has (after patches of two)."""
 
     depths: tuple[int, ...]
     width: int
     heads: tuple[int, ...]
     drop_path: float
+    window_frames: int = 8
+
+    @property
+    def window(self) -> Size:
+        return self.window_frames, *SIDES
 
 
 SIZES = {
     "tiny": SwinSize((2, 2, 6, 2), 96, (3, 6, 12, 24), 0.1),
     "small": SwinSize((2, 2, 18, 2), 96, (3, 6, 12, 24), 0.1),
     "base": SwinSize((2, 2, 18, 2), 128, (4, 8, 16, 32), 0.1),
+    "base_window16": SwinSize((2, 2, 18, 2), 128, (4, 8, 16, 32), 0.1, 16),  # Something-Something V2's; Omnivore's base
+    "large": SwinSize((2, 2, 18, 2), 192, (6, 12, 24, 48), 0.1),  # Omnivore's
     "test": SwinSize((1, 1, 1, 1), 16, (1, 2, 2, 4), 0.0),  # no published weights
 }
 
@@ -84,11 +95,11 @@ def shift_sides(size: Size, window: Size, shift: Size, device: torch.device) -> 
     return torch.cat(ours, -1), torch.cat(others, -1)
 
 
-def relative_positions() -> Tensor:
+def relative_positions(window: Size) -> Tensor:
     """Index into the bias table for every pair of tokens of a full window `(tokens, tokens)`."""
-    places = torch.stack(torch.meshgrid(*[torch.arange(edge) for edge in WINDOW], indexing="ij")).flatten(1)
-    steps = (places[:, :, None] - places[:, None]).permute(1, 2, 0) + torch.tensor([edge - 1 for edge in WINDOW])
-    return (steps * torch.tensor([(2 * WINDOW[1] - 1) * (2 * WINDOW[2] - 1), 2 * WINDOW[2] - 1, 1])).sum(-1)
+    places = torch.stack(torch.meshgrid(*[torch.arange(edge) for edge in window], indexing="ij")).flatten(1)
+    steps = (places[:, :, None] - places[:, None]).permute(1, 2, 0) + torch.tensor([edge - 1 for edge in window])
+    return (steps * torch.tensor([(2 * window[1] - 1) * (2 * window[2] - 1), 2 * window[2] - 1, 1])).sum(-1)
 
 
 def with_sides(vectors: Tensor, sides: Tensor) -> Tensor:
@@ -103,15 +114,15 @@ class WindowAttention(nn.Module):
 
     relative_position_index: Tensor
 
-    def __init__(self, width: int, heads: int, shifted: bool) -> None:
+    def __init__(self, width: int, heads: int, shifted: bool, window: Size) -> None:
         super().__init__()
-        self.heads, self.head_scale = heads, (width // heads) ** -0.5
-        self.shift: Size = cast(Size, tuple(edge // 2 for edge in WINDOW)) if shifted else (0, 0, 0)
+        self.heads, self.head_scale, self.window = heads, (width // heads) ** -0.5, window
+        self.shift: Size = cast(Size, tuple(edge // 2 for edge in window)) if shifted else (0, 0, 0)
         self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        entries = (2 * WINDOW[0] - 1) * (2 * WINDOW[1] - 1) * (2 * WINDOW[2] - 1)
+        entries = math.prod(2 * edge - 1 for edge in window)
         self.relative_position_bias_table = nn.Parameter(torch.zeros(entries, heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
-        self.register_buffer("relative_position_index", relative_positions())
+        self.register_buffer("relative_position_index", relative_positions(window))
 
     def bias(self, window: Size) -> Tensor:
         """`(1, heads, tokens, tokens)`; a smaller window takes the first tokens of the full one, as published."""
@@ -121,7 +132,7 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         size = cast(Size, tuple(x.shape[1:4]))
-        window, shift = fit_window(size, WINDOW, self.shift)
+        window, shift = fit_window(size, self.window, self.shift)
         spare = [-length % edge for length, edge in zip(size, window, strict=True)]
         x = functional.pad(x, (0, 0, 0, spare[2], 0, spare[1], 0, spare[0]))
         padded = cast(Size, tuple(x.shape[1:4]))
@@ -163,10 +174,10 @@ class WindowAttention(nn.Module):
 class SwinBlock(nn.Module):
     """Window attention and a feed-forward network, each with a shortcut that training drops at random."""
 
-    def __init__(self, width: int, heads: int, shifted: bool, drop_path: float) -> None:
+    def __init__(self, width: int, heads: int, shifted: bool, drop_path: float, window: Size) -> None:
         super().__init__()
-        self.drop_path = drop_path
-        self.norm1, self.attn, self.norm2 = nn.LayerNorm(width), WindowAttention(width, heads, shifted), nn.LayerNorm(width)
+        self.drop_path, self.attn = drop_path, WindowAttention(width, heads, shifted, window)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         # Numbered like torchvision's: linear, GELU, dropout, linear, dropout.
         self.mlp = nn.Sequential(
             nn.Linear(width, 4 * width), nn.GELU(), nn.Identity(), nn.Linear(4 * width, width), nn.Identity()
@@ -222,7 +233,7 @@ class VideoSwin(nn.Module):
             width = size.width * 2**stage
             blocks = []
             for index in range(depth):
-                blocks.append(SwinBlock(width, heads, index % 2 == 1, size.drop_path * number / total))
+                blocks.append(SwinBlock(width, heads, index % 2 == 1, size.drop_path * number / total, size.window))
                 number += 1
             stages.append(nn.Sequential(*blocks))
             if stage < len(size.depths) - 1:
@@ -255,14 +266,25 @@ class VideoSwinEncoder(Encoder):
                 f"encoder video_swin for {spec.name}: variant {config.variant!r} is none of {', '.join(SIZES)}"
             )
         self.network = VideoSwin(SIZES[config.variant], channels)
-        self.weights = config.weights
+        self.variant, self.weights = config.variant, config.weights
         places = -(-frames // PATCH[0]) * -(-height // 32) * -(-width // 32)
         self.tokens, self.width = config.tokens or places, self.network.width
 
     def load_start(self) -> None:
         """Put the published weights in, where the recipe names a file."""
         if self.weights is not None:
-            load_published(self.network, local_file(self.weights))
+            load_published(self.network, local_file(self.weights), self.named)
+
+    def named(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights under our names. Raises KarmmaError where they were trained with windows of another length."""
+        named, ours = torchvision_names(weights), SIZES[self.variant].window_frames
+        found = window_frames(named, *SIDES)
+        if found not in (None, ours):
+            raise KarmmaError(
+                f"{self.weights} was trained with windows of {found} frames, but variant {self.variant!r} of this encoder "
+                f"has windows of {ours}; {', '.join(f'{name} {size.window_frames}' for name, size in SIZES.items())}"
+            )
+        return named
 
     def clip_shape(self, spec: ModalitySpec) -> tuple[int, int, int, int]:
         """Frames, height, width and channels of what the network sees."""

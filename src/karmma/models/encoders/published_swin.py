@@ -1,0 +1,57 @@
+"""Published weights of Video Swin Transformers under the names that video_swin.py has, which are torchvision's.
+
+The authors' own release, OpenMMLab's MMAction2, Omnivore (Girdhar et al., CVPR 2022) and Multimodal Distillation
+(Radevski et al., ICCV 2023) share other ones: `layers.0.blocks.0.mlp.fc1` is torchvision's `features.0.0.mlp.0`. Their
+networks are the same, patch merging's order of neighbours included.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+MARK = "layers.0.blocks.0.attn.qkv.weight"
+WRAPPER = "module."  # what DistributedDataParallel puts before every name
+OTHER_PARTS = (
+    "cls_head.", "data_preprocessor.",  # MMAction2
+    "heads.", "depth_patch_embed.",  # Omnivore: classifiers, and the embedding of RGB-D pictures' depth
+    "classifiers.",  # Multimodal Distillation
+)  # fmt: skip
+STAGE = re.compile(r"layers\.(\d+)\.(blocks|downsample)\.(.+)")
+LAST_NORM = "norm3."  # MMAction2 numbers the norms of the maps it gives out by their stages
+TABLE = "attn.relative_position_bias_table"
+
+
+def torchvision_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The extractor's weights by torchvision's names; those that have them already are returned as they are.
+
+    Whatever stands before `layers.` (`backbone.`, as a rule) is taken off; classifiers (OTHER_PARTS) are left out.
+    """
+    bare = {name.removeprefix(WRAPPER): value for name, value in weights.items()}
+    mark = next((name for name in bare if name.endswith(MARK)), None)
+    if mark is None:
+        return dict(weights)
+    prefix = mark.removesuffix(MARK)
+    inner = {name.removeprefix(prefix): value for name, value in bare.items()}
+    return {torchvision_name(name): value for name, value in inner.items() if not name.startswith(OTHER_PARTS)}
+
+
+def torchvision_name(name: str) -> str:
+    """`layers.1.blocks.0.mlp.fc2.bias` is `features.2.0.mlp.3.bias`; merging follows its stage, MMAction2's `norm3` is `norm`."""
+    found = STAGE.fullmatch(name)
+    if found is None:
+        return f"norm.{name.removeprefix(LAST_NORM)}" if name.startswith(LAST_NORM) else name
+    stage, part, rest = int(found[1]), found[2], found[3]
+    if part == "downsample":
+        return f"features.{2 * stage + 1}.{rest}"
+    return f"features.{2 * stage}.{rest.replace('.mlp.fc1.', '.mlp.0.').replace('.mlp.fc2.', '.mlp.3.')}"
+
+
+def window_frames(weights: Mapping[str, Tensor], height: int, width: int) -> int | None:
+    """Frames (after patches of two) of the windows that weights were trained with, from the size of their table of places."""
+    table = next((value for name, value in weights.items() if name.endswith(TABLE)), None)
+    if table is None:
+        return None
+    return (len(table) // ((2 * height - 1) * (2 * width - 1)) + 1) // 2
