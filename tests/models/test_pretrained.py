@@ -14,10 +14,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from karmma.config import EncoderConfig
+from karmma.config import EncoderConfig, plain
+from karmma.modalities.flow import Flow
+from karmma.modalities.rgb import Rgb
 from karmma.models.checkpoint import CheckpointInfo, save_checkpoint
 from karmma.models.encoders import make_encoder, start
-from karmma.models.encoders.published_swin import torchvision_names
+from karmma.models.encoders.published_swin import PICTURES, doubt_preprocessing, torchvision_names
 from karmma.models.encoders.video_swin import SIZES, VideoSwin
 from karmma.models.pretrained import FIRST_LAYER, load_published, local_file
 from karmma.types import KarmmaError, LabelSpace, ModalitySpec
@@ -130,6 +132,17 @@ def test_longer_windows_have_a_variant_and_another_says_so(tmp_path: Path) -> No
     with pytest.raises(KarmmaError, match=r"trained with windows of 16 frames, but variant 'test' .* base_window16 16"):
         start(make_encoder(ModalitySpec("rgb", (4, 32, 32, 3), ""), config), "rgb", config)
     assert SIZES["base_window16"].window == (16, 7, 7)
+
+
+def test_pictures_of_another_mean_than_every_published_swin_saw_are_doubted(tmp_path: Path) -> None:
+    config, settings = EncoderConfig("video_swin", variant="tiny", weights="weights/swin3d_t.pth"), plain(Rgb())
+    words = doubt_preprocessing(config, settings, "modalities.rgb")
+    assert "modalities.rgb has mean [0.45, 0.42, 0.4]" in words and "modalities.rgb.mean=[0.485,0.456,0.406]" in words
+    assert not doubt_preprocessing(config, settings | PICTURES, "modalities.rgb")
+    assert not doubt_preprocessing(replace(config, weights=None), settings, "modalities.rgb")
+    assert not doubt_preprocessing(replace(config, weights=str(tmp_path)), settings, "modalities.rgb")  # a checkpoint of ours
+    assert not doubt_preprocessing(replace(config, kind="frames"), settings, "modalities.rgb")
+    assert not doubt_preprocessing(config, plain(Flow()), "modalities.flow")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from ..modalities import Modality, make_modalities
 from ..models.checkpoint import CheckpointInfo, save_checkpoint
 from ..models.encoders import start
 from ..models.encoders.hugging_face import check_preprocessing
+from ..models.encoders.published_swin import doubt_preprocessing
 from ..models.recognizer import RecognizerModel
 from ..models.trial import require_buildable
 from ..progress import Progress
@@ -111,11 +112,15 @@ class Context:
     def check_models(self) -> None:
         """Say what no data can make right: before they are simulated and read."""
         specs = {name: modality.spec for name, modality in self.modalities.items()}
+        doubts = []
         for role in self.roles:
             config = self.part(role).recognizer
             require_buildable(config, specs, f"{role}.recognizer")
             for name, modality in self.modalities.items():
                 check_preprocessing(config.encoders[name], plain(modality), f"modalities.{name}")
+                doubts.append(doubt_preprocessing(config.encoders[name], plain(modality), f"modalities.{name}"))
+        for words in filter(None, doubts):
+            print(words)
 
     def make_data(self) -> None:
         """Simulate where the recipe names no root; else the data set must be there."""

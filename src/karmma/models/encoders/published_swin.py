@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 from torch import Tensor
+
+from ...config import EncoderConfig
 
 MARK = "layers.0.blocks.0.attn.qkv.weight"
 WRAPPER = "module."  # what DistributedDataParallel puts before every name
@@ -21,6 +26,7 @@ OTHER_PARTS = (
 )  # fmt: skip
 STAGE = re.compile(r"layers\.(\d+)\.(blocks|downsample)\.(.+)")
 LAST_NORM = "norm3."  # MMAction2 numbers the norms of the maps it gives out by their stages
+PICTURES = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}  # of red, green, blue, whoever publishes them
 TABLE = "attn.relative_position_bias_table"
 
 
@@ -55,3 +61,15 @@ def window_frames(weights: Mapping[str, Tensor], height: int, width: int) -> int
     if table is None:
         return None
     return (len(table) // ((2 * height - 1) * (2 * width - 1)) + 1) // 2
+
+
+def doubt_preprocessing(config: EncoderConfig, settings: Mapping[str, Any], where: str) -> str:
+    """What should make one doubt that pictures come to published weights as these were trained; "" where nothing does."""
+    is_coloured = np.size(settings.get("mean", ())) == len("rgb")
+    if config.kind != "video_swin" or not config.weights or Path(config.weights).is_dir() or not is_coloured:
+        return ""
+    if all(np.allclose(settings[key], wanted, atol=1e-3) for key, wanted in PICTURES.items()):
+        return ""
+    found = ", ".join(f"{key} {list(settings[key])}" for key in PICTURES)
+    wanted = " ".join(f"{where}.{key}={list(values)}".replace(" ", "") for key, values in PICTURES.items())
+    return f"{where} has {found}, but every Video Swin that is published ({config.weights}?) was trained with {wanted}"
