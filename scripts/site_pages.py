@@ -24,6 +24,7 @@ from typer.main import get_command
 
 from karmma import config as recipe
 from karmma.cli import app
+from karmma.datasets.ego4d import Ego4dConfig
 from karmma.datasets.epic import EpicConfig
 from karmma.datasets.epic_sounds import EpicSoundsConfig
 from karmma.datasets.folder import FolderConfig
@@ -58,7 +59,7 @@ RECIPE_PARTS = {
     "modalities": dict(MODALITIES),
     "data.settings": {
         "kitchen": KitchenConfig, "utd_mhad": UtdMhadConfig, "epic": EpicConfig, "epic_sounds": EpicSoundsConfig,
-        "ssv2": Ssv2Config, "folder": FolderConfig, "prepared": PreparedConfig,
+        "ego4d": Ego4dConfig, "ssv2": Ssv2Config, "folder": FolderConfig, "prepared": PreparedConfig,
     },
 }  # fmt: skip
 

@@ -26,7 +26,8 @@ MENDABLE = {  # by whoever started the command: rights, a full disk, a file wher
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "bench": ("How fast parts are on this machine.", {"data": data.bench_data}),
     "convert": ("Published detections and cameras' telemetry into this project's tables.",
-                {"ssv2-boxes": data.convert_ssv2, "epic-boxes": data.convert_epic, "gopro-imu": data.convert_gopro}),
+                {"ssv2-boxes": data.convert_ssv2, "epic-boxes": data.convert_epic, "gopro-imu": data.convert_gopro,
+                 "ego4d-imu": data.convert_ego4d}),
     "metrics": ("Official figures of a benchmark from scores.", {"epic": benchmarks.metrics_epic}),
     "submit": ("Files for a benchmark's server.", {"epic": benchmarks.submit_epic}),
 }  # fmt: skip

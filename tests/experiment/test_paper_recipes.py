@@ -33,6 +33,7 @@ SOUND = [
     "teacher.recognizer.encoders.audio={kind: spectrogram, width: 8}",
     "student.recognizer.encoders.audio={kind: spectrogram_transformer, width: 32, depth: 1}",
 ]
+MOTION = ["modalities.imu={}", *(f"{part}.recognizer.encoders.imu={{kind: sequence, width: 16}}" for part in ("teacher", "student"))]
 BOXES = [f"{part}.recognizer.encoders.detections={{kind: layout, width: 16}}" for part in ("teacher", "student")]
 
 
@@ -58,6 +59,24 @@ def write_epic(root: Path) -> None:
     (folder / "EPIC_100_validation.csv").write_text("\n".join([COLUMNS, *rows]) + "\n")
     for number, (participant, video) in enumerate((("P01", "P01_01"), ("P01", "P01_02"), ("P02", "P02_01"))):
         write_video(root / participant / "videos" / f"{video}.MP4", 4.0, level=40 + 20 * number)
+
+
+def write_ego4d(root: Path) -> None:
+    """Two clips that train and one that validates, with sound; the imu of one video."""
+    rows = {"train": [("a", 0), ("a", 1), ("b", 0), ("b", 1)], "val": [("c", 0), ("c", 1)]}
+    (root / "annotations").mkdir(parents=True)
+    taxonomy = {key: [f"{key}{index}" for index in range(count)] for key, count in (("verbs", 117), ("nouns", 521))}
+    (root / "annotations" / "fho_lta_taxonomy.json").write_text(json.dumps(taxonomy))
+    for split, actions in rows.items():
+        clips = [{"clip_uid": clip, "video_uid": f"v{clip}", "action_idx": index, "action_clip_start_sec": float(index),
+                  "action_clip_end_sec": index + 1.5, "clip_parent_start_sec": 30.0, "verb_label": index, "noun_label": 2 * index}
+                 for clip, index in actions]  # fmt: skip
+        (root / "annotations" / f"fho_lta_{split}.json").write_text(json.dumps({"clips": clips}))
+    for number, clip in enumerate("abc"):
+        write_video(root / "clips" / f"{clip}.mp4", 4.0, level=40 + 20 * number)
+    lines = [f"{30 + t / 50:.3f},0,9.8,0,{np.sin(t / 9):.4f},0,0" for t in range(200)]
+    (root / "imu_tables").mkdir()
+    (root / "imu_tables" / "va.csv").write_text("\n".join(["seconds,accel_x,accel_y,accel_z,gyro_x,gyro_y,gyro_z", *lines]))
 
 
 def write_ssv2(root: Path) -> None:
@@ -92,6 +111,7 @@ def write_webm(path: Path, frames: int) -> None:
         ("karmma_epic100", write_epic, SOUND, "rgb+flow+audio", {"train": 4, "validation": 3}),
         ("karmma_epic100_star", write_epic, [*SOUND, "data.settings.star_share=0.5", "evaluation.split=test"], "rgb+flow+audio",
          {"train": 2, "validation": 2, "test": 3}),
+        ("karmma_epic100", write_ego4d, [*SOUND, *MOTION, "data.dataset=ego4d"], "rgb+flow+audio+imu", {"train": 4, "validation": 2}),
         ("karmma_ssv2", write_ssv2, BOXES, "rgb+flow+detections", {"train": 4, "validation": 2}),
     ],
 )  # fmt: skip
@@ -103,5 +123,7 @@ def test_every_stage_runs(name: str, write, extra: list[str], modalities: str, s
     assert set(results["methods"]) == {"teacher", "baseline", "baseline_dropout", "karmma"}
     for method in results["methods"].values():
         assert method["subsets"][modalities]
-    assert all(set(present.values()) == {samples[split]} for split, present in results["available"].items())
+    for split, present in results["available"].items():
+        assert {number for sensor, number in present.items() if sensor != "imu"} == {samples[split]}
+        assert present.get("imu", 0) == ({"train": 2}.get(split, 0) if "imu" in modalities else 0)
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..types import KarmmaError
 from .options import Overrides, Root, Settings
+
+if TYPE_CHECKING:
+    from ..datasets.imu_tables import ImuTable
 
 
 def simulate(
@@ -179,11 +183,29 @@ def convert_gopro(
     """The IMU in GoPro cameras as tables in m/s² and rad/s. Exit code 3: some could not be read and are named."""
     from ..datasets.gopro import ACCELERATION, convert_gopro_imu
 
+    convert_each(files, out, lambda path, table: convert_gopro_imu(path, table, order), ACCELERATION)
+
+
+def convert_ego4d(
+    files: Annotated[list[Path], typer.Argument(help="tables of Ego4D's directory imu: <video>.csv")],
+    out: Annotated[Path, typer.Option(help="directory for one CSV per video; ROOT/imu_tables is where the data set looks")],
+) -> None:
+    """The IMU of Ego4D's videos as tables by seconds of the video. Exit code 3: some could not be read and are named."""
+    from ..datasets.imu_tables import convert_ego4d_imu
+
+    convert_each(files, out, convert_ego4d_imu)
+
+
+def convert_each(files: list[Path], out: Path, convert: Callable[[Path, Path], ImuTable], ending: str = "") -> None:
+    """One table `<name>.csv` per file, whose name may have another ending than its suffix."""
     failures = 0
     for path in files:
-        name = path.name.removesuffix(ACCELERATION) if path.name.endswith(ACCELERATION) else path.stem
+        name = path.name.removesuffix(ending) if ending and path.name.endswith(ending) else path.stem
+        target = out / f"{name}.csv"
         try:
-            table = convert_gopro_imu(path, out / f"{name}.csv", order)
+            if target.resolve() == path.resolve():
+                raise KarmmaError(f"{path}: would be written over; choose another --out")
+            table = convert(path, target)
         except KarmmaError as error:
             failures += 1
             typer.echo(f"karmma: {error}", err=True)

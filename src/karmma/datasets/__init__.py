@@ -14,6 +14,7 @@ from ..config import apply_overrides, build
 from ..data.manifest import Manifest
 from ..plugins import DATA_SET, load_plugin, plugin_names
 from ..types import KarmmaError
+from .ego4d import Ego4dConfig, load_ego4d
 from .epic import LABEL_SIZES, EpicConfig, load_epic
 from .epic_sounds import CLASSES as SOUND_CLASSES
 from .epic_sounds import EpicSoundsConfig, load_epic_sounds
@@ -62,6 +63,7 @@ DATASETS: dict[str, DataSet] = {
     "epic_sounds": DataSet(
         load_epic_sounds, lambda tree, where: build(EpicSoundsConfig, dict(tree), where), label_sizes={"sound": SOUND_CLASSES}
     ),
+    "ego4d": DataSet(load_ego4d, lambda tree, where: build(Ego4dConfig, dict(tree), where)),
     "ssv2": DataSet(load_ssv2, lambda tree, where: build(Ssv2Config, dict(tree), where), label_sizes={"action": SSV2_CLASSES}),
     "prepared": DataSet(load_prepared, lambda tree, where: build(PreparedConfig, dict(tree), where)),
     "folder": DataSet(load_folder, lambda tree, where: build(FolderConfig, dict(tree), where)),

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import read_csv, write_csv
+from ..files import read_csv
 from ..media.containers import MediaError
 from ..media.gpmf import Measured, Telemetry, read_telemetry
-from ..media.tables import AXES, parse_column
+from ..media.tables import parse_column
 from ..types import KarmmaError
+from .imu_tables import ImuTable, write_imu_table
 
 ACCELERATION, ROTATION = "-accl.csv", "-gyro.csv"  # what names of gopro-utils' tables end with
 ORDERS = {"Camera": "ZXY", "Hero6 Black": "YxZ", "Hero7 Black": "YxZ", "Fusion": "yXZ"}  # of cameras whose films do not tell
 TABLE_ORDER = "YxZ"  # of HERO6 and HERO7, which EPIC-KITCHENS-100's extension was recorded with
 MOST_APART_SECONDS = 0.025  # from a turn's sample to a force's
 LETTERS = "XYZ"
-
-
-@dataclass(frozen=True)
-class ImuTable:
-    """What was written: rows, from which second to which, and how many samples were left out for want of the other sensor's."""
-
-    rows: int
-    start_seconds: float
-    stop_seconds: float
-    left_out: int
 
 
 def convert_gopro_imu(path: Path, out: Path, order: str | None = None) -> ImuTable:
@@ -51,9 +41,8 @@ def convert_gopro_imu(path: Path, out: Path, order: str | None = None) -> ImuTab
     moments = force.seconds[kept]
     turns = np.stack([np.interp(moments, turn.seconds, axis) for axis in turn.values.T], -1)
     turn_order = order or turn.order or known
-    rows = np.concatenate([moments[:, None], in_order(force.values[kept], known), in_order(turns, turn_order)], 1)
-    write_csv(out, ("seconds", *AXES), ([f"{row[0]:.4f}", *(f"{value:.5f}" for value in row[1:])] for row in rows))
-    return ImuTable(len(rows), float(moments[0]), float(moments[-1]), len(telemetry.force.seconds) - len(rows))
+    values = np.concatenate([in_order(force.values[kept], known), in_order(turns, turn_order)], 1)
+    return write_imu_table(out, moments, values, len(telemetry.force.seconds))
 
 
 def read_tables(path: Path) -> Telemetry:
