@@ -50,6 +50,15 @@ def test_the_offset_is_found_to_a_fraction_of_a_frame(film: Path, tmp_path: Path
     assert found.seconds == pytest.approx(ahead_seconds, abs=0.02)
 
 
+@pytest.mark.parametrize("ahead_seconds", [0.0, 9.0, 11.4])
+def test_an_offset_is_looked_for_where_it_is_expected_and_where_nobody_expects_one(
+    film: Path, tmp_path: Path, ahead_seconds: float
+) -> None:
+    sensor = sensor_motion(write_table(tmp_path / "imu.csv", ahead_seconds))
+    found = find_offset(camera_motion(film, 0.0), sensor, 10.0)
+    assert found is not None and found.is_sure and found.seconds == pytest.approx(ahead_seconds, abs=0.02)
+
+
 def test_a_part_of_a_film_is_enough(film: Path, tmp_path: Path) -> None:
     late = camera_motion(film, 8.0)
     assert late.seconds[0] > 7.9

@@ -93,8 +93,8 @@ def sensor_motion(table: Path) -> Motion:
     return Motion(rows["seconds"][known], turn[known])
 
 
-def find_offset(camera: Motion, sensor: Motion) -> ClockOffset | None:
-    """The offset at which both motions fit best; None where one is too short or stands still.
+def find_offset(camera: Motion, sensor: Motion, expected_seconds: float = 0.0) -> ClockOffset | None:
+    """The offset at which both motions fit best, around none and around the expected one; None where one is too short or stands still.
 
     Clocks that have nothing in common, as of a table in Unix time, are taken to begin together, give or take.
     """
@@ -106,8 +106,9 @@ def find_offset(camera: Motion, sensor: Motion) -> ClockOffset | None:
     if len(moments) * STEP_SECONDS < SHORTEST_SECONDS or last - first < SHORTEST_SECONDS:
         return None
     nothing_in_common = first > moments[-1] or last < moments[0]
-    about = round((first - moments[0]) / STEP_SECONDS) * STEP_SECONDS if nothing_in_common else 0.0
-    lags = about + np.arange(-round(MOST_SECONDS / STEP_SECONDS), round(MOST_SECONDS / STEP_SECONDS) + 1) * STEP_SECONDS
+    middles = {round(about / STEP_SECONDS) for about in (first - moments[0] if nothing_in_common else 0.0, expected_seconds)}
+    most = round(MOST_SECONDS / STEP_SECONDS)
+    lags = np.unique(np.concatenate([np.arange(middle - most, middle + most + 1) for middle in middles])) * STEP_SECONDS
     seen = camera.at(moments, width)
     fits = np.array([correlation(seen, sensor, moments + lag, (first, last), width) for lag in lags])
     if not (fits > -1).any():

@@ -49,9 +49,9 @@ def compare_clocks(pair: ClockPair) -> ClockReport:
     """By how much the table is ahead at the film's begin and, of a long one, at its end. What cannot be read others have named."""
     try:
         length, sensor = probe(pair.film).duration_seconds, sensor_motion(pair.table)
-        begin = find_offset(camera_motion(pair.film, 0.0), sensor)
+        begin = find_offset(camera_motion(pair.film, 0.0), sensor, pair.ahead_seconds)
         late = length - LONGEST_SECONDS if length > 2 * LONGEST_SECONDS else None
-        end = find_offset(camera_motion(pair.film, late), sensor) if late is not None else None
+        end = find_offset(camera_motion(pair.film, late), sensor, pair.ahead_seconds) if late is not None else None
     except MediaError:
         return ClockReport(pair.table, {}, [])
     facts: dict[str, Any] = {}
