@@ -27,6 +27,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
+Absent = Literal["tokens", "one_token", "skip", "zeros"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -68,7 +69,7 @@ class RecognizerConfig:
     ffn_dim: Count = 96
     head_dim: Count = 192
     dropout: Share = 0.1  # not from the paper
-    absent: Literal["tokens", "skip", "zeros"] = "tokens"  # absent: learned tokens (paper), nothing, or zeros as input
+    absent: Absent = "tokens"  # learned tokens (paper), one of them over and over, nothing, or zeros as input
     average: Literal["present", "all"] = "present"  # whose modality means vote beside CLS; not from the paper
     own_votes: bool = False  # linear heads on each modality's own tokens vote beside the fused ones; not from the paper
     kernels: KernelsConfig | None = None  # random kernels that vote, too, once the recognizer is trained
@@ -109,7 +110,8 @@ class DistillationConfig:
     """L = (1 − alpha) · CE + alpha · temperature² · KL(teacher ‖ student). Values and `alpha_scale` not from the paper.
 
     `teachers` names the recipe's `teacher` (paper) and/or methods above; several teach the mean of their logits. Where
-    specialists have no model for what a sample has, those of its parts teach together. `alpha_scale` is how much of alpha a
+    specialists have no model for what a sample has, those of its parts teach together, alike or, by loss, in proportion to
+    softmax(−CE of the label / specialist_temperature) (Radevski et al., ICCV 2023). `alpha_scale` is how much of alpha a
     teacher is believed: all of it; by absence in full where one sensor is left and not at all where none is missing (of own votes
     always in full); by trust as much as it believes the label of the clip.
     """
@@ -120,6 +122,8 @@ class DistillationConfig:
     teachers: tuple[str, ...] = ("teacher",)
     teacher_input: Literal["live", "cached"] = "live"  # looks at the student's clip now, or has beforehand (token_views)
     smaller_specialists: bool = False  # specialists of all parts of a subset teach it together, by their mean logits
+    specialist_weights: Literal["equal", "loss"] = "equal"  # of specialists that teach a sample together
+    specialist_temperature: Positive = 1.0  # of the weights by loss
     alpha_scale: Literal["constant", "absence", "trust"] = "constant"  # × share of absent sensors; × what it gives the label
 
 
@@ -134,7 +138,7 @@ class MethodConfig:
     subsets: Literal["independent", "uniform"] = "independent"  # how δ draws: paper's rule, or every subset alike
     subset_weights: dict[str, Amount] = field(default_factory=dict)  # not alike: `imu+depth: 3`; those not named, `others`, have 1
     draws: Count = 1  # of δ per sample and step, fused from one pass of the extractors
-    absent: Literal["tokens", "skip", "zeros"] = "tokens"
+    absent: Absent = "tokens"  # as a recognizer's
     average: Literal["present", "all"] = "present"
     distillation: DistillationConfig | None = None
     specialists: bool | Literal["single"] = False  # one model per subset, or per modality, trained on that alone

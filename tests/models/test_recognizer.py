@@ -16,7 +16,8 @@ from karmma.types import KarmmaError, subsets_of
 
 from ..conftest import LABEL_SIZES, SPECS, make_batch, make_recognizer
 
-SWITCHES = [("tokens", "present", False), ("tokens", "all", False), ("skip", "present", False), ("tokens", "present", True)]
+SWITCHES = [("tokens", "present", False), ("tokens", "all", False), ("skip", "present", False), ("tokens", "present", True),
+            ("one_token", "present", False), ("one_token", "all", True)]  # fmt: skip
 SWITCHED = pytest.mark.parametrize(("absent", "average", "own_votes"), SWITCHES)
 presence_masks = st.lists(st.lists(st.booleans(), min_size=4, max_size=4).filter(any), min_size=3, max_size=3)
 
@@ -100,6 +101,23 @@ def test_absent_modality_contributes_its_learned_tokens() -> None:
     with torch.no_grad():
         model.embeddings["imu"].modality_token.normal_()  # type: ignore[operator]
     assert not torch.allclose(model(batch.data, present)["verb"], before)
+
+
+def test_one_token_stands_for_all_of_an_absent_modality_and_for_nothing_that_is_there() -> None:
+    model, batch = make_recognizer(absent="one_token"), make_batch(2)
+    assert all(torch.equal(value, make_recognizer().state_dict()[name]) for name, value in model.state_dict().items()
+               if "missing_token" not in name)  # fmt: skip
+    present = {**batch.present, "imu": torch.tensor([False, True])}
+    before = model(batch.data, present)["verb"].clone()
+    embedding = model.embedding("imu")
+    assert embedding.missing_token is not None
+    with torch.no_grad():
+        embedding.missing_token.normal_()
+    tokens = embedding(torch.randn(1, embedding.position_tokens.shape[1], model.encoder("imu").width), torch.tensor([1]), 2)
+    assert (tokens[0] == embedding.missing_token[0]).all() and not (tokens[1] == embedding.missing_token[0]).all()
+    after = model(batch.data, present)["verb"]
+    torch.testing.assert_close(after[1], before[1])
+    assert not torch.allclose(after[0], before[0])
 
 
 def test_skipped_modality_contributes_nothing() -> None:

@@ -7,23 +7,39 @@ from torch import Tensor, nn
 
 
 class ModalityEmbedding(nn.Module):
-    """Token i of a present modality becomes `Linear(f_i) + t_modality + t_i`; an absent one is `t_modality + t_i` alone."""
+    """Token i of a present modality becomes `Linear(f_i) + t_modality + t_i`; an absent one is `t_modality + t_i` alone.
 
-    def __init__(self, tokens: int, width: int, dim: int) -> None:
+    With `one_token` every token of an absent modality is the same learned one (Ramazanova et al., 2024: Missing Modality Token).
+    """
+
+    def __init__(self, tokens: int, width: int, dim: int, *, one_token: bool = False) -> None:
         super().__init__()
         self.project = nn.Linear(width, dim)
         self.modality_token = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
         self.position_tokens = nn.Parameter(torch.randn(1, tokens, dim) * 0.02)
+        # Without a draw, so that networks that differ in this alone start from the same weights.
+        self.missing_token = nn.Parameter(torch.zeros(1, 1, dim)) if one_token else None
+
+    @property
+    def learned(self) -> Tensor:
+        """What is added to features `(1, tokens, dim)`."""
+        return self.modality_token + self.position_tokens
+
+    @property
+    def absent(self) -> Tensor:
+        """What stands for an absent modality `(1, tokens, dim)`."""
+        return self.learned if self.missing_token is None else self.missing_token.expand_as(self.position_tokens)
 
     def forward(self, features: Tensor | None, rows: Tensor | None, batch: int) -> Tensor:
         """Tokens `(batch, tokens, dim)`. `features` `(len(rows), tokens, width)` belong to the samples `rows`.
 
         `rows` None means that features belong to all samples; `features` None means that nobody has the modality.
         """
-        learned = self.modality_token + self.position_tokens
         if features is None:
-            return learned.expand(batch, -1, -1)
-        projected = self.project(features)
+            return self.absent.expand(batch, -1, -1)
+        projected, learned = self.project(features), self.learned
         if rows is None:
             return projected + learned
-        return learned.expand(batch, -1, -1).index_add(0, rows, projected.to(learned.dtype))
+        if self.missing_token is None:
+            return learned.expand(batch, -1, -1).index_add(0, rows, projected.to(learned.dtype))
+        return self.absent.repeat(batch, 1, 1).index_copy(0, rows, (projected + learned).to(learned.dtype))

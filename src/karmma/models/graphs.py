@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .recognizer import Logits, RecognizerModel
+from .recognizer import LEARNED, Logits, RecognizerModel
 
 
 class SubsetFusionGraph(nn.Module):
@@ -33,7 +33,7 @@ class SubsetFusionGraph(nn.Module):
         pieces = [model.embeddings[name](features.get(name), None, batch) for name in shown]
         fused = model.fusion(torch.cat(pieces, 1), None)
         means = dict(zip(shown, fused[:, 1:].split([piece.shape[1] for piece in pieces], 1), strict=True))
-        everyone = config.absent == "zeros" or (config.average == "all" and config.absent == "tokens")
+        everyone = config.absent == "zeros" or (config.average == "all" and config.absent in LEARNED)
         voting = [name for name in shown if everyone or name in features]
         logits = model.heads(torch.stack([fused[:, 0], *(means[name].mean(1) for name in voting)], 1))
         means_by_head = {head: values.mean(1) for head, values in logits.items()}
@@ -73,13 +73,12 @@ class FusionGraph(nn.Module):
             if config.absent == "zeros":
                 pieces.append(embedding(torch.where(there[:, None, None], tokens, getattr(self, f"blank_{name}")), None, len(tokens)))
             else:
-                learned = embedding.modality_token + embedding.position_tokens
-                pieces.append(torch.where(there[:, None, None], embedding.project(tokens), torch.zeros(())) + learned)
+                pieces.append(torch.where(there[:, None, None], embedding.project(tokens) + embedding.learned, embedding.absent))
             visible.append(there[:, None].expand(-1, pieces[-1].shape[1]))
         fused = model.fusion(torch.cat(pieces, 1), torch.cat(visible, 1) if config.absent == "skip" else None)
         means = [piece.mean(1) for piece in fused[:, 1:].split([piece.shape[1] for piece in pieces], 1)]
         logits = model.heads(torch.stack([fused[:, 0], *means], 1))
-        everyone = config.absent == "zeros" or (config.average == "all" and config.absent == "tokens")
+        everyone = config.absent == "zeros" or (config.average == "all" and config.absent in LEARNED)
         votes = torch.ones_like(presence) if everyone else presence
         weights = torch.cat([torch.ones_like(votes[:, :1]), votes], 1)
         weights = weights / weights.sum(1, keepdim=True)

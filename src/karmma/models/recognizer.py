@@ -18,13 +18,15 @@ from .heads import MultiHeadMlp, PooledHeads
 from .random_kernels import RandomKernels
 
 Logits = dict[str, Tensor]
+LEARNED = ("tokens", "one_token")  # what stands for absent modalities is learned
 
 
 class RecognizerModel(nn.Module):
     """Maps any non-empty subset of modalities to logits per label set.
 
-    `absent="tokens"` feeds learned tokens for what is missing, `"skip"` feeds nothing for it; an extractor then runs only
-    on the samples that have its modality. `"zeros"` (early fusion) takes zeros for its data and knows of no absence.
+    `absent="tokens"` feeds learned tokens for what is missing, `"one_token"` one of them over and over, `"skip"` nothing; an
+    extractor then runs only on the samples that have its modality. `"zeros"` (early fusion) takes zeros for its data and
+    knows of no absence.
     """
 
     def __init__(self, config: RecognizerConfig, specs: Mapping[str, ModalitySpec], label_sizes: Mapping[str, int]) -> None:
@@ -35,9 +37,9 @@ class RecognizerModel(nn.Module):
         config = replace(config, encoders={name: completed(encoder) for name, encoder in config.encoders.items()})
         self.config, self.modalities, self.specs = config, tuple(specs), dict(specs)
         self.encoders = nn.ModuleDict({name: make_encoder(spec, config.encoders[name]) for name, spec in specs.items()})
-        self.embeddings = nn.ModuleDict(
-            {name: ModalityEmbedding(self.encoder(name).tokens, self.encoder(name).width, config.dim) for name in specs}
-        )
+        sizes = {name: (self.encoder(name).tokens, self.encoder(name).width, config.dim) for name in specs}
+        one_token = config.absent == "one_token"
+        self.embeddings = nn.ModuleDict({name: ModalityEmbedding(*size, one_token=one_token) for name, size in sizes.items()})
         self.fusion = FusionBlock(config.dim, config.layers, config.heads, config.ffn_dim, config.dropout)
         self.heads = MultiHeadMlp(config.dim, config.head_dim, dict(label_sizes), config.dropout)
         for room in (self.embeddings, self.fusion, self.heads):
@@ -206,7 +208,7 @@ class RecognizerModel(nn.Module):
         means = [piece.mean(1) for piece in fused[:, 1:].split(lengths, 1)]
         logits = self.heads(torch.stack([fused[:, 0], *means], 1))
         flags = torch.stack([torch.ones_like(present[0]), *present], 1)
-        if self.config.average == "all" and self.config.absent == "tokens":
+        if self.config.average == "all" and self.config.absent in LEARNED:
             flags = torch.ones_like(flags)
         weights = (flags / flags.sum(1, keepdim=True)).to(fused)
         return {head: torch.einsum("bv,bvc->bc", weights, values) for head, values in logits.items()}
