@@ -31,7 +31,7 @@ from karmma.training.teachers import (
 )
 from karmma.types import Batch, KarmmaError, subsets_of
 
-from ..conftest import SPECS, make_batch, make_recognizer
+from ..conftest import LABEL_SIZES, SPECS, make_batch, make_recognizer
 
 CONFIG = TrainingConfig(epochs=2, batch_size=4, lr=0.01, warmup_epochs=0.5, precision="32-true")
 
@@ -357,6 +357,28 @@ def test_specialists_of_the_parts_teach_together() -> None:
         for subset in (("rgb", "audio"), ("rgb",), ("audio",))
     ]
     torch.testing.assert_close(logits["noun"][0], torch.stack(parts).mean(0).detach())
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_who_knows_the_label_better_counts_more_among_specialists_that_teach_together(temperature: float) -> None:
+    names = tuple(SPECS)
+    models: dict[tuple[str, ...], RecognizerModel] = {(name,): make_recognizer(seed) for seed, name in enumerate(names)}
+    batch = make_batch(2)
+    present = {name: torch.tensor([name in ("rgb", "audio"), name == "audio"]) for name in names}
+    logits = taught_by(SpecialistTeacher(models, names, temperature=temperature), batch, present)
+    said = {
+        name: models[(name,)](batch.select(torch.tensor([row])).data, {name: torch.tensor([True])})
+        for name, row in (("rgb", 0), ("audio", 0))
+    }
+    known = [
+        sum(said[name][head][0].softmax(-1)[batch.labels[head][0]].log() for head in LABEL_SIZES) / len(LABEL_SIZES) for name in said
+    ]
+    weights = (torch.stack([torch.as_tensor(value) for value in known]) / temperature).softmax(0)
+    assert abs(float(weights[0]) - 0.5) > 0.01  # else the test says nothing
+    expected = sum(weight * said[name]["noun"][0] for weight, name in zip(weights, said, strict=True))
+    torch.testing.assert_close(logits["noun"][0], torch.as_tensor(expected).detach())
+    alone = models[("audio",)](batch.select(torch.tensor([1])).data, {"audio": torch.tensor([True])})
+    torch.testing.assert_close(logits["noun"][1], alone["noun"][0].detach())
 
 
 def test_averaged_weights_lie_between_the_steps_and_survive_a_resume(tmp_path: Path) -> None:

@@ -157,7 +157,9 @@ def make_teacher(context: Context, distillation: DistillationConfig, seed: int, 
     for name in distillation.teachers:
         if name != TEACHER and context.recipe.methods[name].specialists:
             models = load_specialists(context, name, seed)
-            teachers.append(SpecialistTeacher(models, context.names, smaller=distillation.smaller_specialists))
+            temperature = distillation.specialist_temperature if distillation.specialist_weights == "loss" else None
+            smaller = distillation.smaller_specialists
+            teachers.append(SpecialistTeacher(models, context.names, smaller=smaller, temperature=temperature))
             continue
         model, _ = load_checkpoint(context.seed_directory(seed, name))
         teachers.append(CachedTeacher(model, tokens) if name == TEACHER and tokens is not None else LiveTeacher(model))

@@ -15,6 +15,7 @@ from ..data.missing import stack_presence
 from ..data.tokens import TokenStore
 from ..models.recognizer import Logits, RecognizerModel
 from ..types import Batch, subsets_of
+from .losses import cross_entropy
 
 Answers = Callable[[Tensor, Mapping[str, Tensor]], Logits]  # (rows of a batch, their presence) → soft targets of these rows
 
@@ -125,13 +126,15 @@ class AnswersAlone:
 class SpecialistTeacher:
     """A recognizer for every subset of modalities: each sample is taught by the one that knows what is present there.
 
-    With `smaller`, or where there is no such one, the specialists of all parts of that subset teach by their mean logits.
+    With `smaller`, or where there is no such one, the specialists of all parts of that subset teach by their mean logits; with
+    a `temperature` each counts the more the better it knows the sample's label: weights softmax(−cross-entropy / temperature).
     """
 
     def __init__(
-        self, models: Mapping[tuple[str, ...], RecognizerModel], modalities: Sequence[str], *, smaller: bool = False
-    ) -> None:
-        self.smaller = smaller
+        self, models: Mapping[tuple[str, ...], RecognizerModel], modalities: Sequence[str], *, smaller: bool = False,
+        temperature: float | None = None,
+    ) -> None:  # fmt: skip
+        self.smaller, self.temperature = smaller, temperature
         self.models = {frozenset(subset): frozen(model) for subset, model in models.items()}
         self.modalities = tuple(modalities)
 
@@ -143,10 +146,10 @@ class SpecialistTeacher:
     def answers(self, batch: TrainingBatch, seen: Mapping[str, Tensor]) -> Answers:
         """No specialist looks at a sample twice."""
         asked = {subset: AskedSpecialist(model, subset, batch.batch) for subset, model in self.models.items()}
-        return partial(self.logits, asked)
+        return partial(self.logits, asked, batch.batch.labels)
 
     def logits(
-        self, asked: Mapping[frozenset[str], AskedSpecialist], rows: Tensor, present: Mapping[str, Tensor]
+        self, asked: Mapping[frozenset[str], AskedSpecialist], labels: Logits, rows: Tensor, present: Mapping[str, Tensor]
     ) -> Logits:
         """Of some rows of a batch, each by those who know what is present there."""
         presence = stack_presence(present, self.modalities)
@@ -156,10 +159,18 @@ class SpecialistTeacher:
         result: Logits = {}
         for places, subsets in groups:
             answers = [asked[subset].logits(rows[places]) for subset in subsets]
+            weights = self.weights(answers, {head: values[rows[places]] for head, values in labels.items()})
             for head in answers[0]:
-                values = torch.stack([answer[head] for answer in answers]).mean(0)
+                values = torch.stack([answer[head] for answer in answers])
+                values = values.mean(0) if weights is None else (weights[:, :, None] * values).sum(0)
                 result.setdefault(head, values.new_zeros(len(presence), values.shape[1]))[places] = values
         return result
+
+    def weights(self, answers: Sequence[Logits], labels: Logits) -> Tensor | None:
+        """Of each specialist for each sample `(specialists, samples)`; None where all count alike."""
+        if self.temperature is None or len(answers) == 1:
+            return None
+        return (-torch.stack([cross_entropy(answer, labels) for answer in answers]) / self.temperature).softmax(0)
 
     def group(self, presence: Tensor, pattern: Tensor) -> tuple[Tensor, list[frozenset[str]]]:
         """Which samples have just these modalities `(modalities,)`, and which subsets' specialists teach them."""
