@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from karmma.evaluation.adaptation import Midl
 from karmma.evaluation.evaluate import SubsetLogits
 from karmma.experiment.evaluation import Protocol, measure
 from karmma.types import KarmmaError, subsets_of
@@ -51,6 +52,7 @@ def test_subsets_and_sweep_can_be_asked_for_alone() -> None:
         (("window", (), Path("mask.csv")), "--mask belongs to the protocol observation"),
         (("observation",), "need --missing MODALITIES or --mask CSV"),
         (("sweep", ("rgb",)), "only they, need --missing"),
+        (("all", (), None, Midl()), "--adapt belongs to the protocol observation"),
     ],
 )
 def test_protocols_that_make_no_sense_are_refused(arguments: tuple[str, ...], words: str) -> None:

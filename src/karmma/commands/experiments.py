@@ -55,15 +55,18 @@ def evaluate(
     missing: Annotated[str | None, typer.Option(help="P3, P4: what fails, e.g. audio or rgb+flow")] = None,
     mask: Annotated[Path | None, typer.Option(help="P3: a published mask CSV in place of --missing")] = None,
     views: Annotated[int, typer.Option(min=1, help="looks at each clip whose probabilities are averaged: fixed, then augmented")] = 1,
+    adapt: Annotated[bool, typer.Option("--adapt", help="P3: also while it goes on learning, unlabelled, by MiDl")] = False,
+    adapt_lr: Annotated[float, typer.Option(min=0, help="MiDl's learning rate; default: its authors'")] = 6.25e-5,
     overrides: Annotated[list[str] | None, typer.Argument(help="settings of the data set as key=value")] = None,
 ) -> None:
     """Test CHECKPOINT on a data set with modalities missing."""
     from ..config import apply_overrides
+    from ..evaluation.adaptation import Midl
     from ..evaluation.tables import print_evaluation
     from ..experiment.evaluation import Protocol, evaluate_checkpoint
     from ..files import write_json
 
-    chosen = Protocol(protocol, tuple(missing.split("+")) if missing else (), mask)
+    chosen = Protocol(protocol, tuple(missing.split("+")) if missing else (), mask, Midl(adapt_lr) if adapt else None)
     result = evaluate_checkpoint(checkpoint, root, dataset, split, cache, apply_overrides({}, overrides), chosen, views)
     print_evaluation(result)
     if json_path is not None:

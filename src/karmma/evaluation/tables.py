@@ -135,7 +135,7 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
 def print_evaluation(result: Mapping[str, Any]) -> None:
     """All metrics per row of the protocols that were measured: subsets, dropout rates, shares of incomplete samples."""
     titles = {"subsets": "modalities present", "sweep": "dropout rate", "observation": "share of samples incomplete",
-              "window": "rate of outages per window"}  # fmt: skip
+              "adapted": "share incomplete, the network adapting", "window": "rate of outages per window"}  # fmt: skip
     for protocol, title in titles.items():
         if protocol not in result:
             continue

@@ -19,10 +19,11 @@ from torch import Tensor
 from ..config import EvaluationConfig
 from ..data.clips import ClipStore
 from ..data.manifest import Segment
-from ..data.missing import ObservationLevel, read_mask
+from ..data.missing import ObservationLevel, Scenario, read_mask
 from ..datasets import find_data_set
+from ..evaluation.adaptation import Midl, adapted_logits
 from ..evaluation.evaluate import SubsetLogits, evaluate, several_views, subset_logits
-from ..evaluation.metrics import mean_of
+from ..evaluation.metrics import accuracies, correctness, mean_of
 from ..evaluation.windows import WINDOW_SECONDS, cut_windows, window_accuracies
 from ..files import replacing
 from ..modalities import Modality, make_modalities
@@ -47,6 +48,7 @@ class Protocol:
     name: str = "all"
     missing: tuple[str, ...] = ()
     mask: Path | None = None
+    adaptation: Midl | None = None  # P3 once more, for a network that goes on learning from the complete clips it meets
 
     def __post_init__(self) -> None:
         known = ProtocolName.__args__  # type: ignore[attr-defined]
@@ -56,6 +58,8 @@ class Protocol:
             raise KarmmaError("the protocols observation and window, and only they, need --missing MODALITIES or --mask CSV")
         if self.name == "window" and self.mask:
             raise KarmmaError("--mask belongs to the protocol observation")
+        if self.adaptation and self.name != "observation":
+            raise KarmmaError("--adapt belongs to the protocol observation")
 
 
 def evaluate_checkpoint(
@@ -77,7 +81,8 @@ def evaluate_checkpoint(
         logits = opened.logits(store, views, "evaluate")
         if owners:
             return measure_windows(logits, torch.tensor(owners)[store.usable], protocol.missing)
-        return measure(logits, protocol)
+        adapted = measure_adapted(opened.model, store, logits, protocol) if protocol.adaptation else {}
+        return measure(logits, protocol) | adapted
 
 
 @dataclass(frozen=True)
@@ -180,13 +185,44 @@ def measure(logits: SubsetLogits, protocol: Protocol) -> dict[str, Any]:
 
 def measure_observation(logits: SubsetLogits, protocol: Protocol) -> dict[str, Any]:
     """P3: by share of samples that lose the named modalities; or one row for a published mask."""
+    scenarios = observations(logits, protocol)
+    figures: dict[str, Any] = {"observation": {name: logits.accuracies(scenario) for name, scenario in scenarios.items()}}
+    figures |= {"samples": len(logits.names)}
+    if protocol.mask is None:
+        return figures | {"missing": list(protocol.missing)}
+    (presence,) = (presence_under(scenario, logits) for scenario in scenarios.values())
+    return figures | {"samples_incomplete": int((logits.available & ~presence).any(1).sum())}
+
+
+def observations(logits: SubsetLogits, protocol: Protocol) -> dict[str, Scenario]:
+    """What P3 measures, by the name of its row."""
     if protocol.mask is not None:
-        scenario = read_mask(protocol.mask, logits.names, logits.modalities)
-        incomplete = (logits.available & ~scenario.keep).any(1)
-        figures = {protocol.mask.stem: logits.accuracies(scenario)}
-        return {"observation": figures, "samples": len(logits.names), "samples_incomplete": int(incomplete.sum())}
-    shares = {f"{share:.2f}": logits.accuracies(ObservationLevel(protocol.missing, share)) for share in OBSERVATION_SHARES}
-    return {"observation": shares, "missing": list(protocol.missing), "samples": len(logits.names)}
+        return {protocol.mask.stem: read_mask(protocol.mask, logits.names, logits.modalities)}
+    return {f"{share:.2f}": ObservationLevel(protocol.missing, share) for share in OBSERVATION_SHARES}
+
+
+def presence_under(scenario: Scenario, logits: SubsetLogits) -> Tensor:
+    """The draw that `SubsetLogits.accuracies` makes, too."""
+    return scenario.presence(logits.available, logits.modalities, torch.Generator().manual_seed(0))
+
+
+def measure_adapted(model: RecognizerModel, store: ClipStore, logits: SubsetLogits, protocol: Protocol) -> dict[str, Any]:
+    """P3 for a network that goes on learning: the same samples lose the same, and come in one order for all rows."""
+    assert protocol.adaptation is not None
+    rows = torch.from_numpy(store.usable)
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(1)).tolist()
+    figures = {}
+    with Progress("adapt") as progress:
+        scenarios = observations(logits, protocol)
+        for done, (name, scenario) in enumerate(scenarios.items()):
+            presence = presence_under(scenario, logits)
+
+            def tell(sample: int, samples: int, done: int = done) -> None:
+                progress.update(done * samples + sample, len(scenarios) * samples)
+
+            said = adapted_logits(model, store, presence, rows, order, protocol.adaptation, tell)
+            figures[name] = accuracies(correctness(said, logits.labels), presence.any(1))
+    return {"adapted": figures, "adaptation": dataclasses.asdict(protocol.adaptation)}
 
 
 def measure_windows(logits: SubsetLogits, owners: Tensor, missing: tuple[str, ...]) -> dict[str, Any]:
