@@ -158,6 +158,16 @@ def test_a_published_mask_speaks_of_samples_by_name(tmp_path: Path) -> None:
         mask.presence(torch.ones(3, 3, dtype=torch.bool), NAMES, torch.Generator())
 
 
+def test_of_several_views_in_a_mask_a_sample_has_what_any_of_them_has(tmp_path: Path) -> None:
+    """The authors' files for adaptation: view 0 erases the video, 1 the audio, 2 nothing; in whichever order."""
+    views = ["a,1,0,0,True,False", "a,1,0,1,False,False", "a,1,0,2,True,False"]
+    views += ["b,1,0,0,True,False", "b,1,0,1,False,True", "b,1,0,2,True,True"]
+    for number, rows in enumerate((views, views[::-1])):
+        path = tmp_path / f"{number}.csv"
+        path.write_text("\n".join(["video_id,duration_sec,sample_clip,view_id,has_audio,has_video", *rows]))
+        assert read_mask(path, ["a", "b"], NAMES).keep.tolist() == [[False, False, True], [True, True, True]]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

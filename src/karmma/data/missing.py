@@ -181,20 +181,20 @@ MASK_COLUMNS = {"has_video": ("rgb", "flow", "detections", "depth"), "has_audio"
 def read_mask(path: Path, samples: Sequence[str], modalities: Sequence[str]) -> PublishedMask:
     """A mask CSV of the MiDl project (columns video_id, has_video, has_audio) for samples by name.
 
-    `has_video` covers what is seen by the camera. Raises KarmmaError for a missing file, column, sample or a bad cell.
+    `has_video` covers what is seen by the camera. Of several views of a sample, as in the files for adaptation, which erase
+    each in turn, it has what any of them has. Raises KarmmaError for a missing file, column, sample or a bad cell.
     """
-    rows: dict[str, list[bool]] = {}
+    rows: dict[str, dict[str, bool]] = {}
     for line, row in rows_of(path, ("video_id", *MASK_COLUMNS)):
-        flags: dict[str, bool] = {}
+        flags = rows.setdefault(row["video_id"], {})
         for column, names in MASK_COLUMNS.items():
             if row[column] not in ("True", "False"):
                 raise KarmmaError(f"{path}: line {line}: {column} {row[column]!r} is neither True nor False")
-            flags |= dict.fromkeys(names, row[column] == "True")
-        rows[row["video_id"]] = [flags.get(name, True) for name in modalities]
+            flags |= {name: flags.get(name, False) or row[column] == "True" for name in names}
     lacking = [name for name in samples if name not in rows]
     if lacking:
         raise KarmmaError(f"{path}: no row for {lacking[0]!r} ({len(lacking)} of {len(samples)} samples)")
-    return PublishedMask(torch.tensor([rows[name] for name in samples]))
+    return PublishedMask(torch.tensor([[rows[name].get(modality, True) for modality in modalities] for name in samples]))
 
 
 def training_scenario(drawn: TeacherConfig | MethodConfig) -> Scenario:
