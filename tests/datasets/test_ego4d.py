@@ -36,7 +36,7 @@ def entry(number: int, start: float, stop: float, **more: Any) -> dict[str, Any]
 def write_annotations(root: Path, **changed: list[dict[str, Any]]) -> Path:
     labels = {"verb": "cut_(chop)", "verb_label": 1, "noun": "bread", "noun_label": 2}
     splits = {
-        "train": [entry(0, 1.0, 3.0, **labels), entry(1, 2.5, 4.0, **labels)],
+        "train": [entry(0, 1.0, 3.0, **labels), entry(1, 2.5, 4.0, **labels), entry(2, -1.5, 6.5, **labels)],
         "val": [entry(5, 0.0, 8.0, **labels) | {"clip_uid": "c-2"}],
         "test_unannotated": [entry(0, 4.0, 5.0)],
     } | changed
@@ -78,7 +78,8 @@ def test_clips_that_are_there_on_their_own_clock(tmp_path: Path) -> None:
         "clips": 1, "clips_missing": 1, "clips_by_modality": {"rgb": 1, "flow": 1, "audio": 1},
         "segments_without_recording": {"train": 0, "validation": 1, "test": 0},
     }  # fmt: skip
-    first, second = manifest.split("train")
+    first, second, early = manifest.split("train")
+    assert (early.start_seconds, early.stop_seconds) == (0.0, 6.5)
     assert (first.name, second.name) == ("c-1_0", "c-1_1") and first.labels == {"verb": 1, "noun": 2}
     assert (second.start_seconds, second.stop_seconds) == (2.5, 4.0)
     assert second.sources == dict.fromkeys(("rgb", "flow", "audio"), clip)

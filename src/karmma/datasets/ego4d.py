@@ -110,6 +110,7 @@ def read_action(where: str, entry: Any, labels: LabelSpace) -> HandAction:
     start, stop, parent = (
         read_seconds(where, key, entry) for key in ("action_clip_start_sec", "action_clip_end_sec", "clip_parent_start_sec")
     )
+    start = max(start, 0.0)  # an action may have begun before its clip
     if stop <= start:
         raise KarmmaError(f"{where}: action_clip_end_sec {stop:g} does not lie after action_clip_start_sec {start:g}")
     number = read_number(where, "action_idx", entry)
@@ -121,7 +122,7 @@ def read_action(where: str, entry: Any, labels: LabelSpace) -> HandAction:
 
 def read_seconds(where: str, key: str, entry: Mapping[str, Any]) -> float:
     value = entry.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise KarmmaError(f"{where}: {key} {value!r} is no number of seconds")
     return float(value)
 
