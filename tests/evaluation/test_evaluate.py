@@ -135,6 +135,12 @@ def test_shared_extractor_passes_equal_separate_forward_passes(rows: list[list[b
             torch.testing.assert_close(shared["verb"][some], direct["verb"], atol=2e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("absent", ["tokens", "one_token"])
+def test_what_stands_for_absent_modalities_costs_the_same_however_it_is_learned(absent: str) -> None:
+    few, tokens = (count_gflops(make_recognizer(absent=how), SPECS, tuple(SPECS)[:1]) for how in ("skip", "tokens"))
+    assert count_gflops(make_recognizer(absent=absent), SPECS, tuple(SPECS)[:1]) == tokens > few
+
+
 def test_costs_follow_the_subset() -> None:
     model = make_recognizer(absent="skip")
     alone = {name: count_gflops(model, SPECS, (name,)) for name in SPECS}

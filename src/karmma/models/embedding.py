@@ -28,7 +28,9 @@ class ModalityEmbedding(nn.Module):
     @property
     def absent(self) -> Tensor:
         """What stands for an absent modality `(1, tokens, dim)`."""
-        return self.learned if self.missing_token is None else self.missing_token.expand_as(self.position_tokens)
+        if self.missing_token is None:
+            return self.learned
+        return self.missing_token + torch.zeros_like(self.position_tokens)  # a view of a weight ends the counting of operations
 
     def forward(self, features: Tensor | None, rows: Tensor | None, batch: int) -> Tensor:
         """Tokens `(batch, tokens, dim)`. `features` `(len(rows), tokens, width)` belong to the samples `rows`.
