@@ -189,6 +189,8 @@ def test_an_address_is_downloaded_once_and_a_missing_network_says_where_to_put_t
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}/{source.name}"
     assert local_file(address).read_bytes() == source.read_bytes()
+    asked = local_file(address.replace(".pth", "%2Epth?download=true"))  # as some hosts' links end
+    assert asked.name == "swin.pth" and asked == local_file(address)
     server.shutdown()
     server.server_close()
     assert local_file(address).is_file()  # from the cache

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 import torch
 from safetensors import SafetensorError
@@ -24,7 +25,7 @@ def local_file(weights: str) -> Path:
     """The file that `weights` names; an http(s) address is downloaded once into the cache. Raises KarmmaError if it cannot."""
     if not weights.startswith(("http://", "https://")):
         return Path(weights)
-    path = Path(torch.hub.get_dir()) / "checkpoints" / weights.rsplit("/", 1)[-1]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(unquote(urlsplit(weights).path)).name
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
