@@ -27,7 +27,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
-Absent = Literal["tokens", "one_token", "skip", "zeros"]
+Absent = Literal["tokens", "one_token", "rebuilt", "skip", "zeros"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -69,7 +69,7 @@ class RecognizerConfig:
     ffn_dim: Count = 96
     head_dim: Count = 192
     dropout: Share = 0.1  # not from the paper
-    absent: Absent = "tokens"  # learned tokens (paper), one of them over and over, nothing, or zeros as input
+    absent: Absent = "tokens"  # learned tokens (paper), one over and over, what others tell of it, nothing, zeros as input
     average: Literal["present", "all"] = "present"  # whose modality means vote beside CLS; not from the paper
     own_votes: bool = False  # linear heads on each modality's own tokens vote beside the fused ones; not from the paper
     kernels: KernelsConfig | None = None  # random kernels that vote, too, once the recognizer is trained
@@ -149,8 +149,11 @@ class MethodConfig:
     own_weight: Amount = 0.0  # of the loss of each modality's own vote, where own_votes are on
     tested: bool = True  # false: it only teaches, and is tested only where nothing else of the recipe is
     mixup: Amount = 0.0  # Beta parameter; blends of two samples with the same sensors; 0 is none
+    rebuild_weight: Amount = 0.0  # of the error of what is rebuilt of dropped modalities (absent: rebuilt)
 
     def __post_init__(self) -> None:
+        if self.rebuild_weight and (self.absent != "rebuilt" or self.own_weight):
+            raise ValueError("rebuild_weight needs absent: rebuilt, and no own_weight")
         if self.draws > 1 and self.subsets == "independent" and not self.dropout:
             raise ValueError(f"draws: {self.draws} draws are all alike without dropout; set dropout, or subsets: uniform")
         if self.mixup and self.distillation is not None and self.distillation.teacher_input == "cached":

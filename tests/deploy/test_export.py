@@ -94,7 +94,7 @@ def test_extractors_and_fusion_apart_give_the_same_logits(two_path: Path, export
                 assert [entry.name for entry in prediction.ranked[head]] == [entry.name for entry in ranked]
 
 
-@pytest.mark.parametrize(("own_votes", "absent"), [(False, "skip"), (True, "tokens"), (True, "one_token")])
+@pytest.mark.parametrize(("own_votes", "absent"), [(False, "skip"), (True, "tokens"), (True, "one_token"), (True, "rebuilt")])
 def test_random_kernels_vote_in_every_graph(tmp_path: Path, own_votes: bool, absent: str) -> None:
     settings = {"audio": SETTINGS["audio"], "imu": SETTINGS["imu"]}
     # so many kernels are not folded away

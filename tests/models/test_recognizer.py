@@ -17,7 +17,8 @@ from karmma.types import KarmmaError, subsets_of
 from ..conftest import LABEL_SIZES, SPECS, make_batch, make_recognizer
 
 SWITCHES = [("tokens", "present", False), ("tokens", "all", False), ("skip", "present", False), ("tokens", "present", True),
-            ("one_token", "present", False), ("one_token", "all", True)]  # fmt: skip
+            ("one_token", "present", False), ("one_token", "all", True), ("rebuilt", "present", False), ("rebuilt", "all", True),
+            ]  # fmt: skip
 SWITCHED = pytest.mark.parametrize(("absent", "average", "own_votes"), SWITCHES)
 presence_masks = st.lists(st.lists(st.booleans(), min_size=4, max_size=4).filter(any), min_size=3, max_size=3)
 
@@ -118,6 +119,28 @@ def test_one_token_stands_for_all_of_an_absent_modality_and_for_nothing_that_is_
     after = model(batch.data, present)["verb"]
     torch.testing.assert_close(after[1], before[1])
     assert not torch.allclose(after[0], before[0])
+
+
+def test_what_is_rebuilt_stands_for_absent_modalities_alone_and_learns_from_dropped_ones() -> None:
+    model, batch = make_recognizer(absent="rebuilt"), make_batch(3)
+    others = make_recognizer().state_dict()
+    assert all(torch.equal(value, others[name]) for name, value in model.state_dict().items() if not name.startswith("rebuilder."))
+    draw = {**batch.present, "imu": torch.tensor([False, True, False]), "rgb": torch.tensor([True, True, False])}
+    assert model.rebuilder is not None
+    before = model(batch.data, draw)["verb"].clone()
+    answers, errors = model.rebuilding_answers(batch.data, batch.present, [draw, draw])
+    torch.testing.assert_close(answers[1]["verb"], before)
+    assert errors[1] == 0 and (errors[[0, 2]] > 0.1).all()
+    alone = batch.select(torch.tensor([2]))
+    _, again = model.rebuilding_answers(alone.data, alone.present, [{name: flags[2:] for name, flags in draw.items()}])
+    torch.testing.assert_close(again, errors[2:])
+    errors.sum().backward()
+    assert model.rebuilder.mask.grad is not None and model.rebuilder.mask.grad.abs().sum() > 0
+    with torch.no_grad():
+        model.rebuilder.out.weight.normal_()
+    after = model(batch.data, draw)["verb"]
+    torch.testing.assert_close(after[1], before[1])
+    assert (after - before)[[0, 2]].abs().amax(1).min() > 1e-4
 
 
 def test_skipped_modality_contributes_nothing() -> None:

@@ -216,6 +216,25 @@ def test_several_draws_are_fused_from_one_pass_and_their_losses_averaged() -> No
     assert len(own) == 3 and float(parts["own_supervised_loss"].detach()) == pytest.approx(expected, rel=1e-5)
 
 
+def test_rebuilding_learns_from_what_was_dropped_beside_the_labels(tmp_path: Path) -> None:
+    """ActionMAE's error is that of modalities that are there and were dropped; what is answered is what dropout left."""
+    student = make_recognizer(absent="rebuilt", dropout=0.0)
+    task = SupervisedTask(student, CONFIG, dropping(IndependentDropout(0.5)), rebuild_weight=2.0)
+    batch = next(iter(task.make_loader(0)))
+    parts = task.losses(batch, *task.flags(batch))
+    with torch.no_grad():
+        _, errors = student.rebuilding_answers(batch.batch.data, batch.batch.present, [batch.present])
+        plain = losses.cross_entropy(student(batch.batch.data, batch.present), batch.batch.labels).mean()
+    assert set(parts) == {"supervised_loss", "rebuilding_loss"}
+    assert float(parts["supervised_loss"].detach()) == pytest.approx(float(plain), rel=1e-5)
+    assert float(parts["rebuilding_loss"].detach()) == pytest.approx(2 * float(errors.mean()), rel=1e-5) and errors.mean() > 0.1
+    config = replace(CONFIG, epochs=8)
+    fitted(SupervisedTask(student, config, dropping(IndependentDropout(0.5)), rebuild_weight=2.0), tmp_path)
+    with torch.no_grad():
+        _, after = student.eval().rebuilding_answers(batch.batch.data, batch.batch.present, [batch.present])
+    assert after.mean() < 0.9 * errors.mean()
+
+
 @pytest.mark.parametrize(("sees", "asked"), [("same", [["imu", "rgb"], ["audio", "imu"]]), ("all", [sorted(SPECS)])])
 def test_the_teacher_is_asked_about_every_draw(sees: str, asked: list[list[str]]) -> None:
     spy, distillation = SpyTeacher(), DistillationConfig(teacher_sees=sees)  # type: ignore[arg-type]

@@ -98,20 +98,20 @@ def train_student(context: Context, which: Training, store: ClipStore, tokens: T
     def work(progress: Progress) -> None:
         model = new_student(context, method, context.names, seed)
         scenario = training_scenario(method)
-        options: dict[str, Any] = {"scenario": scenario, "draws": method.draws}
+        options: dict[str, Any] = {"scenario": scenario, "draws": method.draws, "sees_all": method.rebuild_weight > 0}
+        weights = {"own_weight": method.own_weight, "rebuild_weight": method.rebuild_weight}
         task: Task
         if method.distillation is None:
             loader = context.loader(store, training, seed, **options)
-            task = SupervisedTask(model, training, loader, method.mixup, own_weight=method.own_weight)
+            task = SupervisedTask(model, training, loader, method.mixup, **weights)
         else:
             cached = tokens if method.distillation.teacher_input == "cached" else None
-            sees_all = method.distillation.teacher_sees == "all"
-            loader = context.loader(store, training, seed, tokens=cached, sees_all=sees_all, **options)
+            options["sees_all"] |= method.distillation.teacher_sees == "all"
+            loader = context.loader(store, training, seed, tokens=cached, **options)
             teacher = make_teacher(context, method.distillation, seed, cached)
             task = DistillationTask(
-                model, training, loader, method.mixup, teacher=teacher, distillation=method.distillation,
-                own_weight=method.own_weight,
-            )  # fmt: skip
+                model, training, loader, method.mixup, teacher=teacher, distillation=method.distillation, **weights
+            )
         context.train(task, context.seed_directory(seed, name), progress, stage=name, seed=seed)
 
     context.book.run(which.stage, arm_settings(context, name), work, together=True)

@@ -31,6 +31,10 @@ class SubsetFusionGraph(nn.Module):
             features = {**features, **tokens}
         shown = [name for name in model.modalities if name in features or config.absent != "skip"]
         pieces = [model.embeddings[name](features.get(name), None, batch) for name in shown]
+        if model.rebuilder is not None:
+            known = torch.stack([self.mean_of(features.get(name), name, batch) for name in shown], 1)
+            there = torch.tensor([name in features for name in shown]).expand(batch, -1)
+            pieces = model.with_rebuilt(pieces, model.rebuilder(known, there), there)
         fused = model.fusion(torch.cat(pieces, 1), None)
         means = dict(zip(shown, fused[:, 1:].split([piece.shape[1] for piece in pieces], 1), strict=True))
         everyone = config.absent == "zeros" or (config.average == "all" and config.absent in LEARNED)
@@ -40,6 +44,14 @@ class SubsetFusionGraph(nn.Module):
         if not own_votes:
             return means_by_head
         return model.with_votes(means_by_head, torch.stack(list(own_votes.values()), 1).mean(1))
+
+
+    def mean_of(self, tokens: Tensor | None, name: str, batch: int) -> Tensor:
+        """A modality's mean feature `(batch, dim)`; zeros where it is absent."""
+        embedding = self.model.embedding(name)
+        if tokens is None:
+            return embedding.position_tokens.new_zeros(batch, embedding.position_tokens.shape[-1])
+        return embedding.project(tokens).mean(1)
 
 
 class EncoderGraph(nn.Module):
@@ -75,6 +87,11 @@ class FusionGraph(nn.Module):
             else:
                 pieces.append(torch.where(there[:, None, None], embedding.project(tokens) + embedding.learned, embedding.absent))
             visible.append(there[:, None].expand(-1, pieces[-1].shape[1]))
+        if model.rebuilder is not None:
+            flags = presence > 0.5
+            known = torch.stack([model.embedding(name).project(tokens).mean(1) for name, tokens in features.items()], 1)
+            known = torch.where(flags[:, :, None], known, torch.zeros(()))
+            pieces = model.with_rebuilt(pieces, model.rebuilder(known, flags), flags)
         fused = model.fusion(torch.cat(pieces, 1), torch.cat(visible, 1) if config.absent == "skip" else None)
         means = [piece.mean(1) for piece in fused[:, 1:].split([piece.shape[1] for piece in pieces], 1)]
         logits = model.heads(torch.stack([fused[:, 0], *means], 1))

@@ -16,17 +16,18 @@ from .encoders import Encoder, completed, make_encoder
 from .fusion import FusionBlock
 from .heads import MultiHeadMlp, PooledHeads
 from .random_kernels import RandomKernels
+from .rebuilding import Rebuilder, normalised
 
 Logits = dict[str, Tensor]
-LEARNED = ("tokens", "one_token")  # what stands for absent modalities is learned
+LEARNED = ("tokens", "one_token", "rebuilt")  # what stands for absent modalities is learned
 
 
 class RecognizerModel(nn.Module):
     """Maps any non-empty subset of modalities to logits per label set.
 
-    `absent="tokens"` feeds learned tokens for what is missing, `"one_token"` one of them over and over, `"skip"` nothing; an
-    extractor then runs only on the samples that have its modality. `"zeros"` (early fusion) takes zeros for its data and
-    knows of no absence.
+    `absent="tokens"` feeds learned tokens for what is missing, `"one_token"` one of them over and over, `"rebuilt"` adds to them
+    what a network makes of the other modalities, `"skip"` feeds nothing; an extractor then runs only on the samples that have
+    its modality. `"zeros"` (early fusion) takes zeros for its data and knows of no absence.
     """
 
     def __init__(self, config: RecognizerConfig, specs: Mapping[str, ModalitySpec], label_sizes: Mapping[str, int]) -> None:
@@ -53,6 +54,8 @@ class RecognizerModel(nn.Module):
             if config.kernels is not None
             else {}
         )
+        rebuilt = config.absent == "rebuilt"  # last, so that all else starts as it does without
+        self.rebuilder = Rebuilder(len(specs), config.dim, config.heads, config.dropout) if rebuilt else None
 
     def encoder(self, modality: str) -> Encoder:
         encoder = self.encoders[modality]
@@ -165,10 +168,54 @@ class RecognizerModel(nn.Module):
             pieces.append(embedding(tokens.get(name), rows, batch))
             visible.append(flag[:, None].expand(-1, pieces[-1].shape[1]))
             names.append(name)
+        if self.rebuilder is not None:
+            pieces = self.with_rebuilt(pieces, self.rebuilt(tokens, present), self.stacked(present))
         mask = torch.cat(visible, 1)
         fused = self.fusion(torch.cat(pieces, 1), None if not skip or bool(mask.all()) else mask)
         logits = self.vote(fused, [piece.shape[1] for piece in pieces], [present[name] for name in names])
         return self.with_votes(logits, self.mean_of_present(votes, present)) if votes else logits
+
+    def rebuilt(self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        """What every modality's mean feature would be `(batch, modalities, dim)`, of tokens of the samples that have one."""
+        assert self.rebuilder is not None
+        return self.rebuilder(self.mean_features(tokens, present), self.stacked(present))
+
+    def mean_features(self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        """Each modality's projected tokens in the mean `(batch, modalities, dim)`; zeros where it is absent."""
+        columns = []
+        for name in self.modalities:
+            embedding, flag = self.embedding(name), present[name]
+            column = embedding.position_tokens.new_zeros(len(flag), embedding.position_tokens.shape[-1])
+            if name in tokens:
+                rows = flag.nonzero().flatten()
+                column = column.index_add(0, rows, embedding.project(tokens[name]).mean(1).to(column.dtype))
+            columns.append(column)
+        return torch.stack(columns, 1)
+
+    def with_rebuilt(self, pieces: list[Tensor], rebuilt: Tensor, there: Tensor) -> list[Tensor]:
+        """Embedded tokens of every modality, those of absent ones with what was rebuilt of it."""
+        added = torch.where(there[:, :, None], torch.zeros(()).to(rebuilt), rebuilt)
+        return [piece + added[:, column, None].to(piece.dtype) for column, piece in enumerate(pieces)]
+
+    def rebuilding_answers(
+        self, data: Mapping[str, Tensor], available: Mapping[str, Tensor], draws: Sequence[Mapping[str, Tensor]]
+    ) -> tuple[list[Logits], Tensor]:
+        """Logits for several draws of what is available, from one pass of the extractors; and how far, in the mean over draws
+        `(batch,)`, what is rebuilt of dropped modalities is from their normalised features (mean squared error)."""
+        available, drawn = self.checked(available), [self.checked(draw) for draw in draws]
+        tokens, votes = self.split_votes(self.extract_present(data, available))
+        wanted, has = normalised(self.mean_features(tokens, available).detach()), self.stacked(available)
+        answers, errors = [], torch.zeros(len(has), device=has.device)
+        for draw in drawn:
+            left, dropped = left_of(tokens, available, draw), has & ~self.stacked(draw)
+            answers.append(self.fuse_tokens(left, left_of(votes, available, draw), draw))
+            squared = (self.rebuilt(left, draw).float() - wanted).square().mean(-1)
+            errors = errors + torch.where(dropped, squared, 0).sum(1) / dropped.sum(1).clamp(min=1)
+        return answers, errors / len(drawn)
+
+    def stacked(self, present: Mapping[str, Tensor]) -> Tensor:
+        """Presence as `(batch, modalities)`."""
+        return torch.stack([present[name] for name in self.modalities], 1)
 
     def mean_of_present(self, votes: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         """Votes `(batch, classes)`: the mean over those modalities that a sample has."""

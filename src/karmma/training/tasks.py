@@ -83,7 +83,7 @@ class Task(lightning.LightningModule):
                 fully_shard(block, mesh=mesh)
         fully_shard(self.recognizer, mesh=mesh)
         if isinstance(self.recognizer, RecognizerModel):
-            for method in ("answers", "fuse"):
+            for method in ("answers", "rebuilding_answers", "fuse"):
                 register_fsdp_forward_method(self.recognizer, method)
 
     def train_dataloader(self) -> EpochLoader | PreparedEpoch:
@@ -160,25 +160,28 @@ class Task(lightning.LightningModule):
 
 
 class StudentTask(Task):
-    """A student of some or all subsets. `own_weight`: of the loss of what each present modality votes by itself.
+    """A student of some or all subsets. `own_weight`: of the loss of what each present modality votes by itself; `rebuild_weight`: of
+    the error of what is rebuilt of dropped modalities, whose clips have to be there then.
 
     Those losses are summed over a sample's modalities and averaged over samples, so that processes may share a batch. Where δ
     is drawn several times, extractors run once on what any draw left, and the loss of fused answers is the mean over draws.
     """
 
-    def __init__(self, *arguments: Any, own_weight: float = 0.0) -> None:
+    def __init__(self, *arguments: Any, own_weight: float = 0.0, rebuild_weight: float = 0.0) -> None:
         super().__init__(*arguments)
-        self.own_weight = own_weight
+        self.own_weight, self.rebuild_weight = own_weight, rebuild_weight
 
     def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
-        draws, votes = self.draws(batch), dict[str, Logits]()
-        if self.own_weight or len(draws) > 1:
+        draws, votes, parts = self.draws(batch), dict[str, Logits](), Losses()
+        if self.rebuild_weight:
+            answers, errors = self.recognizer.rebuilding_answers(batch.batch.data, available, draws)
+            parts["rebuilding_loss"] = self.rebuild_weight * errors.mean()
+        elif self.own_weight or len(draws) > 1:
             answers, votes = self.recognizer.answers(batch.batch.data, present, draws)
         else:
             answers = [self.recognizer(batch.batch.data, present)]
         targets = batch.targets if isinstance(batch, TaughtBatch) else self.targets(batch, present, available)
         labels = batch.batch.labels
-        parts: Losses = {}
         for logits, draw, target in zip(answers, draws, targets.fused or [{}] * len(draws), strict=True):
             for key, value in self.loss_of(logits, labels, target, torch.stack(list(draw.values())).sum(0)).items():
                 parts[key] = parts.get(key, torch.zeros_like(value)) + value / len(draws)
@@ -229,8 +232,8 @@ class TeacherTask(Task):
 class DistillationTask(StudentTask):
     """KARMMA's student: cross-entropy and KL to a frozen teacher."""
 
-    def __init__(self, *arguments: Any, teacher: Teacher, distillation: DistillationConfig, own_weight: float = 0.0) -> None:
-        super().__init__(*arguments, own_weight=own_weight)
+    def __init__(self, *arguments: Any, teacher: Teacher, distillation: DistillationConfig, **weights: float) -> None:
+        super().__init__(*arguments, **weights)
         self.distillation = distillation
         self.teacher = teacher  # no module: neither trained, nor saved, nor put into train mode
         self.beside: ExtractorsBeside | None = None  # while extractors share the backward pass among threads
