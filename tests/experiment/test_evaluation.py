@@ -9,7 +9,7 @@ import torch
 
 from karmma.evaluation.adaptation import Midl
 from karmma.evaluation.evaluate import SubsetLogits
-from karmma.experiment.evaluation import Protocol, measure
+from karmma.experiment.evaluation import Protocol, evaluate_checkpoint, measure
 from karmma.types import KarmmaError, subsets_of
 
 NAMES = ("rgb", "audio")
@@ -58,3 +58,9 @@ def test_subsets_and_sweep_can_be_asked_for_alone() -> None:
 def test_protocols_that_make_no_sense_are_refused(arguments: tuple[str, ...], words: str) -> None:
     with pytest.raises(KarmmaError, match=words):
         Protocol(*arguments)  # type: ignore[arg-type]
+
+
+def test_a_network_that_adapts_looks_once() -> None:
+    protocol = Protocol("observation", ("rgb",), adaptation=Midl())
+    with pytest.raises(KarmmaError, match="--adapt looks at each clip once, as it comes; --views 3 looks again"):
+        evaluate_checkpoint(Path("none"), Path("none"), None, "test", None, protocol=protocol, views=3)

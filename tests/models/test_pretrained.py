@@ -132,6 +132,11 @@ def test_longer_windows_have_a_variant_and_another_says_so(tmp_path: Path) -> No
     with pytest.raises(KarmmaError, match=r"trained with windows of 16 frames, but variant 'test' .* base_window16 16"):
         start(make_encoder(ModalitySpec("rgb", (4, 32, 32, 3), ""), config), "rgb", config)
     assert SIZES["base_window16"].window == (16, 7, 7)
+    wide = {"features.0.0.attn.relative_position_bias_table": torch.zeros(15 * 23 * 23, 6)}  # windows of 8 × 12 × 12
+    torch.save(VideoSwin(SIZES["test"]).state_dict() | wide, tmp_path / "wide.pth")
+    config = replace(config, weights=str(tmp_path / "wide.pth"))
+    with pytest.raises(KarmmaError, match=r"bias_table has shape \(7935, 6\), expected \(2535, 1\)"):
+        start(make_encoder(ModalitySpec("rgb", (4, 32, 32, 3), ""), config), "rgb", config)
 
 
 def test_pictures_of_another_mean_than_every_published_swin_saw_are_doubted(tmp_path: Path) -> None:

@@ -69,10 +69,12 @@ def evaluate_checkpoint(
     """Percent under a protocol, by the mean probability of `views` looks (EvaluationConfig).
 
     Without a name `root` holds the data set that the checkpoint was trained on.
-    Raises KarmmaError if the checkpoint knows other classes than the data.
+    Raises KarmmaError if the checkpoint knows other classes than the data, and for several looks at clips that are learnt from.
     """
-    opened = open_split(checkpoint, root, dataset, split, settings or {}, labelled=True)
     protocol = protocol or Protocol()
+    if protocol.adaptation and views > 1:
+        raise KarmmaError(f"--adapt looks at each clip once, as it comes; --views {views} looks again")
+    opened = open_split(checkpoint, root, dataset, split, settings or {}, labelled=True)
     owners: list[int] = []
     if protocol.name == "window":
         segments, owners = cut_windows(opened.segments)

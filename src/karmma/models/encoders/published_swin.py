@@ -56,11 +56,15 @@ def torchvision_name(name: str) -> str:
 
 
 def window_frames(weights: Mapping[str, Tensor], height: int, width: int) -> int | None:
-    """Frames (after patches of two) of the windows that weights were trained with, from the size of their table of places."""
+    """Frames (after patches of two) of the windows that weights were trained with, from the size of their table of places.
+
+    None where there is no such table, or where windows were of another height and width.
+    """
     table = next((value for name, value in weights.items() if name.endswith(TABLE)), None)
     if table is None:
         return None
-    return (len(table) // ((2 * height - 1) * (2 * width - 1)) + 1) // 2
+    steps, rest = divmod(len(table), (2 * height - 1) * (2 * width - 1))
+    return None if rest else (steps + 1) // 2
 
 
 def doubt_preprocessing(config: EncoderConfig, settings: Mapping[str, Any], where: str) -> str:
