@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from recording import write_result
 
 from karmma.data.missing import ObservationLevel
-from karmma.evaluation.adaptation import Midl, adapted_logits
+from karmma.evaluation.adaptation import Midl
 from karmma.evaluation.evaluate import SubsetLogits
 from karmma.evaluation.metrics import correctness
 from karmma.evaluation.paired import Outcomes, compare, group_samples
-from karmma.experiment.evaluation import open_split, presence_under
+from karmma.experiment.evaluation import open_split, presence_under, stream_logits
 from karmma.files import read_json
 
 SHARES = (0.25, 0.5, 0.75)
@@ -55,12 +55,10 @@ def hits_of(stream: Stream) -> Hits:
     opened = open_split(directory, stream.run / "data", None, stream.split, {}, labelled=True)
     logits, hits = SubsetLogits.load(directory / "logits.safetensors"), Hits()
     with opened.stored(stream.run / "clips") as store:
-        rows = torch.from_numpy(store.usable)
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(1)).tolist()
         for share in SHARES:
             presence = presence_under(ObservationLevel((stream.missing,), share), logits)
             said = {None: logits.logits_under(presence)} | {
-                lr: adapted_logits(opened.model, store, presence, rows, order, Midl(lr)) for lr in stream.lrs
+                lr: stream_logits(opened.model, store, presence, Midl(lr)) for lr in stream.lrs
             }
             for lr, values in said.items():
                 hits.setdefault(lr, {})[f"{stream.missing} {share}"] = correctness(values, logits.labels)[METRIC].double().numpy()

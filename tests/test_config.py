@@ -59,7 +59,7 @@ def test_shipped_recipes_are_valid_short_and_open_with_their_command(path: Path)
         ("seeds=[3,1,3]", "seeds: one is there twice in [3, 1, 3]"),
         (f"{CACHED}, teacher.token_views=1", "cached needs teacher.token_views of 2 or more"),
         (f"{CACHED}, student.training.mirror=0.1", "cached needs student.training.mirror as teacher.training.mirror is: 0.5"),
-        ("methods.karmma.rebuild_weight=1", "rebuild_weight needs absent: rebuilt, and no own_weight"),
+        ("methods.karmma.rebuild_weight=1", "rebuild_weight needs absent: rebuilt, and neither own_weight nor specialists"),
         ("student.recognizer.own_votes=false", "methods.karmma.own_weight needs student.recognizer.own_votes: true"),
     ],
 )

@@ -152,8 +152,8 @@ class MethodConfig:
     rebuild_weight: Amount = 0.0  # of the error of what is rebuilt of dropped modalities (absent: rebuilt)
 
     def __post_init__(self) -> None:
-        if self.rebuild_weight and (self.absent != "rebuilt" or self.own_weight):
-            raise ValueError("rebuild_weight needs absent: rebuilt, and no own_weight")
+        if self.rebuild_weight and (self.absent != "rebuilt" or self.own_weight or self.specialists):
+            raise ValueError("rebuild_weight needs absent: rebuilt, and neither own_weight nor specialists")
         if self.draws > 1 and self.subsets == "independent" and not self.dropout:
             raise ValueError(f"draws: {self.draws} draws are all alike without dropout; set dropout, or subsets: uniform")
         if self.mixup and self.distillation is not None and self.distillation.teacher_input == "cached":

@@ -147,6 +147,15 @@ def test_the_papers_size_costs_what_the_paper_says(role: str) -> None:
         assert measured == pytest.approx(published, rel=1e-4), subset
 
 
+def test_longer_windows_cost_more_than_the_paper_says() -> None:
+    from dataclasses import replace
+
+    config, specs = paper_size("teacher")
+    longer = {name: replace(encoder, variant="base_window16") for name, encoder in config.encoders.items()}
+    measured = count_recipe_gflops(replace(config, absent="skip", encoders=longer), specs, {"verb": 97, "noun": 300}, ("rgb",))
+    assert measured > 1.1 * PAPER_GFLOPS["teacher"]["rgb"]
+
+
 def test_the_audio_student_stays_below_the_published_memory() -> None:
     config, specs = paper_size("student")
     cost = measure_cost(config, specs, {"verb": 97, "noun": 300}, ("audio",), torch.device("cpu"), repeats=1)

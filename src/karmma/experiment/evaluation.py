@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -208,11 +208,17 @@ def presence_under(scenario: Scenario, logits: SubsetLogits) -> Tensor:
     return scenario.presence(logits.available, logits.modalities, torch.Generator().manual_seed(0))
 
 
+def stream_logits(
+    model: RecognizerModel, store: ClipStore, presence: Tensor, settings: Midl, on_done: Callable[[int, int], None] | None = None
+) -> dict[str, Tensor]:
+    """Logits of all that a store has as a stream in one order, whatever `presence` `(samples, modalities)` leaves of it."""
+    order = torch.randperm(len(presence), generator=torch.Generator().manual_seed(1)).tolist()
+    return adapted_logits(model, store, presence, torch.from_numpy(store.usable), order, settings, on_done)
+
+
 def measure_adapted(model: RecognizerModel, store: ClipStore, logits: SubsetLogits, protocol: Protocol) -> dict[str, Any]:
     """P3 for a network that goes on learning: the same samples lose the same, and come in one order for all rows."""
     assert protocol.adaptation is not None
-    rows = torch.from_numpy(store.usable)
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(1)).tolist()
     figures = {}
     with Progress("adapt") as progress:
         scenarios = observations(logits, protocol)
@@ -222,7 +228,7 @@ def measure_adapted(model: RecognizerModel, store: ClipStore, logits: SubsetLogi
             def tell(sample: int, samples: int, done: int = done) -> None:
                 progress.update(done * samples + sample, len(scenarios) * samples)
 
-            said = adapted_logits(model, store, presence, rows, order, protocol.adaptation, tell)
+            said = stream_logits(model, store, presence, protocol.adaptation, tell)
             figures[name] = accuracies(correctness(said, logits.labels), presence.any(1))
     return {"adapted": figures, "adaptation": dataclasses.asdict(protocol.adaptation)}
 

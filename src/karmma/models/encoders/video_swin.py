@@ -176,8 +176,8 @@ class SwinBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, shifted: bool, drop_path: float, window: Size) -> None:
         super().__init__()
-        self.drop_path, self.attn = drop_path, WindowAttention(width, heads, shifted, window)
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.drop_path, self.norm1 = drop_path, nn.LayerNorm(width)
+        self.attn, self.norm2 = WindowAttention(width, heads, shifted, window), nn.LayerNorm(width)
         # Numbered like torchvision's: linear, GELU, dropout, linear, dropout.
         self.mlp = nn.Sequential(
             nn.Linear(width, 4 * width), nn.GELU(), nn.Identity(), nn.Linear(4 * width, width), nn.Identity()
