@@ -18,6 +18,8 @@ from karmma.types import KarmmaError
 
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))
 WEIGHED = "teacher.subsets=uniform, teacher.subset_weights"
+TAUGHT = "methods.karmma.distillation"
+SEVEN = "methods.seven={specialists: true}, methods.taught={dropout: 0.3,distillation: {teachers: [seven],specialist_weights: loss}}"
 CACHED = "methods.karmma.distillation.teacher_input=cached"
 
 
@@ -60,6 +62,9 @@ def test_shipped_recipes_are_valid_short_and_open_with_their_command(path: Path)
         (f"{CACHED}, teacher.token_views=1", "cached needs teacher.token_views of 2 or more"),
         (f"{CACHED}, student.training.mirror=0.1", "cached needs student.training.mirror as teacher.training.mirror is: 0.5"),
         ("methods.karmma.rebuild_weight=1", "rebuild_weight needs absent: rebuilt, and neither own_weight nor specialists"),
+        (f"{TAUGHT}.specialist_weights=loss", "karmma.distillation.specialist_weights: loss weighs specialists that teach together"),
+        (f"{TAUGHT}.smaller_specialists=true", "smaller_specialists needs a method with specialists among"),
+        (SEVEN, "methods.taught.distillation.specialist_weights: loss weighs specialists that teach together; it needs a method with specialists: single among"),
         ("student.recognizer.own_votes=false", "methods.karmma.own_weight needs student.recognizer.own_votes: true"),
     ],
 )

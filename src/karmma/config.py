@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -282,6 +282,7 @@ class Recipe:
                     )
                 if key == "late_fusion_of" and not self.methods[other].tested:
                     raise ValueError(f"methods.{name}.late_fusion_of: {other!r} is not tested (methods.{other}.tested: false)")
+            check_specialists(name, method, self.methods)
             for key, known in models.items():
                 if method.specialists or (key == "distillation.teachers" and method.late_fusion_of is None):
                     known.append(name)
@@ -326,6 +327,21 @@ def check_subset_weights(where: str, drawn: TeacherConfig | MethodConfig, modali
         weigh_subsets(drawn.subset_weights, modalities)
     except KarmmaError as error:
         raise ValueError(f"{where}.subset_weights: {error}") from error
+
+
+def check_specialists(name: str, method: MethodConfig, methods: Mapping[str, MethodConfig]) -> None:
+    """Raise ValueError for words about specialists that teach together where none, or no two of them, do."""
+    if method.distillation is None:
+        return
+    where, distillation = f"methods.{name}.distillation", method.distillation
+    kinds = [methods[other].specialists for other in taught_by(method) if other in methods]
+    if distillation.smaller_specialists and not any(kinds):
+        raise ValueError(f"{where}.smaller_specialists needs a method with specialists among {where}.teachers")
+    if distillation.specialist_weights == "loss" and not ("single" in kinds or (distillation.smaller_specialists and any(kinds))):
+        raise ValueError(
+            f"{where}.specialist_weights: loss weighs specialists that teach together; it needs a method with specialists: single "
+            f"among {where}.teachers, or smaller_specialists"
+        )
 
 
 def taught_by(method: MethodConfig) -> tuple[str, ...]:

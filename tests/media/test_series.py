@@ -48,7 +48,7 @@ def test_time_is_moved_to_the_front(tmp_path: Path) -> None:
         ({"x": np.zeros((3, 1)), "seconds": np.array([0.0, 2.0])}, "3 samples of 'x', but 2 seconds"),
         ({"x": np.zeros((3, 1)), "seconds": np.array(["a", "b", "c"])}, "seconds are no numbers"),
         ({"x": np.zeros((3, 1)), "seconds": np.array([])}, "growing moments"),
-        ({"x": np.array([{"a": 1}], dtype=object)}, "unreadable"),
+        ({"x": np.array([{"a": 1}], dtype=object)}, "holds pickled objects, which are not loaded"),
     ],
 )
 def test_what_is_wrong_with_an_array_is_said(tmp_path: Path, content: dict[str, np.ndarray], words: str) -> None:
@@ -73,6 +73,12 @@ def test_truncated_and_foreign_files_are_named(tmp_path: Path, suffix: str, size
     path.write_bytes(np.random.default_rng(size).bytes(size))
     with pytest.raises(MediaError, match=f"a{suffix}"):
         read_series(path, "x")
+
+
+def test_a_file_of_another_kind_is_told_what_arrays_are_read_from(tmp_path: Path) -> None:
+    (tmp_path / "poses.csv").write_text("seconds,x0\n")
+    with pytest.raises(MediaError, match=r"poses.csv: arrays are read from .mat, .npy, .npz, not from .csv"):
+        read_series(tmp_path / "poses.csv", "skeleton")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -125,6 +125,8 @@ def parse_series(path: Path, key: str, time_axis: int) -> Series:
 
 def load_array(path: Path, key: str) -> tuple[NDArray[np.generic] | None, list[str]]:
     """The array `key` of a file, or None, and what else there is. Raises MediaError."""
+    if path.suffix not in SUFFIXES:
+        raise MediaError(f"{path}: arrays are read from {', '.join(SUFFIXES)}, not from {path.suffix or 'a file without a suffix'}")
     try:
         if path.suffix == ".mat":
             found = scipy.io.loadmat(path, variable_names=[key]).get(key)
@@ -138,7 +140,9 @@ def load_array(path: Path, key: str) -> tuple[NDArray[np.generic] | None, list[s
 
 
 def unreadable(path: Path, error: Exception) -> MediaError:
-    """What is said of a file that numpy or scipy cannot read."""
+    """What is said of a file that numpy or scipy cannot read. That pickles could be loaded all the same is not said."""
+    if "allow_pickle" in str(error):
+        return MediaError(f"{path}: holds pickled objects, which are not loaded, or is no {path.suffix}")
     return MediaError(f"{path}: unreadable: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
