@@ -41,7 +41,7 @@ def mute_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 TINY_KITCHEN = KitchenConfig(
     seed=3, participants={"source": 1, "train": 2, "validation": 1, "test": 1}, recording_seconds=14, width=96, height=72,
-    frames_hz=10, imu_hz=50,
+    frames_hz=10, imu_hz=50, hands_hz=20,
 )  # fmt: skip
 
 

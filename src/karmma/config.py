@@ -40,7 +40,7 @@ class EncoderConfig:
     grid: Count = 2  # spatial tokens per side (frames) or along frequency (spectrogram)
     stack: Count = 2  # successive frames that are looked at as one picture of so many channels (views)
     dropout: Share = 0.0
-    mix_styles: Probability = 0.0  # share of steps in which clips exchange styles (skeleton)
+    mix_styles: Probability = 0.0  # share of steps in which clips exchange styles (skeleton, hands)
     variant: str = ""  # size of a published network: video_swin's tiny, small, base, base_window16, large
     ffn_dim: Natural = 0  # hidden width of a transformer extractor's feed-forward networks; 0 is four times its width
     tokens: Natural = 0  # tokens of such a network after pooling; 0 keeps all

@@ -1,4 +1,4 @@
-"""Which joint is which in the skeletons of common trackers: bones, sides, hip and neck, and which way is up."""
+"""Which joint is which in bodies and hands of common trackers: bones, sides, what gives place and size, which way is up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class SkeletonLayout:
     """Joints of a tracker by index: their names, the joint that each hangs on (the root on itself), and what others need to know.
 
     `hip` and `neck` are joints in whose middle they lie; `ends` those between which distances tell a pose: head, trunk, elbows,
-    hands, feet. `up`: the axis that points up as the tracker delivers it.
+    hands, feet. `up`: the axis that points up as the tracker delivers it. Of a hand `hip` is its wrist and `neck` the root of its
+    middle finger, `ends` are wrist and finger tips.
     """
 
     names: tuple[str, ...]
@@ -117,3 +118,27 @@ LAYOUTS: dict[str, SkeletonLayout] = {
         "y", hip="pelvis", neck="neck", ends="head neck belly pelvis elbow hand foot",
     ),
 }  # fmt: skip
+
+
+FINGERS = ("thumb", "index", "middle", "ring", "little")
+
+
+def describe_hand(fingers: dict[str, str], up: Up, root: str, palm: str = "wrist<") -> SkeletonLayout:
+    """The layout of one hand: `palm`, what comes before the fingers, then by finger its joints from the wrist outwards.
+
+    `root` is what the middle finger's first joint beyond the palm is called.
+    """
+    joints = {finger: [f"{finger}_{part}" for part in parts.split()] for finger, parts in fingers.items()}
+    tree = [palm, *(" ".join([f"{first}<wrist", *others]) for first, *others in joints.values())]
+    ends = ["wrist", *(names[-1] for names in joints.values())]
+    return describe_layout(" ".join(tree), up, hip="wrist", neck=f"middle_{root}", ends=" ".join(ends))
+
+
+XR = {finger: f"metacarpal proximal {'' if finger == 'thumb' else 'intermediate '}distal tip" for finger in FINGERS}
+HANDS: dict[str, SkeletonLayout] = {  # of one hand each
+    "mediapipe": describe_hand({f: "cmc mcp ip tip" if f == "thumb" else "mcp pip dip tip" for f in FINGERS}, "-y", "mcp"),
+    "openxr": describe_hand(XR, "y", "proximal", "palm<wrist wrist<"),
+    "webxr": describe_hand(XR, "y", "proximal"),
+    "unity": describe_hand(XR, "y", "proximal", "wrist< palm"),
+    "mano": describe_hand(dict.fromkeys(("index", "middle", "little", "ring", "thumb"), "1 2 3"), "-y", "1"),
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from karmma.datasets.kitchen.scene import furnish
 from karmma.datasets.kitchen.screenplay import play
 from karmma.datasets.kitchen.sound import synthesise
 from karmma.datasets.kitchen.stage import Sound
+from karmma.datasets.kitchen.tracker import track_hands
 from karmma.datasets.kitchen.tracks import Track
 from karmma.datasets.kitchen.vocabulary import NOUNS, SOURCE_PAIRS, TARGET_PAIRS, VERBS
 from karmma.media.audio import read_audio
@@ -60,7 +62,7 @@ def test_vocabulary_is_large_long_tailed_and_split_without_overlap() -> None:
 
 def test_the_set_has_every_file_and_epics_columns(kitchen_root: Path) -> None:
     for plan in plan_recordings(TINY_KITCHEN):
-        for folder, suffix in (("videos", "MP4"), ("boxes", "csv"), ("imu", "csv")):
+        for folder, suffix in (("videos", "MP4"), ("boxes", "csv"), ("imu", "csv"), ("hands", "npz")):
             assert (kitchen_root / folder / plan.participant / f"{plan.video_id}.{suffix}").is_file()
     with (kitchen_root / "annotations" / "KITCHEN_train.csv").open() as file:
         columns = next(csv.reader(file))
@@ -95,12 +97,54 @@ def test_the_same_seed_gives_the_same_recording_and_another_seed_another(tmp_pat
     contents = [
         [
             (root / name).read_bytes()
-            for name in ("videos/P01/P01_01.MP4", "imu/P01/P01_01.csv", "annotations/KITCHEN_train.csv")
+            for name in ("videos/P01/P01_01.MP4", "imu/P01/P01_01.csv", "hands/P01/P01_01.npz", "annotations/KITCHEN_train.csv")
         ]
         for root in roots
     ]
     assert contents[0] == contents[1]
     assert all(one != other for one, other in zip(contents[0], contents[2], strict=True))
+
+
+def test_a_hand_tracker_changes_nothing_else_and_may_be_newer_than_the_set(tmp_path: Path) -> None:
+    without = replace(TINY_KITCHEN, participants={"train": 1}, hands_hz=0.0)
+    roots = [simulate(tmp_path / str(hz), replace(without, hands_hz=hz), workers=1) for hz in (0.0, 30.0)]
+    for name in ("videos/P01/P01_01.MP4", "boxes/P01/P01_01.csv", "imu/P01/P01_01.csv", "annotations/KITCHEN_train.csv"):
+        assert (roots[0] / name).read_bytes() == (roots[1] / name).read_bytes(), name
+    assert not (roots[0] / "hands").exists() and "hands" not in load_kitchen(roots[0]).split("train")[0].sources
+    note = roots[0] / "settings.json"
+    note.write_text(json.dumps({key: value for key, value in json.loads(note.read_text()).items() if not key.startswith("hand_n")}))
+    simulate(roots[0], without, workers=1)  # as of a set that was begun before the knob was there
+    with pytest.raises(KarmmaError, match=r"hands_hz = 0.0, not 30.0"):
+        simulate(roots[0], replace(without, hands_hz=30.0), workers=1)
+
+
+def test_tracked_joints_lie_on_the_hands_in_the_picture() -> None:
+    """Without noise, joints are where the camera sees that hand; those that things or the other hand hide are not."""
+    config, random = replace(QUIET, hands_hz=5.0, hand_noise_level=0.0, hand_size=1.2), np.random.default_rng(5)
+    kitchen = furnish(random, config)
+    stage, _ = play(kitchen, "train", config, random)
+    head = make_head(stage, config, random)
+    renderer = Renderer(kitchen.parts, kitchen.light, config, random)
+    tracked = track_hands(head, config, np.random.default_rng(0))
+    hits, wrong, seen = 0, 0, 0
+    frames = renderer.film(head, np.append(tracked["seconds"], config.recording_seconds))
+    for hands, frame in zip(tracked["hands"], frames, strict=True):
+        for side, joints in zip(("left", "right"), hands.astype(float), strict=True):
+            owners = {index for index, name in enumerate(renderer.names) if name.startswith(f"{side}/")}
+            other = {index for index, name in enumerate(renderer.names) if "/" in name} - owners
+            right, up, back = joints.T
+            columns = config.width / 2 + renderer.focal * right / -back
+            rows = config.height / 2 - renderer.focal * up / -back
+            for column, row in zip(columns, rows, strict=True):
+                if not (np.isfinite(column) and 2 <= column < config.width - 2 and 2 <= row < config.height - 2):
+                    continue
+                around = frame.faces[int(row) - 1 : int(row) + 2, int(column) - 1 : int(column) + 2]
+                parts = {int(renderer.part_of_face[face]) for face in around.ravel() if face >= 0}
+                seen, hits, wrong = seen + 1, hits + bool(parts & owners), wrong + bool(parts & other and not parts & owners)
+    assert seen > 300 and hits > 0.85 * seen and wrong < 0.08 * seen, (seen, hits, wrong)
+    lost = track_hands(head, replace(config, hand_noise_level=1.0), np.random.default_rng(0))
+    errors = np.linalg.norm(lost["hands"].astype(float) - tracked["hands"].astype(float), axis=-1)
+    assert 0.004 < np.nanmedian(errors) < 0.03 and np.isnan(lost["hands"]).sum() > np.isnan(tracked["hands"]).sum()
 
 
 def test_an_unfinished_set_goes_on_and_other_knobs_are_refused(tmp_path: Path) -> None:

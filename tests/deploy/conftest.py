@@ -31,6 +31,7 @@ def save_student(directory: Path, settings: dict[str, dict[str, Any]], labels: L
     modalities = make_modalities(settings)
     kinds = {
         **TINY_RECOGNIZER.encoders, "flow": EncoderConfig("frames", 8), "skeleton": EncoderConfig("skeleton", 8),
+        "hands": EncoderConfig("hands", 8),
         "depth": EncoderConfig("views", 8, stack=2), "slow_features": EncoderConfig("features", 8),
     }  # fmt: skip
     provenance = changes.pop("provenance", {})

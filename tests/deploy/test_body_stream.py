@@ -89,7 +89,7 @@ def test_an_ill_sensor_is_absent_and_the_others_go_on(
 
 
 def test_lines_of_joints_and_lines_that_are_none(capsys: pytest.CaptureFixture[str]) -> None:
-    sensor = parse_source("skeleton=tcp:9002", 16000, (2, 3))[0]
+    sensor = parse_source("skeleton=tcp:9002", 16000, {"skeleton": (2, 3)})[0]
     assert isinstance(sensor, Lines)
     delivered = list(sensor.parsed(io.StringIO("seconds,x0\n0.1,1,2,3,4,5,6\n0.2,1,2\n0.3,1,2,3,4,5,nan\n0.4,a,2,3,4,5,6\n")))
     assert delivered[0][0] == 0.1 and delivered[0][1].tolist() == [[1, 2, 3], [4, 5, 6]] and len(delivered) == 2

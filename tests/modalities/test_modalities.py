@@ -34,7 +34,7 @@ def source_of(name: str, root: Path) -> Path:
         if not path.exists():
             write_body(path)
         return path
-    folder, suffix = {"detections": ("boxes", "csv"), "imu": ("imu", "csv")}.get(name, ("videos", "MP4"))
+    folder, suffix = {"detections": ("boxes", "csv"), "imu": ("imu", "csv"), "hands": ("hands", "npz")}.get(name, ("videos", "MP4"))
     return root / folder / "P02" / f"P02_01.{suffix}"
 
 

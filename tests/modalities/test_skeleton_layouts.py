@@ -98,7 +98,7 @@ def test_flat_skeletons_are_of_pictures_and_stay_flat(tmp_path: Path) -> None:
     assert not clips[..., 2].any() and clips[..., 0].std() > 0
     with pytest.raises(MediaError, match=r"joints have shape \(17, 2\), expected \(17, 3\)"):
         Skeleton(frames=12, layout="coco").read(tmp_path / "0.npz", 0.0, 2.0)
-    lines = parse_source("skeleton=-", 16000, skeleton.source_shape)[0]
+    lines = parse_source("skeleton=-", 16000, {"skeleton": skeleton.source_shape})[0]
     assert isinstance(lines, Lines) and lines.columns[:3] == ("x0", "y0", "x1") and len(lines.columns) == 34
 
 

@@ -14,7 +14,7 @@ from karmma.models.encoders.styles import StyleMixing
 from karmma.models.graphs import EncoderGraph, FusionGraph, SubsetFusionGraph
 from karmma.models.random_kernels import RandomKernels, dilations, parts_of
 from karmma.models.recognizer import RecognizerModel
-from karmma.models.signals import SIGNALS, signals
+from karmma.models.signals import OF_JOINTS, SIGNALS, signals
 from karmma.types import KarmmaError, ModalitySpec, subsets_of
 
 from ..conftest import TINY_RECOGNIZER
@@ -195,7 +195,7 @@ def test_every_layout_becomes_signals_whose_steps_follow_time(layout: str, shape
     clips = torch.rand(2, *shape)
     found = signals(ModalitySpec("any", shape, layout), clips)
     time = 2 if layout == "mel-bands frames" else 1
-    assert found.shape[2] == clips.shape[time] and layout in SIGNALS
+    assert found.shape[2] == clips.shape[time] and layout in {*SIGNALS, *OF_JOINTS}
     later = clips.clone()
     later.select(time, -1).add_(1.0)
     changed = (signals(ModalitySpec("any", shape, layout), later) != found).any(1)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Sensors = {"boxes": "CSV of boxes for the modality detections, or a directory with one per recording",
            "imu": "CSV or .mat of an IMU, or a directory with one per recording",
            "skeleton": ".npz or .mat of skeletons, or a directory with one per recording",
+           "hands": ".npz of both hands, or a directory with one per recording",
            "depth": ".npz or .mat of depth pictures, or a directory with one per recording"}  # fmt: skip
 
 MOST_TRACERS = 4  # processes that trace unless told otherwise: each holds the whole student
@@ -30,6 +31,7 @@ def predict(
     boxes: Annotated[Path | None, typer.Option(help=Sensors["boxes"])] = None,
     imu: Annotated[Path | None, typer.Option(help=Sensors["imu"])] = None,
     skeleton: Annotated[Path | None, typer.Option(help=Sensors["skeleton"])] = None,
+    hands: Annotated[Path | None, typer.Option(help=Sensors["hands"])] = None,
     depth: Annotated[Path | None, typer.Option(help=Sensors["depth"])] = None,
     imu_offset: Annotated[float | None, typer.Option(help="seconds by which the imu's clock is ahead of the film's: what `karmma "
                                                      "check` finds")] = None,
@@ -60,7 +62,7 @@ def predict(
     recognition, names, failed = load_any(checkpoint), only.split("+") if only else None, 0
     if imu_offset is not None:
         recognition = recognition.with_clock_ahead("imu", imu_offset)
-    given = {"detections": boxes, "imu": imu, "skeleton": skeleton, "depth": depth}
+    given = {"detections": boxes, "imu": imu, "skeleton": skeleton, "hands": hands, "depth": depth}
     sources = {name: path for name, path in given.items() if path is not None} | files_by_modality(file or [])
     recordings = find_recordings(paths or [], sources)
     if overlay is not None and recordings[0].file is None:
@@ -111,7 +113,8 @@ def stream(
     checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory, or one that `karmma export` wrote")],
     sources: Annotated[list[str], typer.Argument(help="media files, or video=/dev/video0, video=rtsp://…, audio=alsa:default, "
                                                  "audio=pcm:-, imu=-, imu=tcp:9000, imu=FILE.csv, detections=FILE.csv, "
-                                                 "skeleton=FILE.npz, skeleton=tcp:9002, depth=FILE.mkv, depth=/dev/video2")],
+                                                 "skeleton=FILE.npz, skeleton=tcp:9002, hands=tcp:9003, depth=FILE.mkv, "
+                                                 "depth=/dev/video2")],
     window: Annotated[float | None, typer.Option(help="length of windows, seconds; default: as training clips, at least 2")] = None,
     hop: Annotated[float, typer.Option(help="from one window to the next, seconds")] = 0.5,
     token_hop: Annotated[float | None, typer.Option(help="run each extractor only so often, seconds; default: every window")] = None,
@@ -126,15 +129,14 @@ def stream(
     from ..deploy.faults import FaultySensor, parse_fault
     from ..deploy.runtime import load_any
     from ..deploy.sensors import begun_together, parse_source
-    from ..deploy.session import StreamConfig, live_columns
+    from ..deploy.session import StreamConfig, live_columns, pose_shapes
     from ..files import write_json
 
     recognition = load_any(checkpoint)
     rate_hz = getattr(recognition.modalities_by_name.get("audio"), "sample_rate_hz", 16000)
-    pose_shape = getattr(recognition.modalities_by_name.get("skeleton"), "source_shape", (20, 3))
     faults = [parse_fault(text) for text in fault or []]
     others = live_columns(recognition)
-    heard = begun_together([sensor for text in sources for sensor in parse_source(text, rate_hz, pose_shape, others)])
+    heard = begun_together([sensor for text in sources for sensor in parse_source(text, rate_hz, pose_shapes(recognition), others)])
     sensors = [FaultySensor(sensor, faults) for sensor in heard]
     length = recognition.window_seconds if window is None else window
     config = StreamConfig(length, hop, monitor, use_degraded, token_hop_seconds=token_hop)

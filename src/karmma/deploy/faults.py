@@ -21,6 +21,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "imu": ("dead", "stuck", "saturated", "broken"),
     "detections": ("dead", "broken"),
     "skeleton": ("dead", "frozen", "empty", "broken"),
+    "hands": ("dead", "frozen"),
     "depth": ("dead", "frozen", "empty"),
 }
 END_STOPS = np.array([39.2] * 3 + [8.7] * 3)  # ±4 g, ±500 °/s

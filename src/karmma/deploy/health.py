@@ -219,6 +219,14 @@ class ArrayMonitor(HealthMonitor):
         return PRESENT, ""
 
 
+class HandsMonitor(ArrayMonitor):
+    """Poses of hands that stand still to the last digit: frozen. That no hand is in view is an answer, too."""
+
+    def evidence(self, seconds: float) -> tuple[str, str]:
+        newest = self.buffer.newest()
+        return super().evidence(seconds) if newest is not None and newest.any() else (PRESENT, "")
+
+
 def grey(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float32)
 
@@ -236,6 +244,8 @@ def make_monitors(buffers: Mapping[str, Buffer], config: HealthConfig) -> dict[s
             monitors[sensor] = CameraMonitor(buffer, config, buffer.sizes[0])
         elif isinstance(buffer, SampleBuffer):
             monitors[sensor] = MicrophoneMonitor(buffer, config)
+        elif isinstance(buffer, ArrayBuffer) and sensor == "hands":
+            monitors[sensor] = HandsMonitor(buffer, config)
         elif isinstance(buffer, ArrayBuffer):
             monitors[sensor] = ArrayMonitor(buffer, config)
         elif isinstance(buffer, RowBuffer) and sensor == "imu":

@@ -24,7 +24,8 @@ MOST_WINDOWS = 10_000_000  # a year of them every three seconds
 AHEAD_SECONDS = 0.5  # decoded beyond a window's end: flow looks a step further
 FILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # by modality: words that end names of its files, and suffixes
     "detections": (("boxes", "detections"), (".csv",)), "imu": (("imu", "inertial"), (".csv", ".mat")),
-    "skeleton": (("skeleton",), (".npz", ".mat")), "depth": (("depth",), (".npz", ".mat", ".mkv", ".mov")),
+    "skeleton": (("skeleton",), (".npz", ".mat")), "hands": (("hands",), (".npz",)),
+    "depth": (("depth",), (".npz", ".mat", ".mkv", ".mov")),
 }  # fmt: skip
 SENSOR_SUFFIXES = (".csv", ".npz", ".npy", ".mat")
 MEDIA_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".wav", ".flac", ".m4a", ".mp3", ".ogg")
@@ -195,7 +196,7 @@ def find_recordings(paths: Sequence[Path], sources: Mapping[str, Path]) -> list[
         if not found:
             raise KarmmaError(f"{path}: no media files in it ({', '.join(MEDIA_SUFFIXES)})")
         if path.suffix.lower() in SENSOR_SUFFIXES:
-            raise KarmmaError(f"{path}: a sensor's file goes by its option: --boxes, --imu, --skeleton, --depth or --file")
+            raise KarmmaError(f"{path}: a sensor's file goes by its option: --boxes, --imu, --skeleton, --hands, --depth or --file")
         files += found
     return [Recording(file, single | of_recording(file.stem, listed), str(file)) for file in files]
 

@@ -22,16 +22,18 @@ from ..media.audio import audio_stream, decode_sound
 from ..media.codecs import is_input
 from ..media.containers import MediaError, borrow_container, open_container
 from ..media.duration import find_span, span_of_table
-from ..media.series import KEYS, SUFFIXES, read_series
+from ..media.series import SUFFIXES, key_in_file, read_series
 from ..media.tables import SENSOR_COLUMNS, read_table
 from ..media.video import DecodedFrame, decode_from
 from ..types import KarmmaError
 
 Delivery = tuple[float, Any]
-SOURCES = ("video", "audio", "imu", "detections", "skeleton", "depth")
+SOURCES = ("video", "audio", "imu", "detections", "skeleton", "hands", "depth")
+POSES = ("skeleton", "hands")  # whose samples are arrays of joints
 MOST_PORT = 65535
 EXAMPLES = ("video=/dev/video0", "video=rtsp://…", "audio=alsa:default", "audio=pulse:default", "audio=pcm:-", "imu=-", "imu=tcp:9000",
-            "imu=FILE.csv", "detections=FILE.csv", "skeleton=FILE.npz", "skeleton=tcp:9002", "depth=FILE.mkv", "depth=/dev/video2")
+            "imu=FILE.csv", "detections=FILE.csv", "skeleton=FILE.npz", "skeleton=tcp:9002", "hands=tcp:9003",
+            "depth=FILE.mkv", "depth=/dev/video2")
 CHUNK_SECONDS = 0.05  # of sound at once
 SOUND_SYSTEMS = ("alsa", "pulse")
 RETRY_SECONDS = 1.0  # before a lost device is opened again
@@ -108,7 +110,7 @@ class TableFile:
 
 @dataclass(frozen=True)
 class SeriesFile:
-    """Arrays of an .npz with `seconds`: skeletons, depth pictures in metres. The stream begins at its `origin_seconds`."""
+    """Arrays of an .npz with `seconds`: skeletons, hands, depth pictures in metres. The stream begins at its `origin_seconds`."""
 
     path: Path
     name: str
@@ -116,9 +118,10 @@ class SeriesFile:
     origin_seconds: float = 0.0
 
     def samples(self) -> Iterator[Delivery]:
-        series = read_series(self.path, KEYS[self.name])
+        key, time_axis = key_in_file(self.name, self.path.suffix)
+        series = read_series(self.path, key, time_axis, gaps=self.name in POSES)
         if series.seconds is None:
-            raise MediaError(f"{self.path}: has no clock; a stream needs an array `seconds` beside {KEYS[self.name]!r}")
+            raise MediaError(f"{self.path}: has no clock; a stream needs an array `seconds` beside {key!r}")
         yield from zip((series.seconds - self.origin_seconds).tolist(), series.values, strict=True)
 
 
@@ -211,23 +214,33 @@ class PipedSound:
 class Lines:
     """Rows of an IMU or a detector as lines `seconds,value,value,…` on standard input (`-`) or a TCP socket (`tcp:PORT`).
 
-    Skeletons, too: the coordinates of each joint, of such a `pose_shape` (joints, coordinates). Rows of a sensor of another package
-    have its `others` as columns, and cells may be empty.
+    Skeletons and hands, too: the coordinates of each joint, of such a `pose_shape`, e.g. (joints, coordinates), with or without a
+    confidence behind them. Rows of a sensor of another package have its `others` as columns. Of both cells may be empty.
     """
 
     address: str
     name: str
     recorded: bool = False
-    pose_shape: tuple[int, int] = (20, 3)
+    pose_shape: tuple[int, ...] = ()
     others: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
         """What stands in a line behind `seconds`."""
-        if self.name == "skeleton":
-            joints, axes = self.pose_shape
-            return tuple(f"{axis}{joint}" for joint in range(joints) for axis in "xyz"[:axes])
+        if self.pose_shape:
+            *some, axes = self.pose_shape
+            return tuple(f"{axis}{joint}" for joint in range(math.prod(some)) for axis in "xyz"[:axes])
         return self.others or SENSOR_COLUMNS[self.name]
+
+    def sample(self, cells: Sequence[str]) -> Any:
+        """What a line says behind `seconds`. Raises ValueError."""
+        if self.others or self.pose_shape:
+            cells = [cell or "nan" for cell in cells]
+        if not self.pose_shape:
+            return tuple(cell if column == "label" else float(cell) for column, cell in zip(self.columns, cells, strict=True))
+        *some, axes = self.pose_shape
+        count = axes + (len(cells) == math.prod(some) * (axes + 1))  # there is a confidence, too
+        return np.array(cells, np.float64).astype(np.float32).reshape(*some, count)[..., :axes]
 
     def samples(self) -> Iterator[Delivery]:
         if self.address == "-":
@@ -247,10 +260,7 @@ class Lines:
             if not line.strip() or cells[0] == "seconds":
                 continue
             try:
-                numbers = (cell or "nan" if self.others else cell for cell in cells[1:])
-                values = [cell if column == "label" else float(cell) for column, cell in zip(columns, numbers, strict=True)]
-                skeleton = self.name == "skeleton"
-                yield float(cells[0]), np.array(values, np.float32).reshape(self.pose_shape) if skeleton else tuple(values)
+                yield float(cells[0]), self.sample(cells[1:])
             except ValueError:
                 wanted = ",".join(columns if len(columns) < MOST_COLUMNS else (*columns[:3], "…", columns[-1]))
                 print(f"karmma: {self.name}: line {number} is not seconds,{wanted}: {line[:80]!r}", file=sys.stderr)
@@ -275,12 +285,14 @@ class SensorClock:
 
 
 def parse_source(
-    text: str, rate_hz: int, pose_shape: tuple[int, int] = (20, 3), others: Mapping[str, tuple[str, ...]] | None = None
-) -> list[Sensor]:
+    text: str, rate_hz: int, pose_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    others: Mapping[str, tuple[str, ...]] | None = None,
+) -> list[Sensor]:  # fmt: skip
     """Sensors of one SOURCE on the command line. Raises KarmmaError with what is allowed.
 
-    A media file is camera and microphone at once; otherwise `video=`, `audio=`, `imu=`, `detections=`, `skeleton=`, `depth=` and
-    an address. `rate_hz` and `pose_shape` are the student's; `others` are columns of sensors of other packages by their names.
+    A media file is camera and microphone at once; otherwise `video=`, `audio=`, `imu=`, `detections=`, `skeleton=`, `hands=`,
+    `depth=` and an address. `rate_hz` and `pose_shapes` by sensor are the student's; `others` are columns of sensors of other packages
+    by their names.
     """
     kind, separator, address = text.partition("=")
     columns = (others or {}).get(kind, ())
@@ -300,11 +312,11 @@ def parse_source(
         demand_input(text, sound_system(address))
         return [Microphone(address, rate_hz)]
     if address == "-" or (address.startswith("tcp:") and is_port(address[4:])):
-        return [Lines(address, kind, pose_shape=pose_shape, others=columns)]
+        return [Lines(address, kind, pose_shape=(pose_shapes or {}).get(kind, ()), others=columns)]
     if not file.is_file():
-        what = "an .npz with `seconds`" if kind == "skeleton" else "a CSV"
+        what = "an .npz with `seconds`" if kind in POSES else "a CSV"
         raise KarmmaError(f"{kind}={address}: no such file; {what}, - for standard input, or tcp:PORT with a port up to {MOST_PORT}")
-    return [SeriesFile(file, kind) if kind == "skeleton" else TableFile(file, kind, others=columns)]
+    return [SeriesFile(file, kind) if kind in POSES else TableFile(file, kind, others=columns)]
 
 
 def is_port(text: str) -> bool:

@@ -17,13 +17,14 @@ from ..media.tables import SENSOR_COLUMNS
 from ..media.video import DecodedFrame
 from ..modalities import DoubtfulStreams, LiveReader, LiveRows
 from ..modalities.audio import Audio
+from ..modalities.hands import Hands
 from ..modalities.skeleton import Skeleton
 from ..types import KarmmaError, Prediction
 from .answers import prediction_row
 from .health import ABSENT, DEGRADED, HealthConfig, HealthMonitor, make_monitors
 from .recognition import UNMET, Recognition, Window
 
-SENSOR_OF = {"rgb": "video", "flow": "video", **{name: name for name in ("audio", "detections", "imu", "skeleton", "depth")}}
+SENSOR_OF = {"rgb": "video", "flow": "video", **{name: name for name in ("audio", "detections", "imu", "skeleton", "hands", "depth")}}
 SPARE_SECONDS = 1.0  # kept beyond a window: readers look a little around it
 HEALTH_SIZE = (128, 96)  # of the pictures that the camera's health is judged by
 
@@ -105,6 +106,26 @@ def live_columns(recognition: Recognition) -> dict[str, tuple[str, ...]]:
     return {name: modality.live_columns for name, modality in others.items() if isinstance(modality, LiveRows)}
 
 
+def pose_of(sensor: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Joints in their shape, if they are as many, without the confidence behind their places.
+
+    A hand that has no numbers at all is one that is not in view.
+    """
+    for axes in (shape[-1], shape[-1] + 1):
+        if values.size == math.prod(shape[:-1]) * axes:
+            values = values.reshape(*shape[:-1], axes)[..., : shape[-1]]
+            break
+    if sensor == "hands" and values.shape == shape:
+        values = np.where(np.isfinite(values).any((1, 2), keepdims=True), values, 0)
+    return values
+
+
+def pose_shapes(recognition: Recognition) -> dict[str, tuple[int, ...]]:
+    """By sensor, the joints that a tracker of a student's delivers at once."""
+    modalities = recognition.modalities_by_name.items()
+    return {name: modality.source_shape for name, modality in modalities if isinstance(modality, Skeleton | Hands)}
+
+
 class StreamSession:
     """Buffers for a student's sensors. Sensors push from their own threads; one thread asks for windows.
 
@@ -141,12 +162,13 @@ class StreamSession:
             return RowBuffer(horizon, SENSOR_COLUMNS[sensor])
         if sensor not in SENSOR_OF.values():
             return RowBuffer(horizon, live_columns(self.recognition)[sensor], gaps=True)
-        skeleton = by_name["skeleton"] if sensor == "skeleton" else None
-        return ArrayBuffer(horizon, skeleton.source_shape, gaps=True) if isinstance(skeleton, Skeleton) else ArrayBuffer(horizon)
+        shape = pose_shapes(self.recognition).get(sensor)
+        return ArrayBuffer(horizon, shape, gaps=shape is not None)
 
     def push(self, sensor: str, seconds: float, sample: Any) -> None:
         """What a sensor delivered: a frame for `video`, mono samples at the student's rate for `audio`, a row for `imu` and
-        `detections`, joints `(joints, 3)` for `skeleton` as its tracker has them; for `depth` a frame of 16-bit grey, or a picture
+        `detections`, joints `(joints, 3)` for `skeleton` and `(2, joints, 3)` for `hands` as their trackers have them, with or without
+        a confidence, hands that are not in view as zeros or without numbers; for `depth` a frame of 16-bit grey, or a picture
         of millimetres in whole numbers or metres in floats."""
         buffer = self.buffers[sensor]
         if sensor == "depth":
@@ -156,10 +178,7 @@ class StreamSession:
             pixels = sample.frame.width * sample.frame.height if isinstance(sample, DecodedFrame) else LAZY_PIXELS + 1
             buffer.push(seconds, sample, pixels)
         elif isinstance(buffer, ArrayBuffer):
-            values = np.asarray(sample)
-            if sensor == "skeleton" and buffer.shape is not None and values.shape[1:] == (buffer.shape[1] + 1,):
-                values = values[:, : buffer.shape[1]]  # without the confidence behind a joint's place
-            buffer.push(seconds, values)
+            buffer.push(seconds, np.asarray(sample) if buffer.shape is None else pose_of(sensor, np.asarray(sample), buffer.shape))
         elif isinstance(buffer, SampleBuffer | RowBuffer):
             buffer.push(seconds, sample)
 

@@ -165,10 +165,12 @@ def inspect_series(report: FileReport) -> None:
     """An array over time must be there and finite."""
     for modality in report.modalities:
         key, axis = key_in_file(modality, report.path.suffix)
-        gaps = modality == "skeleton" and report.path.suffix != ".mat"
+        gaps = modality in ("skeleton", "hands") and report.path.suffix != ".mat"
         series = read_series(report.path, key, axis, gaps)
         report.facts |= {"samples": len(series.values), "shape": list(series.values.shape[1:])}
-        if gaps:
+        if modality == "hands":
+            tell_of_hands(report, series)
+        elif gaps:
             warn_of_lost_joints(report, series)
         if series.seconds is not None:
             report.facts["seconds"] = round(float(series.seconds[-1]), 3)
@@ -177,6 +179,23 @@ def inspect_series(report: FileReport) -> None:
             if lost.any():
                 first = series.seconds[int(lost.argmax())]
                 report.errors.append(f"{int(lost.sum())} of {len(lost)} samples hold no numbers; first at {first:.3f} s")
+
+
+def tell_of_hands(report: FileReport, series: Series) -> None:
+    """How much of the time each hand is in view; one that never is may be meant, both are not."""
+    values = series.values
+    if values.shape[1:2] != (2,) and (values.ndim == 1 or values.shape[1] % 2):
+        report.errors.append(f"hands must be time × 2 × joints × coordinates, not {values.shape}")
+        return
+    both = values.reshape(len(values), 2, -1)  # hand after hand, however it is written
+    spread = np.ptp(np.nan_to_num(both), axis=2) > 0
+    seen = spread & (np.isfinite(both).mean(2) >= 0.5)
+    report.facts |= {"left_share": round(float(seen[:, 0].mean()), 3), "right_share": round(float(seen[:, 1].mean()), 3)}
+    if not seen.any():
+        report.errors.append("no hand is ever in view")
+    else:
+        never = [side for side, there in zip(("left", "right"), seen.any(0), strict=True) if not there]
+        report.warnings += [f"the {side} hand is never in view" for side in never]
 
 
 def warn_of_lost_joints(report: FileReport, series: Series) -> None:

@@ -19,6 +19,7 @@ from .depth import Depth
 from .detections import Detections
 from .features import Features
 from .flow import Flow
+from .hands import Hands
 from .imu import Imu
 from .rgb import Rgb
 from .skeleton import Skeleton
@@ -30,6 +31,7 @@ MODALITIES: dict[str, type[Any]] = {
     "detections": Detections,
     "imu": Imu,
     "skeleton": Skeleton,
+    "hands": Hands,
     "depth": Depth,
     "features": Features,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from ..media.series import Series, key_in_file, read_series
 from ..skeletons import LAYOUTS, SkeletonLayout, Up
 from ..types import ModalitySpec
 from .base import random_rotations, sample_linearly, sample_seconds, warped_positions
-from .lost_joints import around, fill_lost, seen_joints, within
+from .joints import around, fill_lost, seen_joints, upright, within
 
 if TYPE_CHECKING:
     import torch
@@ -29,9 +29,6 @@ else:
 TORSO_LENGTH = 0.5
 SHORTEST_TORSO = 1e-3  # of the distance of the farthest joint
 DEFAULT_LAYOUT = "utd_mhad"
-UPRIGHT: dict[Up, tuple[list[int], list[float]]] = {  # which axes become x, y, z, and their signs
-    "y": ([0, 1, 2], [1, 1, 1]), "-y": ([0, 1, 2], [1, -1, -1]), "z": ([0, 2, 1], [1, 1, -1]),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -43,7 +40,7 @@ class Skeleton:
     mirrored. `up`: the axis that points up in the sources, if it is not the layout's. `flat`: sources hold x and y of a picture
     alone. A confidence behind a joint's place is left out.
     Sources: .mat (`d_skel`, joints × 3 × time) or .npz (`skeleton`, time × joints × 3, and `seconds`). Lost joints are filled
-    (modalities.lost_joints); one that is never seen lies at the hip.
+    (modalities.joints); one that is never seen lies at the hip.
     """
 
     frames: Count = 48
@@ -139,7 +136,7 @@ class Skeleton:
         if not seen.all():
             near = replace(near, values=self.filled(source, near, seen))
         moments = np.array(sample_seconds(start_seconds, stop_seconds, 4 * self.frames // 3))
-        return self.normalised(source, self.upright(near.at(moments, start_seconds, stop_seconds)))
+        return self.normalised(source, upright(near.at(moments, start_seconds, stop_seconds), self.up or self.body.up))
 
     def filled(self, source: str, series: Series, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
         """A series' poses with joints in place of those that were lost; never seen ones lie at the hip."""
@@ -150,13 +147,6 @@ class Skeleton:
         poses = fill_lost(series.values, seen, moments)
         hips = poses[:, list(self.body.hip)].mean(1, keepdims=True)
         return np.where(np.isfinite(poses), poses, hips)
-
-    def upright(self, poses: NDArray[Any]) -> NDArray[np.float32]:
-        """Poses `(time, joints, 3)` whose y points up, of such as sources deliver."""
-        if self.flat:
-            poses = np.concatenate([poses, np.zeros_like(poses[..., :1])], -1)
-        axes, signs = UPRIGHT[self.up or self.body.up]
-        return (poses[..., axes] * np.array(signs)).astype(np.float32)
 
     def normalised(self, source: str, poses: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Centred at the hip's median place, so that moving about stays visible; torso length scaled to one value.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..skeletons import LAYOUTS, SkeletonLayout
+from ..skeletons import HANDS, LAYOUTS, SkeletonLayout
 from ..types import KarmmaError, ModalitySpec
 
-POSES = "frames joints xyz"
+POSES, BOTH_HANDS = "frames joints xyz", "frames hands joints xyz-seen"
 PICTURE_ROWS, BANDS = 8, 32  # what pictures and spectra are shrunk to for random kernels
 
 
@@ -51,6 +53,28 @@ def pose_signals(clips: Tensor, skeleton: str = "") -> Tensor:
     return with_change(values)
 
 
+def hand_features(clips: Tensor, hand: SkeletonLayout) -> Tensor:
+    """Of each moment of both hands `(batch, frames, 2, joints, 4)`, as `(batch, frames, features)`: joints from the wrist, the wrist's
+    place, distances between wrist and finger tips, how these change, where the right wrist is from the left one, who is in view.
+
+    What is not in view, or was not a moment before, is 0.
+    """
+    seen, wrists = clips[..., :1, 3], clips[:, :, :, hand.hip[0], :3]
+    joints = (clips[..., :3] - wrists.unsqueeze(3)).flatten(3) * seen
+    one, other = (list(ends) for ends in hand.pairs)
+    tips = (clips[:, :, :, one, :3] - clips[:, :, :, other, :3]).norm(dim=-1)
+    own = torch.cat([joints, wrists, tips], -1)
+    before = functional.pad(seen[:, :-1], (0, 0, 0, 0, 1, 0))
+    changes = change(own.flatten(2)).view_as(own) * seen * before
+    apart = (wrists[:, :, 1] - wrists[:, :, 0]) * seen.prod(2)
+    return torch.cat([own.flatten(2), changes.flatten(2), apart, seen.flatten(2)], -1)
+
+
+def hand_signals(clips: Tensor, hand: str) -> Tensor:
+    """The same as signals."""
+    return hand_features(clips, HANDS[hand]).transpose(1, 2)
+
+
 def picture_signals(clips: Tensor) -> Tensor:
     """Eight rows of mean brightness and their change, of clips `(batch, frames, height, width, channels)`."""
     batch, frames, height, width, _ = clips.shape
@@ -72,9 +96,11 @@ def flat_signals(clips: Tensor) -> Tensor:
     return with_change(clips.flatten(2).float())
 
 
+OF_JOINTS: dict[str, Callable[[Tensor, str], Tensor]] = {  # which are told, too, which joint is which
+    POSES: pose_signals, BOTH_HANDS: hand_signals,
+}  # fmt: skip
 SIGNALS = {
     "samples axes": inertial_signals,
-    POSES: pose_signals,
     "frames height width channels": picture_signals,
     "frames height width xy": picture_signals,
     "mel-bands frames": spectral_signals,
@@ -85,6 +111,9 @@ SIGNALS = {
 
 def signals(spec: ModalitySpec, clips: Tensor) -> Tensor:
     """Signals `(batch, channels, steps)` of clips of a modality. Raises KarmmaError for a layout without a rule."""
+    if spec.layout in OF_JOINTS:
+        return OF_JOINTS[spec.layout](clips, spec.skeleton)
     if spec.layout not in SIGNALS:
-        raise KarmmaError(f"no signals over time are known for {spec.name} ({spec.layout}); there are: {', '.join(SIGNALS)}")
-    return pose_signals(clips, spec.skeleton) if spec.layout == POSES else SIGNALS[spec.layout](clips)
+        known = ", ".join((*OF_JOINTS, *SIGNALS))
+        raise KarmmaError(f"no signals over time are known for {spec.name} ({spec.layout}); there are: {known}")
+    return SIGNALS[spec.layout](clips)

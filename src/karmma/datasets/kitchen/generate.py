@@ -4,6 +4,7 @@
 DIR/videos/P03/P03_01.MP4      H.264 + AAC
 DIR/boxes/P03/P03_01.csv       seconds,label,score,left,top,right,bottom   (edges as shares of the picture)
 DIR/imu/P03/P03_01.csv         seconds,accel_x,…,gyro_z                    (m/s², rad/s)
+DIR/hands/P03/P03_01.npz      seconds, hands (time × 2 × 21 × 3)           (metres, from the head; if hands_hz is given)
 DIR/truth/P03/P03_01.npz       exact flow and depth, on demand
 DIR/annotations/KITCHEN_{source,train,validation,test}.csv, KITCHEN_{verb,noun}_classes.csv,
                 KITCHEN_tail_{verbs,nouns}.csv, KITCHEN_unseen_participant_ids.csv, KITCHEN_video_info.csv
@@ -37,6 +38,7 @@ from .renderer import Renderer
 from .scene import Kitchen, furnish
 from .screenplay import Labelled, play
 from .sound import Samples, synthesise
+from .tracker import track_hands
 from .vocabulary import NOUNS, VERBS
 
 ANNOTATION_COLUMNS = (
@@ -113,7 +115,7 @@ def check_settings(directory: Path, config: KitchenConfig) -> None:
     """A directory belongs to one seed and one set of knobs, noted before the first recording is written."""
     note = directory / "settings.json"
     if note.exists():
-        there = read_json(note)
+        there = describe(KitchenConfig()) | read_json(note)  # without a knob that is newer
         for key, value in describe(config).items():
             if there.get(key) != json.loads(json.dumps(value)):
                 raise KarmmaError(
@@ -134,7 +136,7 @@ def write_recording(directory: Path, plan: RecordingPlan, config: KitchenConfig)
     head = make_head(stage, config, random)
     sound = synthesise(stage.sounds, config, random_for(config, plan.video_id, "sound"), kitchen.habits.pitch)
     imu = measure_imu(head, config, random_for(config, plan.video_id, "imu"))
-    missing = random_for(config, plan.video_id, "missing").random(3) < config.missing_sensor_rate
+    missing = random_for(config, plan.video_id, "missing").random(4) < config.missing_sensor_rate
     video = directory / "videos" / plan.participant / f"{plan.video_id}.MP4"
     box_rows = film(video, plan, kitchen, head, config, None if missing[0] else sound)
     if not missing[1]:
@@ -142,6 +144,9 @@ def write_recording(directory: Path, plan: RecordingPlan, config: KitchenConfig)
     if not missing[2]:
         rows = ([f"{row[0]:.3f}", *(f"{value:.4f}" for value in row[1:])] for row in imu)
         write_csv(directory / "imu" / plan.participant / f"{plan.video_id}.csv", IMU_COLUMNS, rows)
+    if config.hands_hz and not missing[3]:
+        with replacing(directory / "hands" / plan.participant / f"{plan.video_id}.npz") as temporary:
+            np.savez_compressed(temporary, allow_pickle=False, **track_hands(head, config, random_for(config, plan.video_id, "hands")))
     write_csv(done, ANNOTATION_COLUMNS, annotation_rows(plan, labelled, config))
 
 

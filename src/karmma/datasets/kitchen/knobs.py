@@ -16,7 +16,8 @@ SPLITS = ("source", "train", "validation", "test")
 class KitchenConfig:
     """Seed and knobs of a simulated set; each knob named `…_level` is 1 as tuned, 0 off, 2 twice as strong.
 
-    `hand_size` scales hands and forearms, and with them how much they hide; `clutter` counts things nobody touches.
+    `hands_hz` is how often a headset's tracker says where both hands are, 0: there is none. `hand_size` scales hands and forearms,
+    and with them how much they hide; `clutter` counts things nobody touches.
     """
 
     seed: Natural = 0
@@ -28,6 +29,7 @@ class KitchenConfig:
     frames_hz: Positive = 15.0
     boxes_hz: Positive = 5.0
     imu_hz: Positive = 100.0
+    hands_hz: Amount = 0.0
     audio_hz: Count = 16000
     camera_motion_level: Amount = 1.0
     motion_blur_level: Amount = 1.0
@@ -40,6 +42,7 @@ class KitchenConfig:
     box_noise_level: Amount = 1.0
     imu_noise_level: Amount = 1.0
     variety_level: Amount = 1.0
+    hand_noise_level: Amount = 1.0
     annotation_jitter_seconds: Amount = 0.1
     missing_sensor_rate: Probability = 0.0
     write_flow: bool = False

@@ -41,6 +41,8 @@ def segment_of(root: Path, row: AnnotatedAction) -> Segment:
     boxes = root / "boxes" / row.participant_id / f"{row.video_id}.csv"
     imu = root / "imu" / row.participant_id / f"{row.video_id}.csv"
     depth = root / "truth" / row.participant_id / f"{row.video_id}.npz"
+    hands = root / "hands" / row.participant_id / f"{row.video_id}.npz"
     sources = {"rgb": video, "flow": video, "audio": video, "detections": boxes, "imu": imu, "depth": depth}
+    sources |= {"hands": hands} if hands.is_file() else {}
     labels = {"verb": row.verb_class, "noun": row.noun_class}
     return Segment(row.narration_id, row.participant_id, row.start_seconds, row.stop_seconds, labels, sources)

@@ -37,6 +37,7 @@ Only = Annotated[str | None, Query(description="use only these modalities, e.g. 
 Upload = Annotated[UploadFile | None, File(description="a recording: video, sound or both; none if there is only what follows")]
 Table = Annotated[UploadFile | None, File(description="CSV with seconds")]
 Joints = Annotated[UploadFile | None, File(description=".npz of skeletons, with seconds")]
+BothHands = Annotated[UploadFile | None, File(description=".npz of hands, with seconds")]
 Depth = Annotated[UploadFile | None, File(description=".npz of depth pictures, with seconds, or a film of 16-bit grey (.mkv, .mov)")]
 Recording = dict[str, UploadFile]  # by field
 
@@ -312,13 +313,13 @@ def add_status(app: FastAPI, service: Service) -> None:
 def add_predictions(app: FastAPI, service: Service) -> None:
     @app.post("/v1/predict", responses=REFUSALS)
     async def predict(
-        file: Upload = None, boxes: Table = None, imu: Table = None, skeleton: Joints = None, depth: Depth = None,
-        window_seconds: WindowSeconds = None, hop_seconds: HopSeconds = None, only: Only = None,
+        file: Upload = None, boxes: Table = None, imu: Table = None, skeleton: Joints = None, hands: BothHands = None,
+        depth: Depth = None, window_seconds: WindowSeconds = None, hop_seconds: HopSeconds = None, only: Only = None,
     ) -> dict[str, Any]:  # fmt: skip
         """Actions over a recording, window by window."""
         names = service.only_of(only)
         async with service.admitted():
-            upload = sent(file=file, boxes=boxes, imu=imu, skeleton=skeleton, depth=depth)
+            upload = sent(file=file, boxes=boxes, imu=imu, skeleton=skeleton, hands=hands, depth=depth)
             windows = await service.windows_of(upload, service.spans_of(window_seconds, hop_seconds))
             usable = [window for window in windows if names is None or any(name in window.inputs for name in names)]
             if not usable:
@@ -337,13 +338,13 @@ def add_predictions(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/look", responses=REFUSALS)
     async def look(
-        file: Upload = None, boxes: Table = None, imu: Table = None, skeleton: Joints = None, depth: Depth = None,
-        window_seconds: WindowSeconds = None, hop_seconds: HopSeconds = None,
+        file: Upload = None, boxes: Table = None, imu: Table = None, skeleton: Joints = None, hands: BothHands = None,
+        depth: Depth = None, window_seconds: WindowSeconds = None, hop_seconds: HopSeconds = None,
         at_seconds: Annotated[float, Query(allow_inf_nan=False, description="the window nearest to this is shown in full")] = 0.0,
     ) -> dict[str, Any]:  # fmt: skip
         """What the page shows: a window's pictures, its predictions under every subset of sensors, the timeline of all."""
         async with service.admitted():
-            upload = sent(file=file, boxes=boxes, imu=imu, skeleton=skeleton, depth=depth)
+            upload = sent(file=file, boxes=boxes, imu=imu, skeleton=skeleton, hands=hands, depth=depth)
             windows = await service.windows_of(upload, service.spans_of(window_seconds, hop_seconds))
             timeline = await service.predict(windows, None)
             shown = min(windows, key=lambda window: abs(window.start_seconds - at_seconds))

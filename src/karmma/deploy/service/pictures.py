@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...modalities.hands import Hands
 from ...modalities.skeleton import Skeleton
 from ..recognition import Recognition, Window
 
@@ -36,9 +38,22 @@ def describe_inputs(recognition: Recognition, window: Window) -> dict[str, Any]:
             bones = modality.body.bones if isinstance(modality, Skeleton) else ()
             joints = [[[round(float(x), 3), round(float(y), 3)] for x, y, _ in pose] for pose in chosen(value)]
             drawn[name] = {"joints": joints, "bones": bones}
+        elif name == "hands":
+            bones = modality.hand.bones if isinstance(modality, Hands) else ()
+            drawn[name] = {"joints": [joined_hands(moment) for moment in chosen(value)], "bones": both_hands(bones, value.shape[2])}
         elif value.ndim == 2:
             drawn[name] = {"curves": [[round(float(v), 3) for v in axis] for axis in value.T[:6]]}
     return drawn
+
+
+def joined_hands(moment: NDArray[Any]) -> list[list[float] | None]:
+    """Places of the joints of both hands `(2, joints, 4)`, one after another; None for those of a hand that is not in view."""
+    return [[round(float(x), 3), round(float(y), 3)] if seen else None for x, y, _, seen in moment.reshape(-1, 4)]
+
+
+def both_hands(bones: Sequence[tuple[int, int]], joints: int) -> list[tuple[int, int]]:
+    """Bones of one hand as those of two whose joints come one after another."""
+    return [(one + first, other + first) for first in (0, joints) for one, other in bones]
 
 
 def chosen(pictures: NDArray[Any]) -> NDArray[Any]:

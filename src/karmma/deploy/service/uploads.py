@@ -25,8 +25,9 @@ from ..recognition import Recognition, Window
 from ..recordings import MEDIA_SUFFIXES, RecordingReader, count_windows
 
 SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}$")
-TABLE_FIELDS = {"boxes": "detections", "imu": "imu", "skeleton": "skeleton", "depth": "depth"}
-UPLOADED = {"detections": (".csv",), "imu": (".csv",), "skeleton": (".npz",), "depth": (".npz", ".mkv", ".mov")}
+TABLE_FIELDS = {"boxes": "detections", "imu": "imu", "skeleton": "skeleton", "hands": "hands", "depth": "depth"}
+UPLOADED = {"detections": (".csv",), "imu": (".csv",), "skeleton": (".npz",), "hands": (".npz",),
+            "depth": (".npz", ".mkv", ".mov")}
 LEAST_SECONDS = 0.1
 
 

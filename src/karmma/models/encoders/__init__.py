@@ -16,6 +16,7 @@ from .base import Encoder
 from .boxes import BoxesEncoder
 from .features import FeaturesEncoder
 from .frames import FramesEncoder
+from .hands import HandsEncoder
 from .hugging_face import KIND, HuggingFaceEncoder, complete
 from .layout import LayoutEncoder
 from .motion import MotionEncoder
@@ -33,6 +34,7 @@ ENCODERS: dict[str, Callable[[ModalitySpec, EncoderConfig], Encoder]] = {
     "boxes": BoxesEncoder,
     "motion": MotionEncoder,
     "skeleton": SkeletonEncoder,
+    "hands": HandsEncoder,
     "layout": LayoutEncoder,
     "features": FeaturesEncoder,
     KIND: HuggingFaceEncoder,
@@ -45,8 +47,8 @@ ENCODERS: dict[str, Callable[[ModalitySpec, EncoderConfig], Encoder]] = {
 
 def make_encoder(spec: ModalitySpec, config: EncoderConfig) -> Encoder:
     """The extractor a recipe names. Raises KarmmaError for an unknown kind, an unimportable path, or an option of another kind."""
-    if config.mix_styles and is_ours(config.kind) and config.kind != "skeleton":
-        raise KarmmaError(f"encoder for {spec.name}: mix_styles is known to kind skeleton alone, not to {config.kind!r}")
+    if config.mix_styles and is_ours(config.kind) and config.kind not in ("skeleton", "hands"):
+        raise KarmmaError(f"encoder for {spec.name}: mix_styles is known to kinds skeleton and hands alone, not to {config.kind!r}")
     return find_factory(config.kind)(spec, config)
 
 

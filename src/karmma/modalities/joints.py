@@ -1,4 +1,4 @@
-"""Joints that a tracker did not see: filled from the moments around, so that a hand behind a back ends no segment."""
+"""Joints as trackers deliver them: which axis is up, and those that were not seen, which are filled from the moments around."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..media.series import Series
+from ..skeletons import Up
 
+UPRIGHT: dict[Up, tuple[list[int], list[float]]] = {  # which axes become x, y, z, and their signs
+    "y": ([0, 1, 2], [1, 1, 1]), "-y": ([0, 1, 2], [1, -1, -1]), "z": ([0, 2, 1], [1, 1, -1]),
+}  # fmt: skip
 AROUND_SECONDS = 1.0  # beyond a segment, where joints are looked for that are lost at its ends
 
 
@@ -48,3 +52,11 @@ def within(series: Series, start_seconds: float, stop_seconds: float) -> NDArray
     if series.seconds is None:
         return np.ones(len(series.values), np.bool_)
     return np.asarray((series.seconds >= start_seconds) & (series.seconds < stop_seconds))
+
+
+def upright(poses: NDArray[np.floating], up: Up) -> NDArray[np.float32]:
+    """Joints `(…, 3)` whose y points up, of such as sources deliver; of places in pictures `(…, 2)` z is 0."""
+    if poses.shape[-1] == 2:
+        poses = np.concatenate([poses, np.zeros_like(poses[..., :1])], -1)
+    axes, signs = UPRIGHT[up]
+    return (poses[..., axes] * np.array(signs)).astype(np.float32)
