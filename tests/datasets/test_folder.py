@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import tarfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from karmma.data.reading import read_segment
+from karmma.data.reading import find_bounds, read_segment
 from karmma.datasets import find_data_set
 from karmma.datasets.folder import FolderConfig, dealt_split, load_folder
+from karmma.media.write import VideoWriter
 from karmma.modalities import make_modalities
+from karmma.preparation.check import check_manifest
 from karmma.types import KarmmaError
 
 
@@ -71,6 +75,47 @@ def test_files_are_dealt_into_splits_whole(root: Path) -> None:
 def test_bad_tables_are_named(root: Path, text: str, message: str) -> None:
     with pytest.raises(KarmmaError, match=message):
         load_folder(write(root, text), FolderConfig())
+
+
+@pytest.mark.parametrize(("first", "packed"), [(1, False), (0, False), (117, True)])
+def test_numbered_pictures_are_a_film_whose_first_one_is_at_second_0(root: Path, first: int, packed: bool) -> None:
+    """A moving square: read from the film and from its frames, rgb and flow are the same but for the codec."""
+    folder = root / "frames"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    ground = cv2.GaussianBlur(random.integers(0, 255, (48, 200, 3)).astype(np.uint8), (0, 0), 2)
+    with VideoWriter(root / "film.mp4", 64, 48, 10.0, crf=4) as writer:
+        for index in range(40):
+            picture = np.ascontiguousarray(ground[:, 2 * index : 2 * index + 64])
+            writer.write_frame(picture)
+            cv2.imwrite(str(folder / f"img_{first + index:05d}.png"), picture[..., ::-1])
+    if packed:
+        with tarfile.open(root / "frames.tar", "w") as archive:
+            archive.add(folder, arcname=".")
+    name = "frames.tar" if packed else "frames"
+    write(root, f"path,pictures_hz,start_seconds,stop_seconds,split,action\n{name},10,,,train,wave\n{name},10,1.0,2.5,train,wave\n"
+                "film.mp4,,,,train,wave\nfilm.mp4,,1.0,2.5,train,wave\n")  # fmt: skip
+    segments = load_folder(root, FolderConfig()).split("train")
+    assert set(segments[0].sources) == {"rgb", "flow"} and find_bounds(segments[0]) == (0.0, 4.0)
+    modalities = make_modalities({"rgb": {"frames": 3, "height": 24, "width": 32}, "flow": {"frames": 3, "height": 24, "width": 32}})
+    for pictures, film in zip(segments[:2], segments[2:], strict=True):
+        one, other = read_segment(pictures, modalities), read_segment(film, modalities)
+        assert not one.failures and set(one.arrays) == set(other.arrays) == {"rgb", "flow"}
+        assert np.abs(one.arrays["rgb"].astype(float) - other.arrays["rgb"]).mean() < 4
+        assert np.abs(one.arrays["flow"].astype(float) - other.arrays["flow"]).mean() < 3
+        assert abs(one.arrays["flow"][..., 0].astype(float).mean()) > 5
+    reports = {report.path.name: report for report in check_manifest(load_folder(root, FolderConfig()), 1).files}
+    assert reports[name].facts["seconds"] == 4.0 and not reports[name].errors
+
+
+def test_pictures_without_a_rate_or_a_folder_without_pictures_are_named(root: Path) -> None:
+    with pytest.raises(KarmmaError, match="line 2: sub is a folder of pictures; how many .* says a column pictures_hz"):
+        load_folder(write(root, "path,action\nsub,wave\n"), FolderConfig())
+    for rate in ("0", "inf", "-5", ""):
+        with pytest.raises(KarmmaError, match="line 2: sub is a folder of pictures"):
+            load_folder(write(root, f"path,pictures_hz,action\nsub,{rate},wave\n"), FolderConfig())
+    with pytest.raises(KarmmaError, match=r"line 2: .*sub: no numbered pictures in it"):
+        load_folder(write(root, "path,pictures_hz,action\nsub,25,wave\n"), FolderConfig())
 
 
 def test_fixed_classes_and_settings(root: Path) -> None:

@@ -47,7 +47,8 @@ def source_path(source: Source) -> Path:
 def identity_of(source: Source) -> object:
     """What tells a source from another of the same segment, wherever the set lies."""
     if isinstance(source, PictureSequence):
-        return source.path.name, source.frames_hz, source.part, source.bound_pixels, source.motion_seconds
+        elsewhere = (source.first_number,) if source.first_number != 1 else ()  # stores of older runs do not know of it
+        return source.path.name, source.frames_hz, source.part, source.bound_pixels, source.motion_seconds, *elsewhere
     return source_path(source).name
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..media.containers import MediaError
 from ..media.duration import find_span, has_clock
 from ..media.members import TarMember
-from ..media.pictures import PictureSequence, doubt_pictures
+from ..media.pictures import PictureSequence, doubt_pictures, length_of_pictures
 from ..modalities import Modality, PictureReader
 from ..modalities.base import doubt_file, offsets_of
 from ..modalities.features import Features
@@ -61,11 +61,14 @@ def find_bounds(segment: Segment, modalities: Mapping[str, Modality] | None = No
     """
     if math.isfinite(segment.stop_seconds):
         return segment.start_seconds, segment.stop_seconds
+    pictures = [source for source in segment.sources.values() if isinstance(source, PictureSequence)]
     files = {name: source for name, source in segment.sources.items() if isinstance(source, Path)}
     offsets = offsets_of(files, modalities or {})
     for name in segment.ahead_seconds.keys() & files.keys():
         offsets[files[name]] += segment.ahead_seconds[name]
     span = find_span(files.values(), offsets)
+    if pictures:  # a film, too
+        span = 0.0, max([length_of_pictures(sequence) for sequence in pictures])
     if span is None:
         return segment.start_seconds, segment.start_seconds + WITHOUT_CLOCK_SECONDS
     start = segment.start_seconds or span[0]

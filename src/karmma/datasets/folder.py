@@ -1,9 +1,9 @@
 """One's own data without code: a directory of videos and one CSV.
 
-Columns: `path` (video, relative to the root), `start_seconds`, `stop_seconds` (empty: the whole file), any label columns,
-optionally `split`, `name`, `participant`, and `<modality>_path` for what lies in a file of its own (boxes, imu, skeleton,
-`<anything>_features`). An empty cell means that the sample does not have it. `<modality>_offset_seconds`: how far that file's clock
-is ahead of the video's.
+Columns: `path` (video, relative to the root, or a folder or tar of numbered pictures, of which `pictures_hz` were taken per second),
+`start_seconds`, `stop_seconds` (empty: the whole file), any label columns, optionally `split`, `name`, `participant`, and
+`<modality>_path` for what lies in a file of its own (boxes, imu, skeleton, hands, `<anything>_features`). An empty cell means that the
+sample does not have it. `<modality>_offset_seconds`: how far that file's clock is ahead of the video's.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from pathlib import Path
 from pydantic.dataclasses import dataclass
 
 from ..config import STRICT
-from ..data.manifest import Manifest, Segment
+from ..data.manifest import Manifest, Segment, Source
 from ..files import rows_of
+from ..media.containers import MediaError
+from ..media.pictures import PictureSequence, list_pictures
 from ..modalities import FROM_VIDEO, find_modality
 from ..types import KarmmaError, LabelSpace
 
 PATH, OFFSET = "_path", "_offset_seconds"
-KNOWN = ("path", "start_seconds", "stop_seconds", "split", "name", "participant")
+KNOWN = ("path", "pictures_hz", "start_seconds", "stop_seconds", "split", "name", "participant")
+FROM_PICTURES = ("rgb", "flow")
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 
 
@@ -97,21 +100,37 @@ def segment_of(
 ) -> Segment | None:
     """A row as a segment, or None where none of its files is there."""
     where = f"{path}: line {line}"
-    video = root / row["path"] if row.get("path") else None
-    sources = dict.fromkeys(FROM_VIDEO, video) if video is not None and video.is_file() else {}
+    sources = sources_of_film(where, root / row["path"], row) if row.get("path") else {}
     for column, cell in row.items():
         if column.endswith(PATH) and cell and (root / cell).is_file():
             sources[column.removesuffix(PATH)] = root / cell
-    files = {name: file for name, file in sources.items() if file is not None}
-    if not files:
+    if not sources:
         return None
     start, stop = read_times(where, row)
-    ahead = {name: seconds for name in files if (seconds := read_number(where, row, name + OFFSET, 0.0))}
+    ahead = {name: seconds for name in sources if (seconds := read_number(where, row, name + OFFSET, 0.0))}
     if not all(map(math.isfinite, ahead.values())):
         raise KarmmaError(f"{where}: an offset is no finite number")
     labels = {head: list(classes).index(row[head]) for head, classes in names.items()}
     name = row.get("name") or f"{row.get('path') or 'row'}:{line}"
-    return Segment(name, row.get("participant") or "", start, stop, labels, files, ahead)
+    return Segment(name, row.get("participant") or "", start, stop, labels, sources, ahead)
+
+
+def sources_of_film(where: str, path: Path, row: Mapping[str, str]) -> dict[str, Source]:
+    """What a video or numbered pictures may hold; nothing where they are not there. The first picture is shown at second 0.
+
+    Raises KarmmaError for pictures without their rate, or a folder without any.
+    """
+    if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".tar"):
+        return dict.fromkeys(FROM_VIDEO, path) if path.is_file() else {}
+    frames_hz = read_number(where, row, "pictures_hz", 0.0)
+    if not 0 < frames_hz < math.inf:
+        what = f"{path.name} is a {'folder' if path.is_dir() else 'tar'} of pictures"
+        raise KarmmaError(f"{where}: {what}; how many were taken per second says a column pictures_hz, above 0")
+    try:
+        first = int(list_pictures(path).numbers[0])
+    except MediaError as error:
+        raise KarmmaError(f"{where}: {error}") from error
+    return dict.fromkeys(FROM_PICTURES, PictureSequence(path, frames_hz, first_number=first))
 
 
 def read_times(where: str, row: Mapping[str, str]) -> tuple[float, float]:

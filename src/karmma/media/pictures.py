@@ -1,4 +1,4 @@
-"""Videos that somebody has cut into numbered pictures: a folder or a tar of JPEGs, as EPIC-KITCHENS distributes them."""
+"""Videos that somebody has cut into numbered pictures: a folder or a tar of JPEGs, as EPIC-KITCHENS and others distribute them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .containers import MediaError
+from .flow import Preset, compute_flow
 from .kept import KeptFiles
 from .video import HELD_SECONDS, Pictures
 
+FLOW = "u"  # part of a sequence that is motion somebody has computed
 ODD_SECONDS, ODD_SHARE = 0.4, 0.0003  # by which pictures may be longer or shorter than their film: EPIC's are by 0.2 s
 NUMBERED = re.compile(r"(\d+)\.(jpe?g|png)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class PictureSequence:
-    """Numbered pictures below `path` (a folder or a .tar), `frames_hz` of them per second; number 1 is shown at second 0.
+    """Numbered pictures below `path` (a folder or a .tar), `frames_hz` of them per second; `first_number` is shown at second 0.
 
-    `part` is the folder within, empty for pictures that lie directly there; of flow it is `u`, and `v` has as many. Of these,
+    `part` is the folder within, empty for pictures that lie directly there; of flow it is `u` (`FLOW`), and `v` has as many. Of these,
     where whoever made them says so: 0 and 255 are a motion of ∓`bound_pixels` within `motion_seconds`. `film_seconds`: how long the
     film is that they were cut from, where somebody says so.
     """
@@ -36,6 +38,7 @@ class PictureSequence:
     bound_pixels: float | None = None
     motion_seconds: float | None = None
     film_seconds: float | None = None
+    first_number: int = 1
 
     def is_file(self) -> bool:
         """Whether there is anything; named as of a path, because it stands where a path may."""
@@ -43,7 +46,11 @@ class PictureSequence:
 
     def number_at(self, second: float) -> int:
         """Of the picture shown at a second, whether or not there is one."""
-        return int(second * self.frames_hz + 1e-6) + 1
+        return int(second * self.frames_hz + 1e-6) + self.first_number
+
+    def second_of(self, number: int) -> float:
+        """At which a picture begins to be shown."""
+        return (number - self.first_number) / self.frames_hz
 
 
 @dataclass(frozen=True)
@@ -95,13 +102,17 @@ def list_pictures(path: Path, part: str = "") -> NumberedPictures:
     return parts[part]
 
 
+def length_of_pictures(sequence: PictureSequence) -> float:
+    """Seconds until the last picture is no longer shown. Raises MediaError."""
+    return sequence.second_of(int(list_pictures(sequence.path, sequence.part).numbers[-1]) + 1)
+
+
 def doubt_pictures(sequence: PictureSequence) -> str:
     """What speaks against the rate of pictures: that they last longer or shorter than their film. Raises MediaError."""
-    last = int(list_pictures(sequence.path, sequence.part).numbers[-1])
-    seconds, film_seconds = last / sequence.frames_hz, sequence.film_seconds
+    seconds, film_seconds = length_of_pictures(sequence), sequence.film_seconds
     if film_seconds is None or abs(seconds - film_seconds) <= max(ODD_SECONDS, ODD_SHARE * film_seconds):
         return ""
-    rate = f"{last} pictures at {sequence.frames_hz:g} a second"
+    rate = f"{round(seconds * sequence.frames_hz)} pictures at {sequence.frames_hz:g} a second"
     return f"{rate} last {seconds:.1f} s, their film {film_seconds:.1f} s: were they cut at another rate?"
 
 
@@ -141,7 +152,7 @@ def list_tar(path: Path) -> dict[str, NumberedPictures]:
 def read_pictures_at(sequence: PictureSequence, seconds: Sequence[float], flags: int, part: str = "") -> Iterator[NDArray[np.uint8]]:
     """The pictures shown at those rising seconds, as they are stored. Raises MediaError naming what is missing or broken."""
     pictures = list_pictures(sequence.path, part or sequence.part)
-    last_seconds = (int(pictures.numbers[-1]) - 1) / sequence.frames_hz
+    last_seconds = sequence.second_of(int(pictures.numbers[-1]))
     if seconds[0] > last_seconds + HELD_SECONDS:
         raise MediaError(f"{sequence.path}: no picture at {seconds[0]:.2f} s, the last one is at {last_seconds:.2f} s")
     for second in seconds:
@@ -157,6 +168,15 @@ def read_picture_frames(sequence: PictureSequence, seconds: Sequence[float], wid
     """RGB pictures `(len(seconds), height, width, 3)`."""
     pictures = read_pictures_at(sequence, seconds, cv2.IMREAD_COLOR_RGB)
     return np.stack([cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) for picture in pictures])
+
+
+def compute_picture_flow(
+    sequence: PictureSequence, seconds: Sequence[float], width: int, height: int, step_seconds: float, preset: Preset
+) -> NDArray[np.float32]:
+    """Motion within `step_seconds` between pictures of the camera, `(len(seconds), height, width, 2)`, in pixels of that size."""
+    both = sorted({*seconds, *(second + step_seconds for second in seconds)})
+    pictures = dict(zip(both, read_picture_frames(sequence, both, width, height), strict=True))
+    return np.stack([compute_flow(pictures[second], pictures[second + step_seconds], preset) for second in seconds])
 
 
 def read_picture_flow(

@@ -14,7 +14,7 @@ from ..augmentation import Augmentation
 from ..config import STRICT, Amount, Count, Positive
 from ..media.flow import Preset, compute_flow, quantise, read_flow
 from ..media.live import FrameBuffer
-from ..media.pictures import PictureSequence, read_picture_flow
+from ..media.pictures import FLOW, PictureSequence, compute_picture_flow, read_picture_flow
 from ..media.video import HELD_SECONDS, read_frames
 from ..types import ModalitySpec
 from .base import crop, mirror_pictures, pick_frames, sample_seconds
@@ -81,7 +81,10 @@ class Flow:
     def read_pictures(self, source: PictureSequence, start_seconds: float, stop_seconds: float) -> NDArray[np.int8]:
         height, width = self.stored_size
         moments = sample_seconds(start_seconds, stop_seconds, 2 * self.frames)
-        fields = read_picture_flow(source, moments, width, height, self.pictures_bound_pixels, self.step_seconds)
+        if source.part == FLOW:
+            fields = read_picture_flow(source, moments, width, height, self.pictures_bound_pixels, self.step_seconds)
+        else:
+            fields = compute_picture_flow(source, moments, width, height, self.step_seconds, self.preset)
         return quantise(fields, self.bound_pixels)
 
     def read_live(self, source: FrameBuffer, start_seconds: float, stop_seconds: float) -> NDArray[np.int8] | None:

@@ -12,7 +12,7 @@ from ..files import write_csv
 from ..media.containers import MediaError
 from ..media.inspection import FileReport, inspect_file
 from ..media.members import TarMember
-from ..media.pictures import PictureSequence, doubt_pictures, list_pictures
+from ..media.pictures import PictureSequence, doubt_pictures, length_of_pictures, list_pictures
 from ..workers import count_workers, worker_pool
 from .clock_check import compare_clocks, find_pairs
 
@@ -104,7 +104,7 @@ def inspect_source(job: tuple[Path | PictureSequence, tuple[str, ...]]) -> FileR
         report.errors.append(str(error).removeprefix(f"{source.path}: "))
         return report
     report.warnings += filter(None, [doubt])
-    report.facts |= {"pictures": len(numbers), "frames_hz": source.frames_hz, "seconds": round(len(numbers) / source.frames_hz, 3)}
+    report.facts |= {"pictures": len(numbers), "frames_hz": source.frames_hz, "seconds": round(length_of_pictures(source), 3)}
     gaps = int(numbers[-1] - numbers[0]) + 1 - len(numbers)
     if gaps:
         report.errors.append(f"{gaps} pictures are missing between {numbers[0]} and {numbers[-1]}")

@@ -16,7 +16,15 @@ from ..data.reading import find_bounds
 from ..media.audio import read_audio
 from ..media.containers import MediaError
 from ..media.flow import Preset, compute_flow
-from ..media.pictures import PictureSequence, list_pictures, read_picture_flow, read_picture_frames, read_pictures_at
+from ..media.pictures import (
+    FLOW,
+    PictureSequence,
+    compute_picture_flow,
+    length_of_pictures,
+    read_picture_flow,
+    read_picture_frames,
+    read_pictures_at,
+)
 from ..media.video import DecodedFrame, Pictures, decode_from
 from ..types import KarmmaError
 from .cuts import cut_file
@@ -127,7 +135,7 @@ def prepare_pictures(
         raise MediaError(f"{source.path}: {name} cannot be read from pictures")
     if name == "flow" and not config.flow_hz:
         return None, "flow.npz"
-    end = int(list_pictures(source.path, source.part).numbers[-1]) / source.frames_hz
+    end = length_of_pictures(source)
     if end < stop - LATE_SECONDS:
         raise MediaError(f"{source.path}: segment ends at {stop:.2f} s, but the last picture at {end:.2f} s")
     moments = moments_of(first, min(last, end - 0.5 / source.frames_hz), config.flow_hz if name == "flow" else config.frames_hz)
@@ -136,7 +144,10 @@ def prepare_pictures(
         pictures = read_picture_frames(source, moments, *scaled_size(width, height, config.short_side))
         return film_bytes(list(pictures), config.frames_hz, config.crf), "mp4"
     size = scaled_size(width, height, config.flow_short_side)
-    fields = read_picture_flow(source, moments, *size, config.pictures_bound_pixels, config.flow_step_seconds)
+    if source.part == FLOW:
+        fields = read_picture_flow(source, moments, *size, config.pictures_bound_pixels, config.flow_step_seconds)
+    else:
+        fields = compute_picture_flow(source, moments, *size, config.flow_step_seconds, config.flow_preset)
     seconds = [moment - first for moment in moments]
     return flow_bytes(list(fields), seconds, config.flow_bound_pixels, config.flow_step_seconds), "flow.npz"
 
