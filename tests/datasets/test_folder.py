@@ -83,7 +83,7 @@ def test_numbered_pictures_are_a_film_whose_first_one_is_at_second_0(root: Path,
     folder = root / "frames"
     folder.mkdir()
     random = np.random.default_rng(0)
-    ground = cv2.GaussianBlur(random.integers(0, 255, (48, 200, 3)).astype(np.uint8), (0, 0), 2)
+    ground = np.asarray(cv2.GaussianBlur(random.integers(0, 255, (48, 200, 3)).astype(np.uint8), (0, 0), 2), np.uint8)
     with VideoWriter(root / "film.mp4", 64, 48, 10.0, crf=4) as writer:
         for index in range(40):
             picture = np.ascontiguousarray(ground[:, 2 * index : 2 * index + 64])

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -79,6 +80,26 @@ def write_ego4d(root: Path) -> None:
     (root / "imu_tables" / "va.csv").write_text("\n".join(["seconds,accel_x,accel_y,accel_z,gyro_x,gyro_y,gyro_z", *lines]))
 
 
+def write_h2o(root: Path) -> None:
+    """Two takes that train and one that validates, each of two actions; the last one's hands were not converted."""
+    header = "id path action_label start_act end_act start_frame end_frame"
+    takes = {"train": ("subject1/h1/0", "subject2/k1/3"), "val": ("subject3/o2/1",)}
+    (root / "label_split").mkdir(parents=True)
+    for split, paths in takes.items():
+        rows = [f"{2 * place + index} {path} {1 + index} {15 * index} {15 * index + 14} 0 29"
+                for place, path in enumerate(paths) for index in range(2)]  # fmt: skip
+        (root / "label_split" / f"action_{split}.txt").write_text("\n".join([header, *rows]) + "\n")
+        for path in paths:
+            (root / path / "cam4" / "rgb256").mkdir(parents=True)
+            for frame in range(30):
+                picture = np.roll(np.add.outer(np.arange(36), np.arange(64)).astype(np.uint8), 2 * frame, 1)
+                cv2.imwrite(str(root / path / "cam4" / "rgb256" / f"{frame:06d}.jpg"), picture)
+            (root / "hands").mkdir(exist_ok=True)
+            hands = np.random.default_rng(len(path)).normal((0.1, 0.2, 0.4), 0.05, (30, 2, 21, 3)).astype(np.float32)
+            if split == "train":
+                np.savez(root / "hands" / f"{path.replace('/', '_')}.npz", hands=hands, seconds=np.arange(30) / 30)
+
+
 def write_ssv2(root: Path) -> None:
     labels = {f"Doing something {i}": str(i) for i in range(174)}
     rows = [{"id": str(i), "template": f"Doing [something] {i % 2}"} for i in range(6)]
@@ -112,6 +133,7 @@ def write_webm(path: Path, frames: int) -> None:
         ("karmma_epic100_star", write_epic, [*SOUND, "data.settings.star_share=0.5", "evaluation.split=test"], "rgb+flow+audio",
          {"train": 2, "validation": 2, "test": 3}),
         ("karmma_epic100", write_ego4d, [*SOUND, *MOTION, "data.dataset=ego4d"], "rgb+flow+audio+imu", {"train": 4, "validation": 2}),
+        ("karmma_h2o", write_h2o, [], "rgb+flow", {"train": 4, "validation": 2}),
         ("karmma_ssv2", write_ssv2, BOXES, "rgb+flow+detections", {"train": 4, "validation": 2}),
     ],
 )  # fmt: skip
@@ -124,6 +146,7 @@ def test_every_stage_runs(name: str, write, extra: list[str], modalities: str, s
     for method in results["methods"].values():
         assert method["subsets"][modalities]
     for split, present in results["available"].items():
-        assert {number for sensor, number in present.items() if sensor != "imu"} == {samples[split]}
+        assert {number for sensor, number in present.items() if sensor not in ("imu", "hands")} == {samples[split]}
+        assert "hands" not in present or present["hands"] == {"train": 4}.get(split, 0)
         assert present.get("imu", 0) == ({"train": 2}.get(split, 0) if "imu" in modalities else 0)
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000

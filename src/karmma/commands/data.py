@@ -196,6 +196,20 @@ def convert_ego4d(
     convert_each(files, out, convert_ego4d_imu)
 
 
+def convert_h2o(
+    root: Annotated[Path, typer.Argument(help="directory of the set: <subject>/<scene>/<take>/cam4/hand_pose below it")],
+    out: Annotated[Path, typer.Option(help="directory for one .npz per take; ROOT/hands is where the data set looks")],
+    frames_hz: Annotated[float, typer.Option(min=1, help="of the camera")] = 30.0,
+) -> None:
+    """The joints of both hands of H2O's head camera, one file a take."""
+    from ..datasets.h2o import convert_h2o_hands
+    from ..progress import Progress
+
+    with Progress("convert") as progress:
+        counts = convert_h2o_hands(root, out, frames_hz, progress.update)
+    typer.echo(f"{len(counts)} takes, {sum(counts.values())} moments")
+
+
 def convert_each(files: list[Path], out: Path, convert: Callable[[Path, Path], ImuTable], ending: str = "") -> None:
     """One table `<name>.csv` per file, whose name may have another ending than its suffix."""
     failures = 0

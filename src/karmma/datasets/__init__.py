@@ -19,6 +19,8 @@ from .epic import LABEL_SIZES, EpicConfig, load_epic
 from .epic_sounds import CLASSES as SOUND_CLASSES
 from .epic_sounds import EpicSoundsConfig, load_epic_sounds
 from .folder import FolderConfig, load_folder
+from .h2o import ACTIONS as H2O_ACTIONS
+from .h2o import H2oConfig, load_h2o
 from .kitchen import KitchenConfig, simulate
 from .kitchen.manifest import load_kitchen
 from .kitchen.vocabulary import NOUNS, VERBS
@@ -64,6 +66,7 @@ DATASETS: dict[str, DataSet] = {
         load_epic_sounds, lambda tree, where: build(EpicSoundsConfig, dict(tree), where), label_sizes={"sound": SOUND_CLASSES}
     ),
     "ego4d": DataSet(load_ego4d, lambda tree, where: build(Ego4dConfig, dict(tree), where)),
+    "h2o": DataSet(load_h2o, lambda tree, where: build(H2oConfig, dict(tree), where), label_sizes={"action": len(H2O_ACTIONS)}),
     "ssv2": DataSet(load_ssv2, lambda tree, where: build(Ssv2Config, dict(tree), where), label_sizes={"action": SSV2_CLASSES}),
     "prepared": DataSet(load_prepared, lambda tree, where: build(PreparedConfig, dict(tree), where)),
     "folder": DataSet(load_folder, lambda tree, where: build(FolderConfig, dict(tree), where)),
