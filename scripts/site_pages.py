@@ -29,6 +29,7 @@ from karmma.datasets.epic import EpicConfig
 from karmma.datasets.epic_sounds import EpicSoundsConfig
 from karmma.datasets.folder import FolderConfig
 from karmma.datasets.h2o import H2oConfig
+from karmma.datasets.holoassist import HoloAssistConfig
 from karmma.datasets.kitchen import KitchenConfig
 from karmma.datasets.prepared import PreparedConfig
 from karmma.datasets.ssv2 import Ssv2Config
@@ -60,7 +61,8 @@ RECIPE_PARTS = {
     "modalities": dict(MODALITIES),
     "data.settings": {
         "kitchen": KitchenConfig, "utd_mhad": UtdMhadConfig, "epic": EpicConfig, "epic_sounds": EpicSoundsConfig,
-        "ego4d": Ego4dConfig, "h2o": H2oConfig, "ssv2": Ssv2Config, "folder": FolderConfig, "prepared": PreparedConfig,
+        "ego4d": Ego4dConfig, "h2o": H2oConfig, "holoassist": HoloAssistConfig, "ssv2": Ssv2Config, "folder": FolderConfig,
+        "prepared": PreparedConfig,
     },
 }  # fmt: skip
 

@@ -210,6 +210,26 @@ def convert_h2o(
     typer.echo(f"{len(counts)} takes, {sum(counts.values())} moments")
 
 
+def convert_holoassist(
+    sessions: Annotated[list[Path], typer.Argument(help="sessions' directories, with Export_py in each")],
+    out: Annotated[Path, typer.Option(help="directory for one .npz per session; ROOT/hands is where the data set looks")],
+) -> None:
+    """Both hands of HoloAssist's sessions, from the camera. Exit code 3: some could not be read and are named."""
+    from ..datasets.holoassist import convert_holoassist_hands
+
+    failures = 0
+    for session in sessions:
+        try:
+            found = convert_holoassist_hands(session, out / f"{session.name}.npz")
+        except KarmmaError as error:
+            failures += 1
+            typer.echo(f"karmma: {error}", err=True)
+            continue
+        shares = f"left in view {100 * found['left_share']:.0f} %, right {100 * found['right_share']:.0f} %"
+        typer.echo(f"{session.name}: {found['moments']:.0f} moments, {shares}")
+    raise typer.Exit(3 if failures else 0)
+
+
 def convert_each(files: list[Path], out: Path, convert: Callable[[Path, Path], ImuTable], ending: str = "") -> None:
     """One table `<name>.csv` per file, whose name may have another ending than its suffix."""
     failures = 0

@@ -21,6 +21,7 @@ from .epic_sounds import EpicSoundsConfig, load_epic_sounds
 from .folder import FolderConfig, load_folder
 from .h2o import ACTIONS as H2O_ACTIONS
 from .h2o import H2oConfig, load_h2o
+from .holoassist import HoloAssistConfig, load_holoassist
 from .kitchen import KitchenConfig, simulate
 from .kitchen.manifest import load_kitchen
 from .kitchen.vocabulary import NOUNS, VERBS
@@ -67,6 +68,7 @@ DATASETS: dict[str, DataSet] = {
     ),
     "ego4d": DataSet(load_ego4d, lambda tree, where: build(Ego4dConfig, dict(tree), where)),
     "h2o": DataSet(load_h2o, lambda tree, where: build(H2oConfig, dict(tree), where), label_sizes={"action": len(H2O_ACTIONS)}),
+    "holoassist": DataSet(load_holoassist, lambda tree, where: build(HoloAssistConfig, dict(tree), where)),
     "ssv2": DataSet(load_ssv2, lambda tree, where: build(Ssv2Config, dict(tree), where), label_sizes={"action": SSV2_CLASSES}),
     "prepared": DataSet(load_prepared, lambda tree, where: build(PreparedConfig, dict(tree), where)),
     "folder": DataSet(load_folder, lambda tree, where: build(FolderConfig, dict(tree), where)),
