@@ -11,12 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 from fastapi import FastAPI
 
 import karmma
 from karmma.deploy.service.app import make_app
+
+from .conftest import save_student
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -137,6 +140,25 @@ def test_sensors_of_a_body_without_a_video(browser: Any, body_student: karmma.Re
         page.wait_for_function("document.getElementById('heading').textContent.startsWith('0.0–4.0 s, from imu + skeleton')")
         strip = page.locator("#look figure[data-sensor=depth]")
         assert strip.evaluate("f => f.getBoundingClientRect().right <= f.closest('.card').getBoundingClientRect().right")
+
+
+def test_hands_are_drawn_while_they_are_in_view(browser: Any, kitchen_root: Path, tmp_path: Path) -> None:
+    student = karmma.load(save_student(tmp_path / "student", {"hands": {"frames": 8}}))
+    out_of_view = tmp_path / "nobody_hands.npz"
+    np.savez(out_of_view, hands=np.full((60, 2, 21, 3), np.nan), seconds=np.arange(60) / 20)
+    with served(make_app(student)) as address:
+        for file, drawn in ((kitchen_root / "hands/P02/P02_01.npz", True), (out_of_view, False)):
+            shutil.copyfile(file, tmp_path / "mine_hands.npz")
+            with opened(browser, address) as page:
+                page.set_input_files("#file", str(tmp_path / "mine_hands.npz"))
+                page.wait_for_selector("#look figure[data-sensor=hands] canvas")
+                coloured = "(r, g, b) => Math.max(r, g, b) - Math.min(r, g, b) > 100"
+                found = page.locator("#look figure[data-sensor=hands] canvas").evaluate(
+                    f"c => {{ const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data, is = {coloured};"
+                    "for (let i = 0; i < d.length; i += 4) if (d[i + 3] > 200 && is(d[i], d[i + 1], d[i + 2])) return true;"
+                    "return false; }"
+                )
+                assert found == drawn
 
 
 def test_a_subset_that_was_not_sent_along_is_asked_for_at_its_window(page: Any) -> None:
