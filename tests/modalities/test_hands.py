@@ -166,6 +166,13 @@ def test_places_in_a_room_are_doubted(tmp_path: Path) -> None:
     read(tmp_path, moving_hands() + np.array([3.0, 1.0, 2.0]))
     assert "from the room? centred: true" in hands_of().doubt(tmp_path / "hands.npz")
     assert not hands_of(centred=True).doubt(tmp_path / "hands.npz")
+    buffer = ArrayBuffer(4.0, (2, 21, 3), gaps=True)
+    assert not hands_of().doubt_live(buffer)
+    for second, pose in zip(SECONDS, moving_hands() + np.array([3.0, 1.0, 2.0]), strict=True):
+        buffer.push(float(second), pose)
+    assert "from the room?" in hands_of().doubt_live(buffer)
+    buffer.push(3.1, np.zeros((2, 21, 3)))
+    assert "from the room?" in hands_of().doubt_live(buffer)
 
 
 def test_check_says_how_often_each_hand_is_in_view(tmp_path: Path) -> None:

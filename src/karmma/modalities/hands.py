@@ -107,17 +107,26 @@ class Hands:
         return None if series is None else self.poses("hands", series, start_seconds, stop_seconds)
 
     def doubt(self, source: Path) -> str:
-        """What speaks against places that count from the head: nobody's arms are that long."""
+        """What speaks against places that count from the head."""
+        series = self.in_shape(source, read_series(source, *key_in_file("hands", source.suffix), gaps=True))
+        return self.doubt_places(series.values)
+
+    def doubt_live(self, source: ArrayBuffer) -> str:
+        """The same of what a tracker delivered lately."""
+        series = source.series()
+        return "" if series is None else self.doubt_places(series.values)
+
+    def doubt_places(self, hands: NDArray[np.float32]) -> str:
+        """Of hands `(time, 2, joints, coordinates)`; nobody's arms are that long."""
         if self.flat or self.centred:
             return ""
-        values = self.in_shape(source, read_series(source, *key_in_file("hands", source.suffix), gaps=True)).values[..., :3]
-        wrists, roots = values[:, :, self.hand.hip[0]], values[:, :, self.hand.neck[0]]
+        wrists, roots = hands[:, :, self.hand.hip[0], :3], hands[:, :, self.hand.neck[0], :3]
         palms, away = np.linalg.norm(roots - wrists, axis=-1), np.linalg.norm(wrists, axis=-1)
         seen = np.isfinite(palms) & (palms > 0)
-        if not seen.any() or float(np.median(away[seen])) < ARM_PALMS * float(np.median(palms[seen])):
+        palm, reach = (float(np.median(values[seen])) if seen.any() else 0.0 for values in (palms, away))
+        if reach <= ARM_PALMS * palm:
             return ""
-        far = float(np.median(away[seen])) / float(np.median(palms[seen]))
-        return f"wrists are {far:.0f} palm lengths away from where places count from, arms reach ten: from the room? centred: true"
+        return f"wrists are {reach / palm:.0f} palm lengths away, arms reach ten: do places count from the room? centred: true"
 
     def poses(self, source: str, series: Series, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
         """The stored form of a segment, or None if the tracker said nothing there, not even that no hand is in view."""
