@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from karmma.cli import app
 from karmma.data.reading import read_segment
 from karmma.datasets import DATASETS, find_data_set
-from karmma.datasets.h2o import ACTIONS, H2oConfig, convert_h2o_hands, load_h2o
+from karmma.datasets.h2o import ACTIONS, H2oConfig, find_takes, load_h2o
 from karmma.modalities import make_modalities
 from karmma.preparation.check import check_manifest
 from karmma.types import KarmmaError
@@ -57,7 +57,7 @@ def test_classes_are_numbered_as_published() -> None:
 
 def test_actions_are_cut_by_their_pictures_and_hands_are_in_step(root: Path) -> None:
     done = CliRunner().invoke(app, ["convert", "h2o-hands", str(root), "--out", str(root / "hands")])
-    assert done.exit_code == 0 and done.output.endswith("2 takes, 120 moments\n")
+    assert done.exit_code == 0 and "subject1_h1_0: 60 moments" in done.output and "subject4_k2_1: 60 moments" in done.output
     manifest = load_h2o(root, H2oConfig())
     assert {split: len(rows) for split, rows in manifest.splits.items()} == {"train": 2, "validation": 1, "test": 1}
     assert manifest.provenance["takes_missing"] == 1
@@ -107,10 +107,10 @@ def test_what_is_not_there_or_broken_is_named(root: Path, tmp_path: Path) -> Non
 
 def test_broken_hands_are_named(root: Path) -> None:
     with pytest.raises(KarmmaError, match="no <subject>/<scene>/<take>/cam4/hand_pose"):
-        convert_h2o_hands(root / "subject1", root / "hands", 30.0)
+        find_takes(root / "subject1")
     path = root / "subject1/h1/0/cam4/hand_pose/000007.txt"
     for content, words in (("1 2 3", "3 numbers, expected 128"), ("a " * 128, "could not convert")):
         path.write_text(content)
-        with pytest.raises(KarmmaError, match=f"000007.txt: {words}"):
-            convert_h2o_hands(root, root / "hands", 30.0)
-    assert not list((root / "hands").glob("subject1*"))
+        done = CliRunner().invoke(app, ["convert", "h2o-hands", str(root), "--out", str(root / "hands")])
+        assert done.exit_code == 3 and f"000007.txt: {words}" in done.output
+    assert [file.stem for file in (root / "hands").glob("*.npz")] == ["subject4_k2_1"]  # the others go on

@@ -123,8 +123,9 @@ def test_a_tracker_of_pictures_is_heard_as_its_files_are_read(tmp_path: Path, ca
         window, _ = session.window(2.5)
         np.testing.assert_allclose(window.inputs["skeleton"], stored, atol=1e-4)
     assert not stored[..., 2].any() and not capsys.readouterr().err
-    with pytest.raises(ValueError, match=r"shape \(25, 2\), expected \(17, 2\)"):
-        session.push("skeleton", 3.0, np.zeros((25, 2)))
+    for shape in ((25, 2), (2, 17)):  # of as many numbers, but another order
+        with pytest.raises(ValueError, match=rf"shape \({shape[0]}, {shape[1]}\), expected \(17, 2\)"):
+            session.push("skeleton", 3.0, np.zeros(shape))
 
 
 def test_a_buffer_forgets_what_is_old_or_of_another_shape() -> None:

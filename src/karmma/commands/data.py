@@ -201,13 +201,11 @@ def convert_h2o(
     out: Annotated[Path, typer.Option(help="directory for one .npz per take; ROOT/hands is where the data set looks")],
     frames_hz: Annotated[float, typer.Option(min=1, help="of the camera")] = 30.0,
 ) -> None:
-    """The joints of both hands of H2O's head camera, one file a take."""
-    from ..datasets.h2o import convert_h2o_hands
-    from ..progress import Progress
+    """The joints of both hands of H2O's head camera, one file a take. Exit code 3: some could not be read and are named."""
+    from ..datasets.h2o import convert_h2o_hands, find_takes
 
-    with Progress("convert") as progress:
-        counts = convert_h2o_hands(root, out, frames_hz, progress.update)
-    typer.echo(f"{len(counts)} takes, {sum(counts.values())} moments")
+    takes = find_takes(root)
+    convert_takes(list(takes), lambda name: f"{convert_h2o_hands(takes[name], out / f'{name}.npz', frames_hz)} moments")
 
 
 def convert_holoassist(
@@ -217,16 +215,30 @@ def convert_holoassist(
     """Both hands of HoloAssist's sessions, from the camera. Exit code 3: some could not be read and are named."""
     from ..datasets.holoassist import convert_holoassist_hands
 
-    failures = 0
-    for session in sessions:
-        try:
-            found = convert_holoassist_hands(session, out / f"{session.name}.npz")
-        except KarmmaError as error:
-            failures += 1
-            typer.echo(f"karmma: {error}", err=True)
-            continue
+    folders = {session.name: session for session in sessions}
+
+    def convert(name: str) -> str:
+        found = convert_holoassist_hands(folders[name], out / f"{name}.npz")
         shares = f"left in view {100 * found['left_share']:.0f} %, right {100 * found['right_share']:.0f} %"
-        typer.echo(f"{session.name}: {found['moments']:.0f} moments, {shares}")
+        return f"{found['moments']:.0f} moments, {shares}"
+
+    convert_takes(list(folders), convert)
+
+
+def convert_takes(names: list[str], convert: Callable[[str], str]) -> None:
+    """One file per take; `convert` says what came of it."""
+    from ..progress import Progress
+
+    failures, said = 0, list[str]()
+    with Progress("convert") as progress:
+        for done, name in enumerate(names, 1):
+            try:
+                said.append(f"{name}: {convert(name)}")
+            except KarmmaError as error:
+                failures += 1
+                typer.echo(f"karmma: {error}", err=True)
+            progress.update(done, len(names))
+    typer.echo("\n".join(said))
     raise typer.Exit(3 if failures else 0)
 
 

@@ -67,8 +67,8 @@ def find_bounds(segment: Segment, modalities: Mapping[str, Modality] | None = No
     for name in segment.ahead_seconds.keys() & files.keys():
         offsets[files[name]] += segment.ahead_seconds[name]
     span = find_span(files.values(), offsets)
-    if pictures:  # a film, too
-        span = 0.0, max([length_of_pictures(sequence) for sequence in pictures])
+    if pictures:  # the recording lasts as long as they do
+        span = 0.0, max(map(length_of_pictures, pictures))
     if span is None:
         return segment.start_seconds, segment.start_seconds + WITHOUT_CLOCK_SECONDS
     start = segment.start_seconds or span[0]

@@ -8,7 +8,6 @@ Read unchanged: `label_split/action_{train,val,test}.txt` (or `action_labels/…
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +36,6 @@ ACTIONS = tuple(f"{verb} {noun}" for verb, nouns in VERBS.items() for noun in no
 CAMERA, PICTURES = "cam4", ("rgb256", "rgb")
 JOINTS = HANDS["mediapipe"].joints
 NUMBERS = 2 * (1 + 3 * JOINTS)  # of one moment: for each hand whether it is annotated, and its joints
-OnDone = Callable[[int, int], None]
 
 
 @checked_dataclass(frozen=True, config=STRICT)
@@ -148,26 +146,24 @@ def segment_of(split: str, row: H2oAction, sources: dict[str, Source], frames_hz
     return Segment(f"{split}_{row.number}", row.take.partition("/")[0], start, stop, labels, sources)
 
 
-def convert_h2o_hands(root: Path, out: Path, frames_hz: float, on_done: OnDone | None = None) -> dict[str, int]:
-    """The joints of every take below a root as `<subject>_<scene>_<take>.npz`; returns how many moments each has.
-
-    A hand that is not annotated at a moment has no numbers there. Raises KarmmaError for a root without takes, and naming the
-    file that does not hold the numbers of two hands.
-    """
+def find_takes(root: Path) -> dict[str, Path]:
+    """Directories of the joints of every take below a root, by `<subject>_<scene>_<take>`. Raises KarmmaError if there is none."""
     folders = sorted(path for path in root.glob(f"*/*/*/{CAMERA}/hand_pose") if path.is_dir())
     if not folders:
         raise KarmmaError(f"{root}: no <subject>/<scene>/<take>/{CAMERA}/hand_pose in it")
-    counts = {}
-    for done, folder in enumerate(folders, 1):
-        take, scene, subject = (folder.parents[level].name for level in (1, 2, 3))
-        name = f"{subject.removesuffix('_ego')}_{scene}_{take}"
-        numbers, hands = read_hands(folder)
-        with replacing(out / f"{name}.npz") as temporary:
-            np.savez_compressed(temporary, allow_pickle=False, seconds=numbers / frames_hz, hands=hands)
-        counts[name] = len(numbers)
-        if on_done:
-            on_done(done, len(folders))
-    return counts
+    parts = [tuple(folder.parents[level].name for level in (3, 2, 1)) for folder in folders]
+    return {"_".join((part[0].removesuffix("_ego"), *part[1:])): folder for part, folder in zip(parts, folders, strict=True)}
+
+
+def convert_h2o_hands(folder: Path, out: Path, frames_hz: float) -> int:
+    """The joints of a take as one .npz; returns how many moments it has. A hand that is not annotated has no numbers.
+
+    Raises KarmmaError naming the file that does not hold the numbers of two hands.
+    """
+    numbers, hands = read_hands(folder)
+    with replacing(out) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, seconds=numbers / frames_hz, hands=hands)
+    return len(numbers)
 
 
 def read_hands(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -107,12 +107,13 @@ def live_columns(recognition: Recognition) -> dict[str, tuple[str, ...]]:
 
 
 def pose_of(sensor: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Joints in their shape, if they are as many, without the confidence behind their places.
+    """Joints that come one after another, or number after number, in their shape, without the confidence behind their places.
 
     A hand that has no numbers at all is one that is not in view.
     """
+    joints = math.prod(shape[:-1])
     for axes in (shape[-1], shape[-1] + 1):
-        if values.size == math.prod(shape[:-1]) * axes:
+        if values.shape in ((*shape[:-1], axes), (joints, axes), (joints * axes,)):
             values = values.reshape(*shape[:-1], axes)[..., : shape[-1]]
             break
     if sensor == "hands" and values.shape == shape:
