@@ -175,6 +175,19 @@ def test_places_in_a_room_are_doubted(tmp_path: Path) -> None:
     assert "from the room?" in hands_of().doubt_live(buffer)
 
 
+def test_sides_that_are_exchanged_are_doubted(tmp_path: Path) -> None:
+    """MediaPipe's are, for pictures that are not mirrored."""
+    exchanged = moving_hands()[:, ::-1]
+    for hands, settings in ((exchanged, {}), (exchanged[..., :2], {"flat": True})):
+        read(tmp_path, hands, **settings)
+        assert "lies to the right of the right one in 100 % of the moments" in hands_of(**settings).doubt(tmp_path / "hands.npz")
+    read(tmp_path, moving_hands())
+    assert not hands_of().doubt(tmp_path / "hands.npz")
+    exchanged[19:, 0] = np.nan  # too few moments that show both
+    read(tmp_path, exchanged)
+    assert not hands_of().doubt(tmp_path / "hands.npz")
+
+
 def test_check_says_how_often_each_hand_is_in_view(tmp_path: Path) -> None:
     hands = moving_hands()
     hands[:45, 1] = np.nan

@@ -30,6 +30,7 @@ SIDES = ("left", "right")
 HELD_SECONDS = 0.1  # for which a hand that is lost stays where it was
 FEWEST_JOINTS = 0.5  # of a hand that must be seen for it to count as seen
 ARM_PALMS = 20.0  # from the head to a wrist, twice as far as arms are long: a palm measures 9 cm
+CROSSED, FEWEST_MOMENTS = 0.8, 20  # share of moments with the left hand to the right from which on sides are doubted, and of how many
 SHORTEST_PALM = 1e-3  # of the distance of the farthest joint
 
 
@@ -107,26 +108,30 @@ class Hands:
         return None if series is None else self.poses("hands", series, start_seconds, stop_seconds)
 
     def doubt(self, source: Path) -> str:
-        """What speaks against places that count from the head."""
+        """What speaks against places that count from the head, and against the sides of hands."""
         series = self.in_shape(source, read_series(source, *key_in_file("hands", source.suffix), gaps=True))
-        return self.doubt_places(series.values)
+        return self.doubt_hands(series.values)
 
     def doubt_live(self, source: ArrayBuffer) -> str:
         """The same of what a tracker delivered lately."""
         series = source.series()
-        return "" if series is None else self.doubt_places(series.values)
+        return "" if series is None else self.doubt_hands(series.values)
 
-    def doubt_places(self, hands: NDArray[np.float32]) -> str:
-        """Of hands `(time, 2, joints, coordinates)`; nobody's arms are that long."""
-        if self.flat or self.centred:
-            return ""
-        wrists, roots = hands[:, :, self.hand.hip[0], :3], hands[:, :, self.hand.neck[0], :3]
+    def doubt_hands(self, hands: NDArray[np.float32]) -> str:
+        """Of hands `(time, 2, joints, coordinates)`: nobody's arms are that long, and arms are seldom crossed."""
+        wrists, roots = hands[:, :, self.hand.hip[0], : self.source_shape[2]], hands[:, :, self.hand.neck[0], : self.source_shape[2]]
         palms, away = np.linalg.norm(roots - wrists, axis=-1), np.linalg.norm(wrists, axis=-1)
         seen = np.isfinite(palms) & (palms > 0)
         palm, reach = (float(np.median(values[seen])) if seen.any() else 0.0 for values in (palms, away))
-        if reach <= ARM_PALMS * palm:
+        if not (self.flat or self.centred) and reach > ARM_PALMS * palm:
+            return f"wrists are {reach / palm:.0f} palm lengths away, arms reach ten: do places count from the room? centred: true"
+        both = seen.all(1)
+        crossed = float((wrists[both, 0, 0] > wrists[both, 1, 0]).mean()) if both.any() else 0.0
+        if self.centred or both.sum() < FEWEST_MOMENTS or crossed < CROSSED:
             return ""
-        return f"wrists are {reach / palm:.0f} palm lengths away, arms reach ten: do places count from the room? centred: true"
+        often = f"in {100 * crossed:.0f} % of the moments that show both"
+        why = "are they exchanged (some trackers take every picture for a mirrored one), or does the camera face the person?"
+        return f"the left hand lies to the right of the right one {often}: {why}"
 
     def poses(self, source: str, series: Series, start_seconds: float, stop_seconds: float) -> NDArray[np.float32] | None:
         """The stored form of a segment, or None if the tracker said nothing there, not even that no hand is in view."""
