@@ -20,7 +20,7 @@ from karmma.modalities import make_modalities
 
 SMALL = {"frames": 2, "height": 16, "width": 24}
 MODALITIES = make_modalities({
-    "rgb": SMALL, "flow": SMALL, "audio": {"seconds": 0.5, "bands": 16}, "imu": {}, "detections": {}, "skeleton": {},
+    "rgb": SMALL, "flow": SMALL, "audio": {"seconds": 0.5, "bands": 16}, "imu": {}, "detections": {}, "skeleton": {}, "hands": {},
     "depth": {"frames": 2, "size": 16, "content": "person"}, "clip_features": {"width": 4},
 })  # fmt: skip
 FROM_VIDEO = ("rgb", "flow", "audio")
@@ -42,6 +42,7 @@ def sound_files(kitchen_root: Path, tmp_path_factory: pytest.TempPathFactory) ->
         (kitchen_root / "videos/P02/P02_01.MP4", FROM_VIDEO), (kitchen_root / "imu/P02/P02_01.csv", ("imu",)),
         (kitchen_root / "boxes/P02/P02_01.csv", ("detections",)), (made / "skeleton.npz", ("skeleton",)),
         (made / "features.npy", ("clip_features",)), (made / "imu.mat", ("imu",)), (made / "depth.mat", ("depth",)),
+        (kitchen_root / "hands/P02/P02_01.npz", ("hands",)),
     ]  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def spoiled(content: bytes, draw: random.Random) -> bytes:
     return bytes(damage)
 
 
-@pytest.mark.parametrize("kind", range(7))
+@pytest.mark.parametrize("kind", range(8))
 def test_a_spoiled_file_stops_nobody(kind: int, sound_files: list[tuple[Path, tuple[str, ...]]], tmp_path: Path) -> None:
     source, names = sound_files[kind]
     content, draw, failed = source.read_bytes(), random.Random(kind), 0

@@ -263,3 +263,25 @@ def test_an_extractor_and_random_kernels_see_nothing_of_a_hand_out_of_view(tmp_p
         spec = hands_of(frames=10, layout=layout).spec
         encoder = make_encoder(spec, EncoderConfig("hands", 8, mix_styles=0.5)).eval()
         assert encoder(torch.rand(2, *spec.input_shape)).shape == (2, encoder.tokens, 8) and encoder.tokens == 3
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int32])
+def test_hostile_values_give_finite_hands_or_are_named(dtype: Any, tmp_path: Path) -> None:
+    """Infinities, numbers beyond float32, clocks of one moment or far away, whole numbers, hands that jump."""
+    random = np.random.default_rng(0)
+    for number in range(60):
+        hands = (moving_hands() * 1000).astype(dtype).astype(np.float64)
+        for _ in range(random.integers(1, 30)):
+            moment, side, joint = random.integers(90), random.integers(2), random.integers(21)
+            hands[moment, side, joint] = random.choice([np.nan, np.inf, -np.inf, 0.0, 1e30, 1e300, -1e38])
+        seconds = [SECONDS, SECONDS + 1.7e9, np.zeros(90), SECONDS * 1e-6][number % 4]
+        path = tmp_path / f"{number}.npz"
+        np.savez(path, hands=hands if number % 3 else hands.reshape(90, -1), seconds=seconds)
+        try:
+            stored = hands_of().read(path, 0.0, 2.0)
+        except MediaError as error:
+            assert str(path) in str(error)
+            continue
+        assert stored is None or np.isfinite(stored).all()
+        assert np.isfinite(hands_of().doubt(path).count("palm"))
+        inspect_file(path, ("hands",))

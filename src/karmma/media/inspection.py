@@ -188,7 +188,8 @@ def tell_of_hands(report: FileReport, series: Series) -> None:
         report.errors.append(f"hands must be time × 2 × joints × coordinates, not {values.shape}")
         return
     both = values.reshape(len(values), 2, -1)  # hand after hand, however it is written
-    spread = np.ptp(np.nan_to_num(both), axis=2) > 0
+    with np.errstate(over="ignore"):  # of numbers that are no places
+        spread = np.ptp(np.where(np.isfinite(both), both, 0), axis=2) > 0
     seen = spread & (np.isfinite(both).mean(2) >= 0.5)
     report.facts |= {"left_share": round(float(seen[:, 0].mean()), 3), "right_share": round(float(seen[:, 1].mean()), 3)}
     if not seen.any():

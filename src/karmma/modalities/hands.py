@@ -117,9 +117,10 @@ class Hands:
         series = source.series()
         return "" if series is None else self.doubt_hands(series.values)
 
-    def doubt_hands(self, hands: NDArray[np.float32]) -> str:
+    def doubt_hands(self, hands: NDArray[np.floating]) -> str:
         """Of hands `(time, 2, joints, coordinates)`: nobody's arms are that long, and arms are seldom crossed."""
-        wrists, roots = hands[:, :, self.hand.hip[0], : self.source_shape[2]], hands[:, :, self.hand.neck[0], : self.source_shape[2]]
+        hands = hands[..., : self.source_shape[2]].astype(np.float64)  # what is no place has no length in fewer digits
+        wrists, roots = hands[:, :, self.hand.hip[0]], hands[:, :, self.hand.neck[0]]
         palms, away = np.linalg.norm(roots - wrists, axis=-1), np.linalg.norm(wrists, axis=-1)
         seen = np.isfinite(palms) & (palms > 0)
         palm, reach = (float(np.median(values[seen])) if seen.any() else 0.0 for values in (palms, away))

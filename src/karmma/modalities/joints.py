@@ -11,16 +11,19 @@ from ..skeletons import Up
 UPRIGHT: dict[Up, tuple[list[int], list[float]]] = {  # which axes become x, y, z, and their signs
     "y": ([0, 1, 2], [1, 1, 1]), "-y": ([0, 1, 2], [1, -1, -1]), "z": ([0, 2, 1], [1, 1, -1]),
 }  # fmt: skip
+FARTHEST = 1e7  # of a place, in any unit: ten kilometres in millimetres
 AROUND_SECONDS = 1.0  # beyond a segment, where joints are looked for that are lost at its ends
 
 
 def seen_joints(poses: NDArray[np.float32], flat: bool) -> NDArray[np.bool_]:
     """Which joints of poses `(time, joints, coordinates)` were seen, `(time, joints)`.
 
-    Lost are those that are no numbers, all of a moment that lie on one spot (nobody is there), and at (0, 0) those of a picture.
+    Lost are those that are no numbers or no places, all of a moment that lie on one spot (nobody is there), and at (0, 0) those of
+    a picture.
     """
-    seen = np.isfinite(poses).all(-1)
-    somebody = np.ptp(np.nan_to_num(poses), axis=1).any(-1)
+    places = np.isfinite(poses) & (np.abs(poses) < FARTHEST)
+    seen = places.all(-1)
+    somebody = np.ptp(np.where(places, poses, 0), axis=1).any(-1)
     placed = poses[..., :2].any(-1) if flat else np.True_
     return np.asarray(seen & somebody[:, None] & placed)
 
