@@ -78,6 +78,11 @@ def test_what_a_source_does_not_have_is_absent(mute_video: Path, tmp_path: Path,
     assert Imu().read(source_of("imu", kitchen_root), 500, 501) is None
 
 
+def test_a_film_in_place_of_an_imu_is_told_what_makes_a_table_of_it(clock_video: Path) -> None:
+    with pytest.raises(MediaError, match="clock.mp4: is a film; `karmma convert gopro-imu` makes a table"):
+        Imu().read(clock_video, 0.5, 1.5)
+
+
 def test_silence_is_data(clock_video: Path) -> None:
     stored = Audio(seconds=0.5, shift_seconds=0.1).read(clock_video, 0.6, 1.0)
     assert stored is not None

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from ..augmentation import Augmentation
 from ..config import STRICT, Amount, Positive, Share
+from ..media.containers import MediaError
 from ..media.inertial import axes_of, doubt_table, read_matlab_inertial
 from ..media.live import RowBuffer
 from ..media.series import Series
@@ -26,6 +27,7 @@ else:
     from ..later import torch
 
 
+FILMS = (".mp4", ".mov", ".360", ".lrv")
 SLOW = 0.25  # of a clip's samples, over which force is averaged to find its slow part
 
 
@@ -97,6 +99,8 @@ class Imu:
         """What was measured around a stretch of time, or None if nothing was."""
         if source.suffix == ".mat":
             return read_matlab_inertial(source)
+        if source.suffix.lower() in FILMS:
+            raise MediaError(f"{source}: is a film; `karmma convert gopro-imu` makes a table of what a GoPro measured beside it")
         rows = rows_between(read_table(source, AXES), start_seconds - 0.1, stop_seconds + 0.1)
         require_finite(source, rows)
         return series_of(rows)
