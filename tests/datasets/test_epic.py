@@ -58,14 +58,14 @@ def test_videos_are_found_in_any_layout_and_the_rest_is_counted(official: Path) 
     root = official.parent
     nested, flat = place(root, "P01/videos/P01_0.MP4"), place(root, "P02_1.mp4")
     sound_only = place(root, "audio/P01_7.wav")
-    wav = place(root, "P02/audio/P02_1.wav")
+    wav, hands = place(root, "P02/audio/P02_1.wav"), place(root, "hands/P02_1.npz")
     manifest = load_epic(root, EpicConfig())
     assert {segment.name: segment.sources for segment in manifest.split("train")} == {
         "P01_0_0": {"rgb": nested, "flow": nested, "audio": nested}, "P01_7_0": {"audio": sound_only},
     }  # fmt: skip
-    assert manifest.split("validation")[1].sources == {"rgb": flat, "flow": flat, "audio": wav}
+    assert manifest.split("validation")[1].sources == {"rgb": flat, "flow": flat, "audio": wav, "hands": hands}
     assert manifest.provenance == {
-        "videos": 3, "videos_by_modality": {"rgb": 2, "flow": 2, "audio": 3}, "videos_missing": 39,
+        "videos": 3, "videos_by_modality": {"rgb": 2, "flow": 2, "audio": 3, "hands": 1}, "videos_missing": 39,
         "segments_without_video": {"train": 38, "validation": 0, "test": 1},
     }  # fmt: skip
     first = manifest.split("train")[0]

@@ -30,6 +30,7 @@ PICTURE_PLACES = ("{participant}/{kind}_frames/{video}", "{kind}_frames/{partici
                   "frames_rgb_flow/{kind}/train/{participant}/{video}", "frames_rgb_flow/{kind}/test/{participant}/{video}",
                   "{participant}/{video}/{kind}_frames", "{kind}_frames/{video}")  # fmt: skip
 IMU_PLACES = ("{participant}/imu/{video}.csv", "imu/{participant}/{video}.csv", "imu/{video}.csv")
+HAND_PLACES = ("{participant}/hands/{video}.npz", "hands/{participant}/{video}.npz", "hands/{video}.npz")
 VIDEO_NAME = re.compile(r"P\d+_(\d+)$")
 BOX_PLACES = ("{participant}/boxes/{video}.csv", "boxes/{participant}/{video}.csv", "boxes/{video}.csv")
 
@@ -175,7 +176,7 @@ def find_sources(root: Path, row: TimedAction, info: VideoInfo, settings: EpicCo
             sources[kind] = pictures_of(pictures, kind, row.video_id, info, settings)
     extra = {
         "audio": first_there(root, SOUND_PLACES, row) or video, "detections": first_there(root, BOX_PLACES, row),
-        "imu": first_there(root, IMU_PLACES, row),
+        "imu": first_there(root, IMU_PLACES, row), "hands": first_there(root, HAND_PLACES, row),
     }  # fmt: skip
     return sources | {name: path for name, path in extra.items() if path is not None}
 
