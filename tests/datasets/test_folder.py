@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,9 +14,12 @@ import pytest
 from karmma.data.reading import find_bounds, read_segment
 from karmma.datasets import find_data_set
 from karmma.datasets.folder import FolderConfig, dealt_split, load_folder
+from karmma.datasets.prepared import PreparedConfig, load_prepared
 from karmma.media.write import VideoWriter
 from karmma.modalities import make_modalities
 from karmma.preparation.check import check_manifest
+from karmma.preparation.prepare import prepare
+from karmma.preparation.segments import PrepareConfig
 from karmma.types import KarmmaError
 
 
@@ -106,6 +110,32 @@ def test_numbered_pictures_are_a_film_whose_first_one_is_at_second_0(root: Path,
         assert abs(one.arrays["flow"][..., 0].astype(float).mean()) > 5
     reports = {report.path.name: report for report in check_manifest(load_folder(root, FolderConfig()), 1).files}
     assert reports[name].facts["seconds"] == 4.0 and not reports[name].errors
+
+
+def test_depth_may_be_numbered_pictures_beside_a_film(root: Path) -> None:
+    """Sixteen bits in millimetres; the same as a film of them, in shards too."""
+    for folder in ("depth", "colour"):
+        (root / folder).mkdir()
+    random, near = np.random.default_rng(0), np.zeros((40, 30, 40), np.uint16)
+    for index, picture in enumerate(near):
+        picture[5:25, 5 + index // 2 : 15 + index // 2] = 900 + random.integers(0, 50, (20, 10))
+        cv2.imwrite(str(root / "depth" / f"{index:06d}.png"), picture)
+        cv2.imwrite(str(root / "colour" / f"{index:06d}.png"), np.zeros((30, 40, 3), np.uint8))
+    np.savez(root / "depth.npz", depth_metres=near * np.float32(0.001), seconds=np.arange(40) / 10)
+    write(root, "path,depth_path,pictures_hz,start_seconds,stop_seconds,split,action\na.mp4,depth,10,0.5,2.0,train,wave\n"
+                "a.mp4,depth.npz,,0.45,1.95,train,wave\n,depth,10,,,train,wave\na.mp4,colour,10,0.5,2.0,train,wave\n")  # fmt: skip
+    manifest = load_folder(root, FolderConfig())
+    segments = manifest.split("train")
+    assert set(segments[0].sources) == {"rgb", "flow", "audio", "depth"} and find_bounds(segments[2]) == (0.0, 4.0)
+    modalities = make_modalities({"depth": {"frames": 4, "size": 24}, "audio": {}})
+    pictures, arrays = (read_segment(segment, modalities).arrays["depth"] for segment in segments[:2])
+    assert np.abs(pictures.astype(int) - arrays).max() <= 2 and pictures.max() > 150  # nearest, half a period earlier
+    refused = read_segment(segments[3], modalities)
+    assert "pictures are uint8 (30, 40, 3), expected 16-bit grey" in refused.failures["depth"] and "audio" in refused.arrays
+    out = root / "prepared"
+    prepare(replace(manifest, splits={"train": segments[:1]}), str(out), PrepareConfig(), workers=1)
+    again = read_segment(load_prepared(out, PreparedConfig()).split("train")[0], modalities)
+    assert np.array_equal(again.arrays["depth"], pictures)
 
 
 def test_pictures_without_a_rate_or_a_folder_without_pictures_are_named(root: Path) -> None:

@@ -29,10 +29,11 @@ def write_labels(root: Path, name: str, rows: list[str], header: str = HEADER) -
 def write_take(root: Path, take: str) -> None:
     """Two seconds: pictures that grow lighter by 3 a frame, a right hand that moves right by a millimetre a frame, no left one."""
     camera, joints = root / take / "cam4", np.random.default_rng(0).normal((0.1, 0.1, 0.5), 0.03, (21, 3))
-    for folder in ("rgb256", "hand_pose"):
+    for folder in ("rgb256", "hand_pose", "depth"):
         (camera / folder).mkdir(parents=True)
     for frame in range(FRAMES):
         cv2.imwrite(str(camera / "rgb256" / f"{frame:06d}.jpg"), np.full((36, 64, 3), 20 + 3 * frame, np.uint8))
+        cv2.imwrite(str(camera / "depth" / f"{frame:06d}.png"), np.full((36, 64), 500 + 10 * frame, np.uint16))
         right = joints + np.array([0.001 * frame, 0, 0])
         numbers = [0, *[9.0] * 63, 1, *right.ravel()]
         (camera / "hand_pose" / f"{frame:06d}.txt").write_text(" ".join(f"{number:.6f}" for number in numbers))
@@ -61,16 +62,20 @@ def test_actions_are_cut_by_their_pictures_and_hands_are_in_step(root: Path) -> 
     manifest = load_h2o(root, H2oConfig())
     assert {split: len(rows) for split, rows in manifest.splits.items()} == {"train": 2, "validation": 1, "test": 1}
     assert manifest.provenance["takes_missing"] == 1
-    assert manifest.provenance["takes_by_modality"] == {"rgb": 2, "flow": 2, "hands": 2}
+    assert manifest.provenance["takes_by_modality"] == {"rgb": 2, "flow": 2, "hands": 2, "depth": 2}
     second, hidden = manifest.split("train")[1], manifest.split("test")[0]
     assert (second.name, second.participant, second.start_seconds, second.stop_seconds) == ("train_2", "subject1", 1.0, 2.0)
     assert second.labels == {"action": 0} and hidden.labels == {} and hidden.participant == "subject4" and hidden.name == "test_17"
-    modalities = make_modalities({"rgb": {"frames": 3, "height": 18, "width": 32}, "flow": {"frames": 2}, "hands": {"frames": 30}})
+    modalities = make_modalities({
+        "rgb": {"frames": 3, "height": 18, "width": 32}, "flow": {"frames": 2}, "hands": {"frames": 30}, "depth": {"frames": 3},
+    })  # fmt: skip
     reading = read_segment(second, modalities)
-    assert not reading.failures and set(reading.arrays) == {"rgb", "flow", "hands"}
+    assert not reading.failures and set(reading.arrays) == {"rgb", "flow", "hands", "depth"}
     # Six instants of frames 30 to 59, each picture 20 + 3 a frame.
     expected = [20 + 3 * int((1.0 + (index + 0.5) / 6) * 30 + 1e-6) for index in range(6)]
     assert reading.arrays["rgb"].mean((1, 2, 3)) == pytest.approx(expected, abs=2)
+    metres = [0.5 + 0.01 * int((1.0 + (index + 0.5) / 6) * 30 + 1e-6) for index in range(6)]
+    assert reading.arrays["depth"].mean((1, 2)) == pytest.approx([255 * (1 - metre / 3) for metre in metres], abs=1)
     hands = reading.arrays["hands"]
     assert not hands[:, 0].any() and (hands[:, 1, :, 3] == 1).all()
     wrists = hands[:, 1, 0, :3]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..media.containers import MediaError
-from ..media.duration import find_span, has_clock
+from ..media.duration import TABLES, find_span, has_clock
 from ..media.members import TarMember
 from ..media.pictures import PictureSequence, doubt_pictures, length_of_pictures
 from ..modalities import Modality, PictureReader
@@ -66,15 +67,22 @@ def find_bounds(segment: Segment, modalities: Mapping[str, Modality] | None = No
     offsets = offsets_of(files, modalities or {})
     for name in segment.ahead_seconds.keys() & files.keys():
         offsets[files[name]] += segment.ahead_seconds[name]
-    span = find_span(files.values(), offsets)
-    if pictures:  # the recording lasts as long as they do
-        span = 0.0, max(map(length_of_pictures, pictures))
+    span = span_of_pictures(pictures, files.values()) if pictures else find_span(files.values(), offsets)
     if span is None:
         return segment.start_seconds, segment.start_seconds + WITHOUT_CLOCK_SECONDS
     start = segment.start_seconds or span[0]
     if span[1] <= start:
         raise MediaError(f"{segment.name}: starts at {start:g} s, but its file ends at {span[1]:g} s")
     return start, span[1]
+
+
+def span_of_pictures(sequences: Sequence[PictureSequence], files: Iterable[Path]) -> tuple[float, float]:
+    """Seconds from 0 to the end of the longest of them, and of videos and sounds beside them that can be read. Raises MediaError."""
+    ends = [length_of_pictures(sequence) for sequence in sequences]
+    with suppress(MediaError):  # reading the film says so
+        film = find_span(path for path in files if path.suffix.lower() not in TABLES)
+        ends += [film[1]] if film is not None else []
+    return 0.0, max(ends)
 
 
 def doubt_sources(segments: Sequence[Segment], modalities: Mapping[str, Modality], most: int = 3) -> dict[str, list[str]]:

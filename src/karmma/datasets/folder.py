@@ -1,9 +1,9 @@
 """One's own data without code: a directory of videos and one CSV.
 
-Columns: `path` (video, relative to the root, or a folder or tar of numbered pictures, of which `pictures_hz` were taken per second),
-`start_seconds`, `stop_seconds` (empty: the whole file), any label columns, optionally `split`, `name`, `participant`, and
-`<modality>_path` for what lies in a file of its own (boxes, imu, skeleton, hands, `<anything>_features`). An empty cell means that the
-sample does not have it. `<modality>_offset_seconds`: how far that file's clock is ahead of the video's.
+Columns: `path` (video, relative to the root, or a folder or tar of numbered pictures, of which `pictures_hz` were taken per second;
+so with `depth_path`), `start_seconds`, `stop_seconds` (empty: the whole file), any label columns, optionally `split`, `name`,
+`participant`, and `<modality>_path` for what lies in a file of its own (boxes, imu, skeleton, hands, `<anything>_features`). An empty
+cell means that the sample does not have it. `<modality>_offset_seconds`: how far that file's clock is ahead of the video's.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def segment_of(
     where = f"{path}: line {line}"
     sources = sources_of_film(where, root / row["path"], row) if row.get("path") else {}
     for column, cell in row.items():
-        if column.endswith(PATH) and cell and (root / cell).is_file():
-            sources[column.removesuffix(PATH)] = root / cell
+        if column.endswith(PATH) and cell and (source := source_at(where, root / cell, row)) is not None:
+            sources[column.removesuffix(PATH)] = source
     if not sources:
         return None
     start, stop = read_times(where, row)
@@ -116,12 +116,18 @@ def segment_of(
 
 
 def sources_of_film(where: str, path: Path, row: Mapping[str, str]) -> dict[str, Source]:
-    """What a video or numbered pictures may hold; nothing where they are not there. The first picture is shown at second 0.
+    """What a video or numbered pictures may hold; nothing where they are not there. Raises KarmmaError as `source_at` does."""
+    source = source_at(where, path, row)
+    return {} if source is None else dict.fromkeys(FROM_PICTURES if isinstance(source, PictureSequence) else FROM_VIDEO, source)
+
+
+def source_at(where: str, path: Path, row: Mapping[str, str]) -> Source | None:
+    """A file, or a folder or tar of numbered pictures, the first of which is shown at second 0; None where there is nothing.
 
     Raises KarmmaError for pictures without their rate, or a folder without any.
     """
     if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".tar"):
-        return dict.fromkeys(FROM_VIDEO, path) if path.is_file() else {}
+        return path if path.is_file() else None
     frames_hz = read_number(where, row, "pictures_hz", 0.0)
     if not 0 < frames_hz < math.inf:
         what = f"{path.name} is a {'folder' if path.is_dir() else 'tar'} of pictures"
@@ -130,7 +136,7 @@ def sources_of_film(where: str, path: Path, row: Mapping[str, str]) -> dict[str,
         first = int(list_pictures(path).numbers[0])
     except MediaError as error:
         raise KarmmaError(f"{where}: {error}") from error
-    return dict.fromkeys(FROM_PICTURES, PictureSequence(path, frames_hz, first_number=first))
+    return PictureSequence(path, frames_hz, first_number=first)
 
 
 def read_times(where: str, row: Mapping[str, str]) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 Read unchanged: `label_split/action_{train,val,test}.txt` (or `action_labels/…`, as the authors' repository has them), of each take
 `<subject>/<scene>/<take>/cam4/rgb256` (or `rgb`); a subject's folder may be called `<subject>_ego`. Hands lie in
-`hands/<subject>_<scene>_<take>.npz` (`karmma convert h2o-hands`), depth may lie in `cam4/depth.mkv`.
+`hands/<subject>_<scene>_<take>.npz` (`karmma convert h2o-hands`), depth in `cam4/depth`.
 """
 
 from __future__ import annotations
@@ -132,7 +132,9 @@ def sources_of(root: Path, take: str, frames_hz: float) -> dict[str, Source]:
         sources |= dict.fromkeys(("rgb", "flow"), PictureSequence(pictures[0], frames_hz, first_number=0))
     hands = root / "hands" / f"{take.replace('/', '_')}.npz"
     sources |= {"hands": hands} if hands.is_file() else {}
-    return sources | ({"depth": camera / "depth.mkv"} if camera is not None and (camera / "depth.mkv").is_file() else {})
+    if camera is not None and (camera / "depth").is_dir():
+        sources["depth"] = PictureSequence(camera / "depth", frames_hz, first_number=0)
+    return sources
 
 
 def places_of(root: Path, take: str) -> list[Path]:

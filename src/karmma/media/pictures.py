@@ -8,12 +8,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from .containers import MediaError
+from .depth_pictures import thinned
 from .flow import Preset, compute_flow
 from .kept import KeptFiles
 from .video import HELD_SECONDS, Pictures
@@ -149,7 +151,7 @@ def list_tar(path: Path) -> dict[str, NumberedPictures]:
     return parts
 
 
-def read_pictures_at(sequence: PictureSequence, seconds: Sequence[float], flags: int, part: str = "") -> Iterator[NDArray[np.uint8]]:
+def read_pictures_at(sequence: PictureSequence, seconds: Sequence[float], flags: int, part: str = "") -> Iterator[NDArray[Any]]:
     """The pictures shown at those rising seconds, as they are stored. Raises MediaError naming what is missing or broken."""
     pictures = list_pictures(sequence.path, part or sequence.part)
     last_seconds = sequence.second_of(int(pictures.numbers[-1]))
@@ -161,13 +163,26 @@ def read_pictures_at(sequence: PictureSequence, seconds: Sequence[float], flags:
         picture = cv2.imdecode(content, flags) if len(content) else None
         if picture is None:
             raise MediaError(f"{sequence.path}: picture {number} cannot be decoded")
-        yield np.asarray(picture, np.uint8)
+        yield picture
 
 
 def read_picture_frames(sequence: PictureSequence, seconds: Sequence[float], width: int, height: int) -> Pictures:
     """RGB pictures `(len(seconds), height, width, 3)`."""
     pictures = read_pictures_at(sequence, seconds, cv2.IMREAD_COLOR_RGB)
     return np.stack([cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) for picture in pictures])
+
+
+def read_picture_depths(sequence: PictureSequence, seconds: Sequence[float]) -> NDArray[np.uint16]:
+    """Depth in millimetres, 0 where nothing was measured, thinned if pictures are large: `(len(seconds), height, width)`.
+
+    Raises MediaError for pictures that are not 16-bit grey, too.
+    """
+    pictures = []
+    for picture in read_pictures_at(sequence, seconds, cv2.IMREAD_UNCHANGED):
+        if picture.dtype != np.uint16 or picture.ndim != 2:
+            raise MediaError(f"{sequence.path}: pictures are {picture.dtype} {picture.shape}, expected 16-bit grey in millimetres")
+        pictures.append(thinned(picture))
+    return np.stack(pictures)
 
 
 def compute_picture_flow(

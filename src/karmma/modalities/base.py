@@ -45,8 +45,8 @@ class Modality(Protocol):
 class PictureReader(Protocol):
     """A modality that can also be read from a video cut into pictures."""
 
-    def read_pictures(self, source: PictureSequence, start_seconds: float, stop_seconds: float) -> NDArray[Any]:
-        """The stored form of a segment."""
+    def read_pictures(self, source: PictureSequence, start_seconds: float, stop_seconds: float) -> NDArray[Any] | None:
+        """The stored form of a segment, or None when the source does not have this modality there."""
 
 
 @runtime_checkable

@@ -17,6 +17,7 @@ from ..media.body import crop_to_body, draw_views, find_body, find_points
 from ..media.containers import MediaError
 from ..media.depth_pictures import METRES, read_depth_film
 from ..media.live import ArrayBuffer
+from ..media.pictures import PictureSequence, read_picture_depths
 from ..media.series import SUFFIXES, key_in_file, read_series
 from ..types import ModalitySpec
 from .base import crop, mirror_pictures, pick_instants, sample_seconds, warped_positions
@@ -39,7 +40,7 @@ class Depth:
     `content="person"` draws a segmented person (background 0) from the front, the side and above, next to each other:
     `(frames, size, 2·size, 1)`. `content="picture"` keeps the picture as nearness up to `far_metres`:
     `(frames, size, size·5/4, 1)`. Sources: .mat (`d_depth`, height × width × time, millimetres), .npz (`depth_metres`,
-    time × height × width, and `seconds`), or films of 16-bit grey, in millimetres (FFV1 or PNG in .mkv or .mov).
+    time × height × width, and `seconds`), films of 16-bit grey, in millimetres (FFV1 or PNG in .mkv or .mov), or pictures of it.
     """
 
     frames: Count = 16
@@ -91,6 +92,9 @@ class Depth:
         if not series.covers(start_seconds, stop_seconds):
             return None
         return self.stored(series.nearest(moments, start_seconds, stop_seconds), METRES if matlab else np.float32(1))
+
+    def read_pictures(self, source: PictureSequence, start_seconds: float, stop_seconds: float) -> NDArray[np.uint8] | None:
+        return self.stored(read_picture_depths(source, sample_seconds(start_seconds, stop_seconds, 2 * self.frames)), METRES)
 
     def read_live(self, source: ArrayBuffer, start_seconds: float, stop_seconds: float) -> NDArray[np.uint8] | None:
         series = source.series()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..media.containers import MediaError
+from ..media.pictures import PictureSequence, length_of_pictures, read_picture_depths
 from ..media.series import BROKEN, SUFFIXES, key_in_file, read_clock, read_series, unreadable
 from ..media.tables import read_table, rows_between
 from ..media.video import decode_from, grey16_of
@@ -94,17 +97,27 @@ def places_of(clock: NDArray[np.float64], first: float, last: float) -> tuple[in
 
 def cut_depth_film(path: Path, first: float, last: float) -> bytes:
     """The frames of 16-bit grey of a stretch, without loss (FFV1 in Matroska)."""
+    frames = itertools.takewhile(lambda frame: frame.seconds <= last, decode_from(path, first))
+    return depth_film(path, ((frame.seconds - first, grey16_of(path, frame)) for frame in frames), first)
+
+
+def cut_depth_pictures(sequence: PictureSequence, first: float, last: float) -> bytes:
+    """The same of numbered pictures."""
+    numbers = range(sequence.number_at(max(first, 0.0)), sequence.number_at(last) + 1)
+    moments = [second for number in numbers if (second := sequence.second_of(number)) <= min(last, length_of_pictures(sequence))]
+    return depth_film(sequence.path, ((second - first, read_picture_depths(sequence, [second])[0]) for second in moments), first)
+
+
+def depth_film(path: Path, pictures: Iterable[tuple[float, NDArray[np.uint16]]], first: float) -> bytes:
+    """Pictures by their seconds as a film of 16-bit grey, without loss. Raises MediaError, naming the path, if there is none."""
     buffer, stream = io.BytesIO(), None
     with av.open(buffer, "w", format="matroska", options={"fflags": "+bitexact"}) as container:
-        for frame in decode_from(path, first):
-            if frame.seconds > last:
-                break
-            picture = grey16_of(path, frame)
+        for seconds, picture in pictures:
             if stream is None:
                 stream = container.add_stream("ffv1", rate=TICKS_HZ, options={"flags": "+bitexact"})
                 stream.height, stream.width, stream.pix_fmt = *picture.shape, "gray16le"
             ticked = av.VideoFrame.from_ndarray(picture, format="gray16le")
-            ticked.pts, ticked.time_base = math.floor(max(frame.seconds - first, 0.0) * TICKS_HZ), Fraction(1, TICKS_HZ)
+            ticked.pts, ticked.time_base = math.floor(max(seconds, 0.0) * TICKS_HZ), Fraction(1, TICKS_HZ)
             container.mux(stream.encode(ticked))
         if stream is None:
             raise MediaError(f"{path}: no frame can be decoded from {first:.2f} s on")

@@ -27,7 +27,7 @@ from ..media.pictures import (
 )
 from ..media.video import DecodedFrame, Pictures, decode_from
 from ..types import KarmmaError
-from .cuts import cut_file
+from .cuts import cut_depth_pictures, cut_file
 from .encoding import film_bytes, flac_bytes, flow_bytes, scaled_size
 
 LATE_SECONDS = 0.5  # a segment may reach this far beyond the last frame
@@ -131,6 +131,8 @@ def prepare_pictures(
     name: str, source: PictureSequence, first: float, stop: float, last: float, config: PrepareConfig
 ) -> tuple[bytes | None, str]:
     """A stretch of numbered pictures as the same files that a video would have become, and their suffix."""
+    if name == "depth":
+        return cut_depth_pictures(source, first, last), "depth.mkv"
     if name not in ("rgb", "flow"):
         raise MediaError(f"{source.path}: {name} cannot be read from pictures")
     if name == "flow" and not config.flow_hz:
