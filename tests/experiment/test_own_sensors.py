@@ -66,7 +66,7 @@ def test_they_train_a_student_that_says_what_is_doubtful(own: Path, tmp_path: Pa
     assert "read.train: no clip has depth" in said and results["available"]["train"] == {"imu": 12, "skeleton": 12, "depth": 0}
     assert results["unreadable"] == {"train": 0, "test": 0}
     assert results["unimodal"]["depth"] == {"action_top1": None, "action_top5": None}
-    assert (tmp_path / "run" / "report.html").is_file()
+    assert '<img class="joints" alt="skeleton" src="data:image/png' in (tmp_path / "run" / "report.html").read_text()
     checkpoint = tmp_path / "run" / "seed0" / "own_votes"
     assert read_info(checkpoint).provenance["train_clips"] == results["available"]["train"]
     assert json.loads((checkpoint / "config.json").read_text())["specs"]["skeleton"]["skeleton"] == "mediapipe"

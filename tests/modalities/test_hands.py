@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from karmma.augmentation import Augmentation
 from karmma.config import EncoderConfig
+from karmma.evaluation.plots import plot_joints
 from karmma.media.containers import MediaError
 from karmma.media.inspection import inspect_file
 from karmma.media.live import ArrayBuffer
@@ -212,6 +213,20 @@ def test_a_live_tracker_is_heard_as_its_files_are_read(tmp_path: Path) -> None:
     live = hands_of(up="y").read_live(buffer, 0.5, 2.5)
     assert live is not None
     np.testing.assert_allclose(live, read(tmp_path, hands, up="y"), atol=1e-6)
+
+
+def test_hands_are_drawn_as_joints_of_both_where_they_are(tmp_path: Path) -> None:
+    hands = moving_hands()
+    hands[:, 0] = np.nan
+    modality = hands_of(up="y", frames=6)
+    clip = modality.transform(torch.from_numpy(read(tmp_path, hands, up="y", frames=6)[None]), None)[0].numpy()
+    drawn = modality.drawn_joints(clip)
+    assert drawn.shape == (6, 42, 2) and np.isnan(drawn[:, :21]).all()
+    np.testing.assert_array_equal(drawn[:, 21:], clip[:, 1, :, :2])
+    assert len(modality.bones) == 40 and {joint for bone in modality.bones for joint in bone} == set(range(42))
+    figure = plot_joints(drawn, modality.bones)
+    assert len(figure.axes) == 6 and len(figure.axes[0].lines) == 41
+    plot_joints(np.full((6, 42, 2), np.nan, np.float32), modality.bones)
 
 
 def test_mirrored_hands_change_sides(tmp_path: Path) -> None:

@@ -223,6 +223,23 @@ def plot_spectrogram(picture: NDArray[Any]) -> Figure:
     return figure
 
 
+def plot_joints(poses: NDArray[np.float32], bones: Sequence[tuple[int, int]]) -> Figure:
+    """Poses `(frames, joints, 2)` next to each other, all to one scale; joints that are nan are not there."""
+    figure = Figure(figsize=(1.3 * len(poses), 1.2), dpi=110)
+    seen = poses[~np.isnan(poses).any(-1)]
+    low, high = (seen.min(0), seen.max(0)) if len(seen) else (np.zeros(2), np.ones(2))
+    middle, half = (low + high) / 2, max(float((high - low).max()) / 2, 1e-6) * 1.08
+    for place, pose in enumerate(poses):
+        axes = figure.add_axes((place / len(poses), 0, 1 / len(poses), 1), aspect="equal")
+        for one, other in bones:
+            axes.plot(*pose[[one, other]].T, color="#2563eb", linewidth=1)
+        axes.plot(*pose.T, ".", color="#1e3a8a", markersize=2)
+        axes.set_xlim(middle[0] - half, middle[0] + half)
+        axes.set_ylim(middle[1] - half, middle[1] + half)
+        axes.axis("off")
+    return figure
+
+
 def png_of(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})

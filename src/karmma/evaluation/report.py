@@ -11,11 +11,13 @@ from typing import Any
 import cv2
 import jinja2
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..data.clips import ClipStore
 from ..data.manifest import Manifest
 from ..files import write_csv, write_text
+from ..modalities import DrawnAsJoints
 from ..types import subset_name, subsets_of
 from .evaluate import SubsetLogits
 from .metrics import confusion
@@ -24,6 +26,7 @@ from .plots import (
     image_uri,
     plot_confusion,
     plot_differences,
+    plot_joints,
     plot_spectrogram,
     plot_subsets,
     plot_sweep,
@@ -161,6 +164,7 @@ def example(row: int, store: ClipStore, logits: SubsetLogits, manifest: Manifest
         "seconds": f"{segment.start_seconds:.2f}–{'end' if isinf(segment.stop_seconds) else f'{segment.stop_seconds:.2f} s'}",
         "strip": filmstrip(store, index),
         "spectrogram": data_uri(plot_spectrogram(store.arrays["audio"][index])) if has(store, "audio", index) else None,
+        "joints": {name: data_uri(figure) for name, figure in joints(store, index).items()},
         "answers": answers,
     }
 
@@ -180,6 +184,16 @@ def filmstrip(store: ClipStore, index: int) -> str | None:
         strip = cv2.applyColorMap(strip, cv2.COLORMAP_BONE)[..., ::-1]
     big = cv2.resize(strip, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     return image_uri(cv2.imencode(".jpg", big[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes(), "jpeg")
+
+
+def joints(store: ClipStore, index: int) -> dict[str, Figure]:
+    """Of a clip's skeletons and hands, by modality, six poses next to each other."""
+    drawn = {}
+    for name, modality in store.modalities.items():
+        if isinstance(modality, DrawnAsJoints) and has(store, name, index):
+            poses = modality.drawn_joints(store.batch([index], None, [name]).data[name][0].numpy())
+            drawn[name] = plot_joints(poses[np.linspace(0, len(poses) - 1, 6).round().astype(int)], modality.bones)
+    return drawn
 
 
 def depth_levels(store: ClipStore, index: int) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from ..config import build
 from ..plugins import MODALITY, load_plugin, plugin_names
 from ..types import KarmmaError
 from .audio import Audio
-from .base import DoubtfulStreams, LiveReader, LiveRows, ManyLooks, Modality, PictureReader
+from .base import DoubtfulStreams, DrawnAsJoints, LiveReader, LiveRows, ManyLooks, Modality, PictureReader
 from .depth import Depth
 from .detections import Detections
 from .features import Features
@@ -70,6 +70,6 @@ def make_for_fixed_looks(settings: Mapping[str, Mapping[str, Any]], where: str =
 
 
 __all__ = [
-    "MODALITIES", "DoubtfulStreams", "LiveReader", "LiveRows", "Modality", "PictureReader", "find_modality",
+    "MODALITIES", "DoubtfulStreams", "DrawnAsJoints", "LiveReader", "LiveRows", "Modality", "PictureReader", "find_modality",
     "make_for_fixed_looks", "make_modalities",
 ]  # fmt: skip

@@ -104,6 +104,18 @@ class DoubtfulStreams(Protocol):
 
 
 @runtime_checkable
+class DrawnAsJoints(Protocol):
+    """A modality whose clips can be drawn as joints and bones."""
+
+    @property
+    def bones(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of the drawn joints; none where nobody knows."""
+
+    def drawn_joints(self, clip: NDArray[Any]) -> NDArray[np.float32]:
+        """Of a model input its joints' places `(frames, joints, 2)`, x to the right and y up; nan where one is not there."""
+
+
+@runtime_checkable
 class ManyLooks(Protocol):
     """A modality whose stored form holds more than the fixed look needs, for training."""
 

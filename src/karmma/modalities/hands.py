@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,15 @@ class Hands:
     def hand(self) -> SkeletonLayout:
         """Which joint is which."""
         return HANDS[self.layout]
+
+    @property
+    def bones(self) -> tuple[tuple[int, int], ...]:
+        """Those of both hands, the left one's joints first."""
+        return tuple((one + first, other + first) for first in (0, self.hand.joints) for one, other in self.hand.bones)
+
+    def drawn_joints(self, clip: NDArray[Any]) -> NDArray[np.float32]:
+        """As the head sees them `(frames, 2 · joints, 2)`, nan for a hand that is not in view."""
+        return np.where(clip[..., 3:] > 0, clip[..., :2], np.nan).reshape(len(clip), -1, 2).astype(np.float32)
 
     @property
     def source_shape(self) -> tuple[int, int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +86,15 @@ class Skeleton:
             return LAYOUTS[self.layout or DEFAULT_LAYOUT]
         joints = range(self.joints)
         return SkeletonLayout(tuple(map(str, joints)), tuple(joints), (self.hip,), (self.neck,), (), "y")
+
+    @property
+    def bones(self) -> tuple[tuple[int, int], ...]:
+        """Each joint and the one that it hangs on; none in an order of your own."""
+        return self.body.bones
+
+    def drawn_joints(self, clip: NDArray[Any]) -> NDArray[np.float32]:
+        """Seen from the front `(frames, joints, 2)`."""
+        return np.asarray(clip[..., :2], np.float32)
 
     @property
     def source_shape(self) -> tuple[int, int]:

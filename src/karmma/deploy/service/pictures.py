@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...modalities.hands import Hands
-from ...modalities.skeleton import Skeleton
+from ...modalities import DrawnAsJoints
 from ..recognition import Recognition, Window
 
 SHOWN_FRAMES, HEIGHT = 8, 96
@@ -34,26 +32,16 @@ def describe_inputs(recognition: Recognition, window: Window) -> dict[str, Any]:
         elif name == "depth":
             shown = chosen(value[..., 0]) * (255 / max(float(value.max()), 1e-6))
             drawn[name] = {"frames": [jpeg(cv2.cvtColor(picture.astype(np.uint8), cv2.COLOR_GRAY2RGB)) for picture in shown]}
-        elif name == "skeleton":
-            bones = modality.body.bones if isinstance(modality, Skeleton) else ()
-            joints = [[[round(float(x), 3), round(float(y), 3)] for x, y, _ in pose] for pose in chosen(value)]
-            drawn[name] = {"joints": joints, "bones": bones}
-        elif name == "hands":
-            bones = modality.hand.bones if isinstance(modality, Hands) else ()
-            drawn[name] = {"joints": [joined_hands(moment) for moment in chosen(value)], "bones": both_hands(bones, value.shape[2])}
+        elif isinstance(modality, DrawnAsJoints):
+            drawn[name] = {"joints": [places_of(pose) for pose in chosen(modality.drawn_joints(value))], "bones": modality.bones}
         elif value.ndim == 2:
             drawn[name] = {"curves": [[round(float(v), 3) for v in axis] for axis in value.T[:6]]}
     return drawn
 
 
-def joined_hands(moment: NDArray[Any]) -> list[list[float] | None]:
-    """Places of the joints of both hands `(2, joints, 4)`, one after another; None for those of a hand that is not in view."""
-    return [[round(float(x), 3), round(float(y), 3)] if seen else None for x, y, _, seen in moment.reshape(-1, 4)]
-
-
-def both_hands(bones: Sequence[tuple[int, int]], joints: int) -> list[tuple[int, int]]:
-    """Bones of one hand as those of two whose joints come one after another."""
-    return [(one + first, other + first) for first in (0, joints) for one, other in bones]
+def places_of(pose: NDArray[np.float32]) -> list[list[float] | None]:
+    """A pose `(joints, 2)`; None for joints that are not there."""
+    return [None if np.isnan(x) else [round(float(x), 3), round(float(y), 3)] for x, y in pose]
 
 
 def chosen(pictures: NDArray[Any]) -> NDArray[Any]:
