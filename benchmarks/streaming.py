@@ -29,7 +29,7 @@ from karmma.deploy.health import PRESENT, HealthConfig, make_monitors
 from karmma.deploy.predict import Recognizer
 from karmma.deploy.recognition import Recognition, Window
 from karmma.deploy.sensors import AudioFile, Sensor, TableFile, VideoFile
-from karmma.deploy.session import SENSOR_OF, StreamConfig, StreamSession
+from karmma.deploy.session import StreamConfig, StreamSession, sensor_of
 from karmma.deploy.stream import LiveStream, named_samples, simulate_stream
 from karmma.media.live import ArrayBuffer, Buffer, FrameBuffer, RowBuffer, SampleBuffer
 from karmma.media.tables import AXES
@@ -187,7 +187,7 @@ def windows_of(
 
     def known(name: str, health: dict[str, str]) -> bool:
         start, stop = session.now - config.window_seconds, session.now
-        own = [fault for fault in faults if fault.sensor == SENSOR_OF[name]]
+        own = [fault for fault in faults if fault.sensor == sensor_of(name)]
         ill = sum(max(min(fault.stop_seconds, stop) - max(fault.start_seconds, start), 0.0) for fault in own)
         return ill < 0.25 * config.window_seconds
 
@@ -202,7 +202,7 @@ def windows_of(
 def with_faults(recordings: Sequence[Recorded], recognition: Recognition) -> Iterator[tuple[Recorded, list[Fault]]]:
     """Recordings, each with the random faults of all sensors that the recognizer looks at; always the same ones."""
     cycles = {sensor: itertools.cycle(kinds) for sensor, kinds in KINDS.items()}
-    sensors = dict.fromkeys(SENSOR_OF[name] for name in recognition.modalities)
+    sensors = dict.fromkeys(sensor_of(name) for name in recognition.modalities)
     for number, recording in enumerate(recordings):
         random = np.random.default_rng([7, number])
         yield recording, [f for sensor in sensors for f in random_faults(sensor, recording.seconds, random, cycles[sensor])]
@@ -260,7 +260,7 @@ def random_kinds(sensor: str, random: np.random.Generator) -> Iterator[str]:
 def run_long(recognition: Recognition, recordings: Sequence[Recorded], minutes: float) -> dict[str, Any]:
     """Two windows a second with random failures of all sensors; memory minute by minute."""
     random, seconds = np.random.default_rng(3), 60 * minutes
-    names = [name for name in dict.fromkeys(SENSOR_OF[name] for name in recognition.modalities) if name in KINDS]
+    names = [name for name in dict.fromkeys(sensor_of(name) for name in recognition.modalities) if name in KINDS]
     faults = [f for name in names for f in random_faults(name, seconds, random, random_kinds(name, random))]
     sensors = [FaultySensor(Endless(name, tuple(recordings)), faults) for name in names]
     running = LiveStream(recognition, sensors, StreamConfig(hop_seconds=HOP), duration_seconds=seconds)

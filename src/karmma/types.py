@@ -18,8 +18,18 @@ JOINTS = "joints"  # in the layout of what holds a skeleton's
 OTHERS = "others"  # subsets of modalities that are not named
 
 
+KINDS = ("rgb", "flow", "audio", "detections", "imu", "skeleton", "hands", "depth", "features")  # of modalities
+VIDEO = "video"  # the sensor of rgb and flow
+
+
 class KarmmaError(Exception):
     """Something a user can mend; the command line prints its one line and exits with 2."""
+
+
+def kind_of(name: str) -> str:
+    """What kind of modality or sensor a name means: what stands behind its last underscore (`wrist_imu`) if there is such a kind."""
+    kind = name.rpartition("_")[2]
+    return kind if kind in KINDS or kind == VIDEO else name
 
 
 @dataclass(frozen=True)

@@ -246,7 +246,7 @@ def test_what_the_service_does_not_take_is_said_in_one_sentence(
         return (tmp_path / "a.npz").read_bytes()
 
     cases: list[tuple[dict[str, tuple[str, bytes]], int, str]] = [
-        ({}, 422, "nothing to recognise: send file, or boxes, imu, skeleton, depth"),
+        ({}, 422, "nothing to recognise: send file, or boxes, imu, skeleton, hands, depth"),
         ({"skeleton": ("a.npz", packed(skeleton=np.zeros((50_000, 20, 3)), seconds=np.arange(50_000.0)))}, 413, "24 MB of arrays"),
         ({"skeleton": ("a.npz", packed(skeleton=np.ones((30, 20, 3)), seconds=np.arange(30.0)))}, 413, "lasts 29 s"),
         ({"skeleton": ("a.npz", packed(skeleton=np.ones((30, 20, 3)), seconds=np.arange(30) * 1e300))}, 413, "takes up to 20 s"),

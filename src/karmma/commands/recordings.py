@@ -21,6 +21,7 @@ Sensors = {"boxes": "CSV of boxes for the modality detections, or a directory wi
            "hands": ".npz of both hands, or a directory with one per recording",
            "depth": ".npz or .mat of depth pictures, or a directory with one per recording"}  # fmt: skip
 
+DEFAULT_RATE_HZ = 16000  # of sound that the student does not hear
 MOST_TRACERS = 4  # processes that trace unless told otherwise: each holds the whole student
 
 
@@ -133,11 +134,14 @@ def stream(
     from ..files import write_json
 
     recognition = load_any(checkpoint)
-    rate_hz = getattr(recognition.modalities_by_name.get("audio"), "sample_rate_hz", 16000)
     faults = [parse_fault(text) for text in fault or []]
     others = live_columns(recognition)
-    heard = begun_together([sensor for text in sources for sensor in parse_source(text, rate_hz, pose_shapes(recognition), others)])
-    sensors = [FaultySensor(sensor, faults) for sensor in heard]
+    shapes, heard = pose_shapes(recognition), list[Any]()
+    for text in sources:
+        name = text.partition("=")[0]
+        audio = recognition.modalities_by_name.get(name if name in recognition.modalities_by_name else "audio")
+        heard += parse_source(text, getattr(audio, "sample_rate_hz", DEFAULT_RATE_HZ), shapes, others)
+    sensors = [FaultySensor(sensor, faults) for sensor in begun_together(heard)]
     length = recognition.window_seconds if window is None else window
     config = StreamConfig(length, hop, monitor, use_degraded, token_hop_seconds=token_hop)
     running = recognition.stream(sensors, config, duration_seconds=duration, speed=speed)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..media.live import PictureFrame
 from ..media.video import DecodedFrame, Pictures
-from ..types import KarmmaError
+from ..types import KarmmaError, kind_of
 from .sensors import Delivery, Sensor
 
 KINDS: dict[str, tuple[str, ...]] = {
@@ -38,7 +38,7 @@ class Fault:
     stop_seconds: float
 
     def __post_init__(self) -> None:
-        if self.sensor not in KINDS or self.kind not in KINDS[self.sensor]:
+        if self.kind not in KINDS.get(kind_of(self.sensor), ()):
             known = "; ".join(f"{sensor}: {', '.join(kinds)}" for sensor, kinds in KINDS.items())
             raise KarmmaError(f"unknown fault {self.sensor}={self.kind}; known are {known}")
 

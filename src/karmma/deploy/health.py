@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..media.inertial import doubt_strengths, usual_strengths
 from ..media.live import ArrayBuffer, Buffer, FrameBuffer, RowBuffer, SampleBuffer
 from ..media.tables import AXES
+from ..types import kind_of
 
 PRESENT, DEGRADED, ABSENT = "present", "degraded", "absent"
 ORDER = (PRESENT, DEGRADED, ABSENT)
@@ -244,11 +245,11 @@ def make_monitors(buffers: Mapping[str, Buffer], config: HealthConfig) -> dict[s
             monitors[sensor] = CameraMonitor(buffer, config, buffer.sizes[0])
         elif isinstance(buffer, SampleBuffer):
             monitors[sensor] = MicrophoneMonitor(buffer, config)
-        elif isinstance(buffer, ArrayBuffer) and sensor == "hands":
+        elif isinstance(buffer, ArrayBuffer) and kind_of(sensor) == "hands":
             monitors[sensor] = HandsMonitor(buffer, config)
         elif isinstance(buffer, ArrayBuffer):
             monitors[sensor] = ArrayMonitor(buffer, config)
-        elif isinstance(buffer, RowBuffer) and sensor == "imu":
+        elif isinstance(buffer, RowBuffer) and kind_of(sensor) == "imu":
             monitors[sensor] = ImuMonitor(buffer, config)
         else:
             monitors[sensor] = DetectionsMonitor(buffer, config)

@@ -14,9 +14,9 @@ from ..media.duration import TABLES, has_clock, span_of_table
 from ..media.live import FrameBuffer
 from ..media.probe import probe
 from ..media.video import DecodedFrame, decode_from
-from ..modalities import LiveReader, find_modality
+from ..modalities import FROM_VIDEO, LiveReader, find_modality
 from ..modalities.features import Features
-from ..types import KarmmaError, Prediction
+from ..types import KarmmaError, Prediction, kind_of
 from .recognition import Recognition, Window, name_of
 
 FROM_FRAMES = ("rgb", "flow")
@@ -32,8 +32,11 @@ MEDIA_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".wav
 
 
 def words_and_suffixes(modality: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Words that end the names of a modality's files, and their suffixes; features and sensors of other packages go by their names."""
-    return FILES.get(modality, ((modality,), SENSOR_SUFFIXES))
+    """Words that end the names of a modality's files, and their suffixes; other ones of a kind, features and sensors of other packages
+    go by their names."""
+    kind = kind_of(modality)
+    suffixes = MEDIA_SUFFIXES if kind in FROM_VIDEO else FILES[kind][1] if kind in FILES else SENSOR_SUFFIXES
+    return FILES.get(modality, ((modality,), suffixes))
 
 
 def count_windows(duration_seconds: float, window_seconds: float, hop_seconds: float) -> float:

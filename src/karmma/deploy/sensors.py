@@ -25,7 +25,7 @@ from ..media.duration import find_span, span_of_table
 from ..media.series import SUFFIXES, key_in_file, read_series
 from ..media.tables import SENSOR_COLUMNS, read_table
 from ..media.video import DecodedFrame, decode_from
-from ..types import KarmmaError
+from ..types import KarmmaError, kind_of
 
 Delivery = tuple[float, Any]
 SOURCES = ("video", "audio", "imu", "detections", "skeleton", "hands", "depth")
@@ -102,7 +102,7 @@ class TableFile:
     others: tuple[str, ...] = ()
 
     def samples(self) -> Iterator[Delivery]:
-        columns = self.others or SENSOR_COLUMNS[self.name]
+        columns = self.others or SENSOR_COLUMNS[kind_of(self.name)]
         table = read_table(self.path, columns)
         for index, second in enumerate((table["seconds"] - self.origin_seconds).tolist()):
             yield second, tuple(table[column][index] for column in columns)
@@ -119,7 +119,7 @@ class SeriesFile:
 
     def samples(self) -> Iterator[Delivery]:
         key, time_axis = key_in_file(self.name, self.path.suffix)
-        series = read_series(self.path, key, time_axis, gaps=self.name in POSES)
+        series = read_series(self.path, key, time_axis, gaps=kind_of(self.name) in POSES)
         if series.seconds is None:
             raise MediaError(f"{self.path}: has no clock; a stream needs an array `seconds` beside {key!r}")
         yield from zip((series.seconds - self.origin_seconds).tolist(), series.values, strict=True)
@@ -138,9 +138,9 @@ class Camera:
 
     def samples(self) -> Iterator[Delivery]:
         system = device_format(self.address)
-        options = {"input_format": "gray16le"} if self.name == "depth" and system is not None else None
+        options = {"input_format": "gray16le"} if kind_of(self.name) == "depth" and system is not None else None
         while True:
-            yield from until_lost(self.address, system, self.name, options)
+            yield from until_lost(self.address, system, kind_of(self.name), options)
             time.sleep(RETRY_SECONDS)
 
 
@@ -230,7 +230,7 @@ class Lines:
         if self.pose_shape:
             *some, axes = self.pose_shape
             return tuple(f"{axis}{joint}" for joint in range(math.prod(some)) for axis in "xyz"[:axes])
-        return self.others or SENSOR_COLUMNS[self.name]
+        return self.others or SENSOR_COLUMNS[kind_of(self.name)]
 
     def sample(self, cells: Sequence[str]) -> Any:
         """What a line says behind `seconds`. Raises ValueError."""
@@ -291,11 +291,11 @@ def parse_source(
     """Sensors of one SOURCE on the command line. Raises KarmmaError with what is allowed.
 
     A media file is camera and microphone at once; otherwise `video=`, `audio=`, `imu=`, `detections=`, `skeleton=`, `hands=`,
-    `depth=` and an address. `rate_hz` and `pose_shapes` by sensor are the student's; `others` are columns of sensors of other packages
-    by their names.
+    `depth=`, or another one of a kind as `wrist_imu=`, and an address. `rate_hz` and `pose_shapes` by sensor are the student's;
+    `others` are columns of sensors of other packages by their names.
     """
-    kind, separator, address = text.partition("=")
-    columns = (others or {}).get(kind, ())
+    name, separator, address = text.partition("=")
+    kind, columns = kind_of(name), (others or {}).get(name, ())
     if not separator or (kind not in SOURCES and not columns):
         path = Path(text)
         if not path.is_file():
@@ -303,20 +303,20 @@ def parse_source(
         return [VideoFile(path), AudioFile(path, rate_hz)]
     file = Path(address)
     if kind in ("video", "depth"):
-        return [camera_source(kind, address)]
+        return [camera_source(name, address)]
     if kind == "audio":
         if address == "pcm:-":
-            return [PipedSound(rate_hz)]
+            return [PipedSound(rate_hz, name)]
         if file.is_file():
-            return [AudioFile(file, rate_hz)]
+            return [AudioFile(file, rate_hz, name)]
         demand_input(text, sound_system(address))
-        return [Microphone(address, rate_hz)]
+        return [Microphone(address, rate_hz, name)]
     if address == "-" or (address.startswith("tcp:") and is_port(address[4:])):
-        return [Lines(address, kind, pose_shape=(pose_shapes or {}).get(kind, ()), others=columns)]
+        return [Lines(address, name, pose_shape=(pose_shapes or {}).get(name, ()), others=columns)]
     if not file.is_file():
         what = "an .npz with `seconds`" if kind in POSES else "a CSV"
-        raise KarmmaError(f"{kind}={address}: no such file; {what}, - for standard input, or tcp:PORT with a port up to {MOST_PORT}")
-    return [SeriesFile(file, kind) if kind in POSES else TableFile(file, kind, others=columns)]
+        raise KarmmaError(f"{text}: no such file; {what}, - for standard input, or tcp:PORT with a port up to {MOST_PORT}")
+    return [SeriesFile(file, name) if kind in POSES else TableFile(file, name, others=columns)]
 
 
 def is_port(text: str) -> bool:
@@ -339,10 +339,11 @@ def begun_together(sensors: Sequence[Sensor]) -> list[Sensor]:
     return [replace(sensor, origin_seconds=origin) if isinstance(sensor, TableFile | SeriesFile) else sensor for sensor in sensors]
 
 
-def camera_source(kind: str, address: str) -> Sensor:
+def camera_source(name: str, address: str) -> Sensor:
     """A film, arrays of depth pictures, or a live camera of pictures (`video`) or `depth`."""
     file = Path(address)
     if not file.is_file():
-        demand_input(f"{kind}={address}", device_format(address))
-        return Camera(address, kind)
-    return SeriesFile(file, kind) if kind == "depth" and file.suffix.lower() in SUFFIXES else VideoFile(file, kind)
+        demand_input(f"{name}={address}", device_format(address))
+        return Camera(address, name)
+    arrays = kind_of(name) == "depth" and file.suffix.lower() in SUFFIXES
+    return SeriesFile(file, name) if arrays else VideoFile(file, name)

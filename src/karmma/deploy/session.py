@@ -19,12 +19,13 @@ from ..modalities import DoubtfulStreams, LiveReader, LiveRows
 from ..modalities.audio import Audio
 from ..modalities.hands import Hands
 from ..modalities.skeleton import Skeleton
-from ..types import KarmmaError, Prediction
+from ..types import KINDS, VIDEO, KarmmaError, Prediction, kind_of
 from .answers import prediction_row
 from .health import ABSENT, DEGRADED, HealthConfig, HealthMonitor, make_monitors
 from .recognition import UNMET, Recognition, Window
 
-SENSOR_OF = {"rgb": "video", "flow": "video", **{name: name for name in ("audio", "detections", "imu", "skeleton", "hands", "depth")}}
+FROM_FRAMES = ("rgb", "flow")
+LIVE = tuple(kind for kind in KINDS if kind != "features")  # kinds of modalities that a stream can have
 SPARE_SECONDS = 1.0  # kept beyond a window: readers look a little around it
 HEALTH_SIZE = (128, 96)  # of the pictures that the camera's health is judged by
 
@@ -97,12 +98,13 @@ class StreamEvent:
 
 def sensor_of(modality: str) -> str:
     """Which sensor a modality is read from; those of other packages are their own."""
-    return SENSOR_OF.get(modality, modality)
+    kind = kind_of(modality)
+    return modality.removesuffix(kind) + VIDEO if kind in FROM_FRAMES else modality
 
 
 def live_columns(recognition: Recognition) -> dict[str, tuple[str, ...]]:
     """Of sensors of other packages, what stands in a row behind `seconds`."""
-    others = {name: modality for name, modality in recognition.modalities_by_name.items() if name not in SENSOR_OF}
+    others = {name: modality for name, modality in recognition.modalities_by_name.items() if kind_of(name) not in LIVE}
     return {name: modality.live_columns for name, modality in others.items() if isinstance(modality, LiveRows)}
 
 
@@ -116,7 +118,7 @@ def pose_of(sensor: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArra
         if values.shape in ((*shape[:-1], axes), (joints, axes), (joints * axes,)):
             values = values.reshape(*shape[:-1], axes)[..., : shape[-1]]
             break
-    if sensor == "hands" and values.shape == shape:
+    if kind_of(sensor) == "hands" and values.shape == shape:
         values = np.where(np.isfinite(values).any((1, 2), keepdims=True), values, 0)
     return values
 
@@ -148,20 +150,21 @@ class StreamSession:
         self.refused: dict[str, str] = {}  # by sensor, what of the window that is being made could not be read
 
     def is_live(self, name: str) -> bool:
-        return isinstance(self.recognition.modalities_by_name[name], LiveReader if name in SENSOR_OF else LiveRows)
+        return isinstance(self.recognition.modalities_by_name[name], LiveReader if kind_of(name) in LIVE else LiveRows)
 
     def make_buffer(self, sensor: str) -> Buffer:
         horizon, by_name = self.config.window_seconds + SPARE_SECONDS, self.recognition.modalities_by_name
-        if sensor == "video":
-            sizes = [by_name[name].stored_size[::-1] for name in self.modalities if sensor_of(name) == "video"]  # type: ignore[attr-defined]
+        kind = kind_of(sensor)
+        if kind == VIDEO:
+            sizes = [by_name[name].stored_size[::-1] for name in self.modalities if sensor_of(name) == sensor]  # type: ignore[attr-defined]
             return FrameBuffer(horizon, [*dict.fromkeys([HEALTH_SIZE, *sizes])])
-        if sensor == "audio":
-            audio = by_name["audio"]
+        if kind == "audio":
+            audio = by_name[sensor]
             assert isinstance(audio, Audio)
             return SampleBuffer(max(horizon, audio.seconds + SPARE_SECONDS), audio.sample_rate_hz)
-        if sensor in SENSOR_COLUMNS:
-            return RowBuffer(horizon, SENSOR_COLUMNS[sensor])
-        if sensor not in SENSOR_OF.values():
+        if kind in SENSOR_COLUMNS:
+            return RowBuffer(horizon, SENSOR_COLUMNS[kind])
+        if kind not in LIVE:
             return RowBuffer(horizon, live_columns(self.recognition)[sensor], gaps=True)
         shape = pose_shapes(self.recognition).get(sensor)
         return ArrayBuffer(horizon, shape, gaps=shape is not None)
@@ -172,7 +175,7 @@ class StreamSession:
         a confidence, hands that are not in view as zeros or without numbers; for `depth` a frame of 16-bit grey, or a picture
         of millimetres in whole numbers or metres in floats."""
         buffer = self.buffers[sensor]
-        if sensor == "depth":
+        if kind_of(sensor) == "depth":
             picture = sample.grey16() if isinstance(sample, DecodedFrame) else np.asarray(sample)
             sample = thinned(millimetres_of(picture))
         if isinstance(buffer, FrameBuffer):

@@ -11,6 +11,7 @@ import av.error
 import numpy as np
 from numpy.typing import NDArray
 
+from ..types import kind_of
 from .audio import audio_stream, read_audio
 from .containers import MediaError, open_container
 from .inertial import axes_of, doubt_units
@@ -34,6 +35,11 @@ class FileReport:
     facts: dict[str, Any] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def kinds(self) -> set[str]:
+        """What kinds of modalities lie in it."""
+        return set(map(kind_of, self.modalities))
 
 
 def inspect_file(path: Path, modalities: tuple[str, ...]) -> FileReport:
@@ -77,7 +83,7 @@ def inspect_media(report: FileReport) -> None:
     if "codec" in facts:
         inspect_frames(report)
     if not facts["has_audio"]:
-        if "audio" in report.modalities:
+        if "audio" in report.kinds:
             report.warnings.append("no audio track")
         return
     inspect_sound(report)
@@ -93,7 +99,7 @@ def inspect_frames(report: FileReport) -> None:
             break
     if not seconds:
         raise MediaError(f"{report.path}: no frame can be decoded")
-    if "depth" in report.modalities and frame.frame.format.name not in GREY16:
+    if "depth" in report.kinds and frame.frame.format.name not in GREY16:
         report.errors.append(f"depth has to be 16-bit grey (millimetres), not {frame.frame.format.name}")
     if rotation:
         report.facts["rotation_degrees"] = rotation
@@ -126,7 +132,7 @@ def inspect_sound(report: FileReport) -> None:
 
 def inspect_table(report: FileReport) -> None:
     """A sensor table must have rising, finite seconds; boxes must lie in the picture."""
-    sensor = next((name for name in SENSOR_COLUMNS if name in report.modalities), None)
+    sensor = next((kind for kind in SENSOR_COLUMNS if kind in report.kinds), None)
     table = read_table(report.path, SENSOR_COLUMNS[sensor] if sensor else None)
     report.facts |= {"rows": len(table["seconds"]), "seconds": float(table["seconds"][-1]) if len(table["seconds"]) else 0.0}
     if not len(table["seconds"]):
@@ -163,7 +169,7 @@ def words_of_holes(seconds: NDArray[np.float64]) -> str:
 
 def inspect_series(report: FileReport) -> None:
     """An array over time must be there and finite."""
-    for modality in report.modalities:
+    for modality in sorted(report.kinds):
         key, axis = key_in_file(modality, report.path.suffix)
         gaps = modality in ("skeleton", "hands") and report.path.suffix != ".mat"
         series = read_series(report.path, key, axis, gaps)

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
+from ..types import kind_of
 from .containers import MediaError
 from .kept import KeptFiles
 
@@ -71,9 +72,8 @@ class Series:
 
 def key_in_file(modality: str, suffix: str) -> tuple[str, int]:
     """The name of a modality's array in a .mat file, an .npz or an .npy, and which of its axes is time."""
-    if suffix == ".mat" and modality in MATLAB_KEYS:
-        return MATLAB_KEYS[modality]
-    return KEYS.get(modality, "features" if modality.endswith("features") else modality), 0
+    kind = kind_of(modality)
+    return MATLAB_KEYS[kind] if suffix == ".mat" and kind in MATLAB_KEYS else (KEYS.get(kind, kind), 0)
 
 
 CLOCKS: KeptFiles[NDArray[np.float64] | None] = KeptFiles(64)

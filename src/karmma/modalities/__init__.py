@@ -12,7 +12,7 @@ from typing import Any
 
 from ..config import build
 from ..plugins import MODALITY, load_plugin, plugin_names
-from ..types import KarmmaError
+from ..types import KarmmaError, kind_of
 from .audio import Audio
 from .base import DoubtfulStreams, DrawnAsJoints, LiveReader, LiveRows, ManyLooks, Modality, PictureReader
 from .depth import Depth
@@ -39,16 +39,17 @@ FROM_VIDEO = ("rgb", "flow", "audio")  # what a video file may hold
 
 
 def find_modality(name: str, where: str = "modalities") -> type[Any]:
-    """The class of a modality; `<anything>_features` are features. Raises KarmmaError naming the nearest known one."""
-    if name.endswith("_features"):
-        return Features
-    if name in MODALITIES:
-        return MODALITIES[name]
+    """The class of a modality; `<anything>_imu` is another imu, and so with every kind.
+
+    Raises KarmmaError naming the nearest known one.
+    """
+    if kind_of(name) in MODALITIES:
+        return MODALITIES[kind_of(name)]
     brought = load_plugin(MODALITY, name)
     if brought is None:
         known = [*MODALITIES, *plugin_names(MODALITY)]
         near = difflib.get_close_matches(name, known, 1, 0.4)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}, <name>_features"
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}, another one of a kind as <name>_imu"
         raise KarmmaError(f"{where}: unknown modality {name!r}; {hint}")
     lacking = [part for part in ("spec", "read", "stored_zeros", "transform") if not hasattr(brought, part)]
     if lacking or not (isinstance(brought, type) and dataclasses.is_dataclass(brought)):

@@ -13,6 +13,7 @@ from ..media.containers import MediaError
 from ..media.inspection import FileReport, inspect_file
 from ..media.members import TarMember
 from ..media.pictures import PictureSequence, doubt_pictures, length_of_pictures, list_pictures
+from ..types import kind_of
 from ..workers import count_workers, worker_pool
 from .clock_check import compare_clocks, find_pairs
 
@@ -65,7 +66,7 @@ def check_manifest(manifest: Manifest, workers: int = 0, on_done: OnDone | None 
         for name, source in segment.sources.items():
             if isinstance(source, TarMember):
                 continue
-            if not isinstance(source, Path) or source.exists() or name in ("rgb", "audio"):
+            if not isinstance(source, Path) or source.exists() or kind_of(name) in ("rgb", "audio"):
                 wanted.setdefault(source, {})[name] = None
     absent = {source for source in wanted if isinstance(source, Path) and not source.exists()}
     jobs = [(source, tuple(names)) for source, names in wanted.items() if source not in absent]

@@ -11,6 +11,7 @@ from ..data.manifest import Segment
 from ..media.clocks import LONGEST_SECONDS, ClockOffset, camera_motion, find_offset, sensor_motion
 from ..media.containers import MediaError
 from ..media.probe import probe
+from ..types import kind_of
 
 LATE_SECONDS = 0.1  # by which a clock is off that somebody should look at
 
@@ -22,6 +23,7 @@ class ClockPair:
     film: Path
     table: Path
     ahead_seconds: float
+    sensor: str = "imu"
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,12 @@ def find_pairs(segments: Iterable[Segment]) -> list[ClockPair]:
     """Every film with an IMU's table, once."""
     pairs = {}
     for segment in segments:
-        film, table = segment.sources.get("rgb"), segment.sources.get("imu")
-        if not isinstance(film, Path) or not isinstance(table, Path) or table.suffix.lower() != ".csv":
-            continue
-        if film.is_file() and table.is_file():
-            pairs[film, table] = ClockPair(film, table, segment.ahead_seconds.get("imu", 0.0))
+        film = segment.sources.get("rgb")
+        for name, table in segment.sources.items():
+            if kind_of(name) != "imu" or not isinstance(film, Path) or not isinstance(table, Path) or table.suffix.lower() != ".csv":
+                continue
+            if film.is_file() and table.is_file():
+                pairs[film, table] = ClockPair(film, table, segment.ahead_seconds.get(name, 0.0), name)
     return list(pairs.values())
 
 
@@ -71,7 +74,7 @@ def words_of(pair: ClockPair, begin: ClockOffset | None, end: ClockOffset | None
     if begin is not None and begin.is_sure and abs(begin.seconds - pair.ahead_seconds) > LATE_SECONDS:
         way = "ahead of" if begin.seconds >= 0 else "behind"
         said = f" (the data set says {pair.ahead_seconds:.2f})" if pair.ahead_seconds else ""
-        fit = f"both see the same turns then, correlation {begin.correlation:.2f}; imu_offset_seconds {begin.seconds:.2f}?"
+        fit = f"both see the same turns then, correlation {begin.correlation:.2f}; {pair.sensor}_offset_seconds {begin.seconds:.2f}?"
         words.append(f"its clock is {abs(begin.seconds):.2f} s {way} {pair.film.name}'s{said}: {fit}")
     if begin is not None and end is not None and begin.is_sure and end.is_sure:
         drift = end.seconds - begin.seconds

@@ -20,6 +20,7 @@ from ..media.pictures import PictureSequence, length_of_pictures, read_picture_d
 from ..media.series import BROKEN, SUFFIXES, key_in_file, read_clock, read_series, unreadable
 from ..media.tables import read_table, rows_between
 from ..media.video import decode_from, grey16_of
+from ..types import kind_of
 
 TICKS_HZ = 1000  # of a film's clock
 
@@ -43,7 +44,7 @@ def cut_file(
         return cut_arrays(path, first, last), f"{name}.npz"
     if suffix in SUFFIXES and rate_hz is not None:
         return cut_rated(name, path, first, last, rate_hz), f"{name}.npz"
-    if name == "depth" and suffix not in SUFFIXES:
+    if kind_of(name) == "depth" and suffix not in SUFFIXES:
         return cut_depth_film(path, first, last), f"{name}.mkv"
     return path.read_bytes(), f"{name}{path.suffix}"
 

@@ -26,7 +26,7 @@ from ..media.pictures import (
     read_pictures_at,
 )
 from ..media.video import DecodedFrame, Pictures, decode_from
-from ..types import KarmmaError
+from ..types import KarmmaError, kind_of
 from .cuts import cut_depth_pictures, cut_file
 from .encoding import film_bytes, flac_bytes, flow_bytes, scaled_size
 
@@ -104,17 +104,17 @@ def prepare_modality(
     config: PrepareConfig,
 ) -> None:  # fmt: skip
     """Add one modality's file. Raises MediaError where the source is broken or does not reach that far."""
-    earliest, first, stop, last = span
+    kind, (earliest, first, stop, last) = kind_of(name), span
     content: bytes | None
     if isinstance(source, PictureSequence):
-        content, suffix = prepare_pictures(name, source, first, stop, last, config)
+        content, suffix = prepare_pictures(kind, source, first, stop, last, config)
     elif not isinstance(source, Path):
         raise MediaError(f"{source.path}: shards are prepared already; karmma reads them as they are")
-    elif name == "rgb":
+    elif kind == "rgb":
         content, suffix = transcode(source, first, stop, last, config), "mp4"
-    elif name == "flow":
+    elif kind == "flow":
         content, suffix = (flow_file(source, first, last, config) if config.flow_hz else None), "flow.npz"
-    elif name == "audio":
+    elif kind == "audio":
         samples = read_audio(source, first, last, config.audio_hz)
         content, suffix = (None if samples is None else flac_bytes(samples, config.audio_hz)), "flac"
     else:
@@ -123,26 +123,26 @@ def prepare_modality(
             name, source, first, last, rate_hz=config.rates_hz.get(name), ahead_seconds=ahead_seconds, earliest=earliest
         ) or (None, name)
     if content is not None:
-        made.files[suffix] = content
+        made.files[suffix if name == kind else f"{name}.{suffix.rpartition('.')[2]}"] = content
         made.row.setdefault("present", []).append(name)
 
 
 def prepare_pictures(
-    name: str, source: PictureSequence, first: float, stop: float, last: float, config: PrepareConfig
+    kind: str, source: PictureSequence, first: float, stop: float, last: float, config: PrepareConfig
 ) -> tuple[bytes | None, str]:
     """A stretch of numbered pictures as the same files that a video would have become, and their suffix."""
-    if name == "depth":
+    if kind == "depth":
         return cut_depth_pictures(source, first, last), "depth.mkv"
-    if name not in ("rgb", "flow"):
-        raise MediaError(f"{source.path}: {name} cannot be read from pictures")
-    if name == "flow" and not config.flow_hz:
+    if kind not in ("rgb", "flow"):
+        raise MediaError(f"{source.path}: {kind} cannot be read from pictures")
+    if kind == "flow" and not config.flow_hz:
         return None, "flow.npz"
     end = length_of_pictures(source)
     if end < stop - LATE_SECONDS:
         raise MediaError(f"{source.path}: segment ends at {stop:.2f} s, but the last picture at {end:.2f} s")
-    moments = moments_of(first, min(last, end - 0.5 / source.frames_hz), config.flow_hz if name == "flow" else config.frames_hz)
+    moments = moments_of(first, min(last, end - 0.5 / source.frames_hz), config.flow_hz if kind == "flow" else config.frames_hz)
     height, width = next(read_pictures_at(source, moments[:1], cv2.IMREAD_GRAYSCALE)).shape
-    if name == "rgb":
+    if kind == "rgb":
         pictures = read_picture_frames(source, moments, *scaled_size(width, height, config.short_side))
         return film_bytes(list(pictures), config.frames_hz, config.crf), "mp4"
     size = scaled_size(width, height, config.flow_short_side)

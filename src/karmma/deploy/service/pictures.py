@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...modalities import DrawnAsJoints
+from ...types import kind_of
 from ..recognition import Recognition, Window
 
 SHOWN_FRAMES, HEIGHT = 8, 96
@@ -19,17 +20,17 @@ def describe_inputs(recognition: Recognition, window: Window) -> dict[str, Any]:
     """By modality: pictures as data addresses; boxes, joints or curves as numbers."""
     drawn: dict[str, Any] = {}
     for name, value in window.inputs.items():
-        modality = recognition.modalities_by_name[name]
-        if name == "rgb":
+        modality, kind = recognition.modalities_by_name[name], kind_of(name)
+        if kind == "rgb":
             pictures = value * np.array(getattr(modality, "std", 1)) + np.array(getattr(modality, "mean", 0))
             drawn[name] = {"frames": [jpeg(np.clip(p * 255, 0, 255).astype(np.uint8)) for p in chosen(pictures)]}
-        elif name == "flow":
+        elif kind == "flow":
             drawn[name] = {"frames": [jpeg(colour_of(field)) for field in chosen(value)]}
-        elif name == "audio":
+        elif kind == "audio":
             drawn[name] = {"spectrogram": jpeg(heat(value[::-1]))}
-        elif name == "detections":
+        elif kind == "detections":
             drawn[name] = {"boxes": [[[round(float(v), 3) for v in box[:5]] for box in frame if box[4] > 0] for frame in value]}
-        elif name == "depth":
+        elif kind == "depth":
             shown = chosen(value[..., 0]) * (255 / max(float(value.max()), 1e-6))
             drawn[name] = {"frames": [jpeg(cv2.cvtColor(picture.astype(np.uint8), cv2.COLOR_GRAY2RGB)) for picture in shown]}
         elif isinstance(modality, DrawnAsJoints):
