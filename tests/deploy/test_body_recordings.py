@@ -253,7 +253,7 @@ def test_what_the_service_does_not_take_is_said_in_one_sentence(
         ({"skeleton": ("a.npz", packed(skeleton=np.ones((30, 20, 3)), seconds=np.arange(30) / 1e4))}, 422, "less than 0.1 s"),
         ({"skeleton": ("../../a.npz", b"PK\3\4 no archive")}, 422, "skeleton: unreadable"),
         ({"skeleton": ("a.mat", skeleton[:500])}, 422, "skeleton: unreadable"),
-        ({"skeleton": ("a.npz", packed(skeleton=np.array([{"a": 1}], dtype=object)))}, 422, "skeleton: unreadable"),
+        ({"skeleton": ("a.npz", packed(skeleton=np.array([{"a": 1}], dtype=object)))}, 422, "skeleton: holds pickled objects"),
         ({"depth": ("a.mkv", b"no film")}, 422, "depth: "),
     ]
     for files, status, words in cases:
