@@ -16,7 +16,7 @@ from karmma.media.tables import AXES, read_table
 from karmma.modalities import make_modalities
 from karmma.models.checkpoint import CheckpointInfo, save_checkpoint
 from karmma.models.recognizer import RecognizerModel
-from karmma.types import LabelSpace
+from karmma.types import LabelSpace, kind_of
 
 from ..conftest import TINY_RECOGNIZER
 
@@ -35,7 +35,7 @@ def save_student(directory: Path, settings: dict[str, dict[str, Any]], labels: L
         "depth": EncoderConfig("views", 8, stack=2), "slow_features": EncoderConfig("features", 8),
     }  # fmt: skip
     provenance = changes.pop("provenance", {})
-    config = replace(TINY_RECOGNIZER, encoders={name: kinds[name] for name in modalities}, **changes)
+    config = replace(TINY_RECOGNIZER, encoders={name: kinds.get(name) or kinds[kind_of(name)] for name in modalities}, **changes)
     specs = {name: modality.spec for name, modality in modalities.items()}
     torch.manual_seed(0)
     model = RecognizerModel(config, specs, labels.sizes)

@@ -161,6 +161,21 @@ def test_hands_are_drawn_while_they_are_in_view(browser: Any, kitchen_root: Path
                 assert found == drawn
 
 
+def test_a_file_of_another_camera_goes_by_its_name(browser: Any, kitchen_root: Path, tmp_path: Path) -> None:
+    picture = {"frames": 2, "height": 24, "width": 32}
+    student = karmma.load(save_student(tmp_path / "student", {"rgb": picture, "side_rgb": picture, "wrist_imu": {"seconds": 1.0}}))
+    sources = {"a.mp4": "videos/P02/P02_01.MP4", "a_side_rgb.mp4": "videos/P03/P03_01.MP4", "a_wrist_imu.csv": "imu/P02/P02_01.csv"}
+    for name, source in sources.items():
+        shutil.copyfile(kitchen_root / source, tmp_path / name)
+    with served(make_app(student)) as address, opened(browser, address) as page:
+        page.wait_for_function("document.getElementById('others').textContent.includes('wrist_imu, side_rgb')")
+        page.set_input_files("#file", [str(tmp_path / name) for name in sources])
+        page.wait_for_selector("#look figure[data-sensor=side_rgb] img")
+        assert page.evaluate("shown.modalities") == ["rgb", "side_rgb", "wrist_imu"]
+        pictures = [page.locator(f"#look figure[data-sensor={name}] img").first.get_attribute("src") for name in ("rgb", "side_rgb")]
+        assert pictures[0] != pictures[1]
+
+
 def test_a_subset_that_was_not_sent_along_is_asked_for_at_its_window(page: Any) -> None:
     page.click("#examples button")
     page.wait_for_selector("#result:not(.hidden)")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 import karmma
@@ -22,9 +23,11 @@ from karmma.datasets.prepared import PreparedConfig, load_prepared
 from karmma.deploy.faults import FaultySensor, parse_fault
 from karmma.deploy.recordings import find_recordings
 from karmma.deploy.sensors import Lines, TableFile, VideoFile, parse_source
+from karmma.deploy.service.app import make_app
 from karmma.deploy.session import StreamConfig, StreamSession
 from karmma.deploy.stream import simulate_stream
 from karmma.experiment.run import run
+from karmma.media.kept import EVERY
 from karmma.modalities import MODALITIES, find_modality, make_modalities
 from karmma.modalities.imu import Imu
 from karmma.preparation.check import check_manifest
@@ -121,6 +124,26 @@ def test_recordings_are_recognised_from_all_of_them(own: Path, student: karmma.R
     assert alone.modalities == ("side_rgb",)
     found = find_recordings([own / "P03.mp4"], {"side_rgb": own, "wrist_imu": own})
     assert found[0].sources == {"side_rgb": own / "P03.mp4"}  # of the recording's name; an IMU's table would be P03_wrist_imu.csv
+
+
+def test_the_service_has_a_field_for_each(own: Path, student: karmma.Recognizer) -> None:
+    tables = {"imu": ("i.csv", (own / "P03_imu.csv").read_bytes()), "wrist_imu": ("w.csv", (own / "P02_imu.csv").read_bytes())}
+    side, film = (own / "P02.mp4").read_bytes(), ("a.mp4", (own / "P03.mp4").read_bytes())
+    with TestClient(make_app(student)) as client:
+        model, described = client.get("/v1/model").json(), client.get("/openapi.json").text
+        assert model["fields"]["boxes"] == "detections" and model["fields"]["side_rgb"] == "side_rgb" and "rgb" not in model["fields"]
+        assert '"wrist_imu"' in described and "a recording of its own" in described
+        answer = client.post("/v1/predict?window_seconds=4", files={"file": film, "side_rgb": ("b.MP4", side), **tables}).json()
+        assert {tuple(row["modalities"]) for row in answer["predictions"]} == {NAMES}
+        alone = client.post("/v1/look", files={"side_rgb": ("b", side)}, params={"window_seconds": 4}).json()
+        assert alone["modalities"] == ["side_rgb"] and alone["inputs"]["side_rgb"]["frames"]
+        broken = client.post("/v1/predict", files={"file": film, "side_rgb": ("../../b.mp4", side[:3000]), **tables}).json()
+        (words,) = {row["unreadable"]["side_rgb"] for row in broken["predictions"]}
+        assert "side_rgb" in words and "/" not in words and broken["predictions"][0]["modalities"] == ["rgb", "imu", "wrist_imu"]
+        for sent in ({"file": film, "left_imu": tables["imu"]}, {"left_imu": tables["imu"]}):
+            unknown = client.post("/v1/predict", files=sent)
+            assert unknown.status_code == 422 and unknown.json()["error"].startswith("unknown field 'left_imu'; this student takes")
+    assert not [key for kept in EVERY for key in kept.kept if "karmma-upload-" in key[0][0]]
 
 
 def test_streams_hear_each_and_one_may_fall_ill(own: Path, student: karmma.Recognizer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import prometheus_client
-from fastapi import FastAPI, File, Query, Request, Response, UploadFile
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse
@@ -26,20 +26,15 @@ from ..answers import prediction_row
 from ..recognition import Recognition, Window
 from ..recordings import MEDIA_SUFFIXES
 from .batching import Batcher
+from .fields import Recording, fields_of, recording_form, safe_suffix, sensor_suffix
 from .pictures import describe_inputs
-from .uploads import TABLE_FIELDS, RefusedError, ServiceLimits, read_tensors, read_windows, safe_suffix, table_suffix
+from .uploads import RefusedError, ServiceLimits, read_tensors, read_windows
 
 LOG = logging.getLogger("karmma.serve")
 MOST_SUBSETS_MODALITIES = 5  # with more sensors than that the page asks for each subset when it is chosen
 WindowSeconds = Annotated[float | None, Query(gt=0, le=60, description="length of windows; default: as training clips, at least 2 s")]
 HopSeconds = Annotated[float | None, Query(gt=0, le=60, description="from one window to the next; default: no overlap")]
 Only = Annotated[str | None, Query(description="use only these modalities, e.g. rgb+audio")]
-Upload = Annotated[UploadFile | None, File(description="a recording: video, sound or both; none if there is only what follows")]
-Table = Annotated[UploadFile | None, File(description="CSV with seconds")]
-Joints = Annotated[UploadFile | None, File(description=".npz of skeletons, with seconds")]
-BothHands = Annotated[UploadFile | None, File(description=".npz of hands, with seconds")]
-Depth = Annotated[UploadFile | None, File(description=".npz of depth pictures, with seconds, or a film of 16-bit grey (.mkv, .mov)")]
-Recording = dict[str, UploadFile]  # by field
 
 
 class Metrics:
@@ -70,7 +65,7 @@ class Service:
     examples: dict[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.metrics = Metrics()
+        self.metrics, self.fields = Metrics(), fields_of(self.recognition.modalities)
         self.batcher = Batcher(self.recognition, self.limits.batch_size, on_batch=self.metrics.batched)
         self.slots = asyncio.Semaphore(self.limits.decoding)
         self.inside, self.ready = 0, False
@@ -99,9 +94,9 @@ class Service:
         """Windows of an upload, decoded in a thread when a slot is free; nothing stays on disk."""
         deadline = time.monotonic() + self.limits.request_seconds
         if not upload:
-            raise RefusedError(422, f"nothing to recognise: send file, or {', '.join(TABLE_FIELDS)}")
+            raise RefusedError(422, f"nothing to recognise: send file, or {', '.join(self.fields)}")
         with tempfile.TemporaryDirectory(prefix="karmma-upload-") as directory:
-            path, sources, told = await save_upload(upload, Path(directory))
+            path, sources, told = await save_upload(upload, self.fields, Path(directory))
             name = told[path] if path is not None else "the recording"
             async with self.slots:
                 try:
@@ -136,7 +131,9 @@ class Service:
         return names
 
 
-async def save_upload(upload: Recording, directory: Path) -> tuple[Path | None, dict[str, Path], dict[Path, str]]:
+async def save_upload(
+    upload: Recording, fields: Mapping[str, str], directory: Path
+) -> tuple[Path | None, dict[str, Path], dict[Path, str]]:
     """Where a request's files lie: its recording, the others by modality, and how the client calls each of them."""
     path, sources, told = None, {}, {}
     for key, file in upload.items():
@@ -145,8 +142,8 @@ async def save_upload(upload: Recording, directory: Path) -> tuple[Path | None, 
             place = path = directory / f"recording{safe_suffix(name)}"
             told[place] = Path(name).name or "the file"
         else:
-            modality = TABLE_FIELDS[key]
-            place = sources[modality] = directory / f"{modality}{table_suffix(modality, name)}"
+            modality = fields[key]
+            place = sources[modality] = directory / f"{modality}{sensor_suffix(modality, name)}"
             told[place] = modality
         await run_in_threadpool(place.write_bytes, await file.read())
     return path, sources, told
@@ -157,11 +154,6 @@ def hidden(words: str, told: Mapping[Path, str]) -> str:
     for path, name in told.items():
         words = words.replace(str(path), name).replace(path.name, name)
     return words
-
-
-def sent(**files: UploadFile | None) -> Recording:
-    """The files that a request has, by field."""
-    return {key: file for key, file in files.items() if file is not None}
 
 
 class BodyLimit:
@@ -303,23 +295,23 @@ def add_status(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/model")
     async def model() -> dict[str, Any]:
-        """Modalities with the shapes that /v1/tensors takes, classes, limits, length of windows if nobody says."""
+        """Modalities with the shapes that /v1/tensors takes, and by the form field of their files; classes, limits, window length."""
         recognition = service.recognition
         specs = {name: {"shape": spec.input_shape, "layout": spec.layout} for name, spec in recognition.specs.items()}
-        return {"modalities": specs, "labels": recognition.labels.names, "limits": asdict(service.limits),
+        return {"modalities": specs, "fields": service.fields, "labels": recognition.labels.names, "limits": asdict(service.limits),
                 "window_seconds": recognition.window_seconds}  # fmt: skip
 
 
 def add_predictions(app: FastAPI, service: Service) -> None:
+    form = Depends(recording_form(service.fields))
+
     @app.post("/v1/predict", responses=REFUSALS)
     async def predict(
-        file: Upload = None, boxes: Table = None, imu: Table = None, skeleton: Joints = None, hands: BothHands = None,
-        depth: Depth = None, window_seconds: WindowSeconds = None, hop_seconds: HopSeconds = None, only: Only = None,
-    ) -> dict[str, Any]:  # fmt: skip
+        upload: Recording = form, window_seconds: WindowSeconds = None, hop_seconds: HopSeconds = None, only: Only = None
+    ) -> dict[str, Any]:
         """Actions over a recording, window by window."""
         names = service.only_of(only)
         async with service.admitted():
-            upload = sent(file=file, boxes=boxes, imu=imu, skeleton=skeleton, hands=hands, depth=depth)
             windows = await service.windows_of(upload, service.spans_of(window_seconds, hop_seconds))
             usable = [window for window in windows if names is None or any(name in window.inputs for name in names)]
             if not usable:
@@ -338,13 +330,11 @@ def add_predictions(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/look", responses=REFUSALS)
     async def look(
-        file: Upload = None, boxes: Table = None, imu: Table = None, skeleton: Joints = None, hands: BothHands = None,
-        depth: Depth = None, window_seconds: WindowSeconds = None, hop_seconds: HopSeconds = None,
+        upload: Recording = form, window_seconds: WindowSeconds = None, hop_seconds: HopSeconds = None,
         at_seconds: Annotated[float, Query(allow_inf_nan=False, description="the window nearest to this is shown in full")] = 0.0,
     ) -> dict[str, Any]:  # fmt: skip
         """What the page shows: a window's pictures, its predictions under every subset of sensors, the timeline of all."""
         async with service.admitted():
-            upload = sent(file=file, boxes=boxes, imu=imu, skeleton=skeleton, hands=hands, depth=depth)
             windows = await service.windows_of(upload, service.spans_of(window_seconds, hop_seconds))
             timeline = await service.predict(windows, None)
             shown = min(windows, key=lambda window: abs(window.start_seconds - at_seconds))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -24,10 +23,6 @@ from ...types import KarmmaError
 from ..recognition import Recognition, Window
 from ..recordings import MEDIA_SUFFIXES, RecordingReader, count_windows
 
-SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}$")
-TABLE_FIELDS = {"boxes": "detections", "imu": "imu", "skeleton": "skeleton", "hands": "hands", "depth": "depth"}
-UPLOADED = {"detections": (".csv",), "imu": (".csv",), "skeleton": (".npz",), "hands": (".npz",),
-            "depth": (".npz", ".mkv", ".mov")}
 LEAST_SECONDS = 0.1
 
 
@@ -52,18 +47,6 @@ class RefusedError(KarmmaError):
     def __init__(self, status: int, words: str) -> None:
         super().__init__(words)
         self.status = status
-
-
-def safe_suffix(name: str) -> str:
-    """The suffix of a client's file name; nothing else of the name is ever used for a path."""
-    found = SUFFIX.search(Path(name).name)
-    return found.group().lower() if found else ".bin"
-
-
-def table_suffix(modality: str, name: str) -> str:
-    """The suffix under which a client's file of a modality is kept: what it says if it may be that, else what it should be."""
-    suffix = safe_suffix(name)
-    return suffix if suffix in UPLOADED[modality] else UPLOADED[modality][0]
 
 
 def check_recording(path: Path, limits: ServiceLimits) -> None:
