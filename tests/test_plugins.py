@@ -121,7 +121,8 @@ def test_who_runs_an_exported_student_needs_no_torch_for_it() -> None:
 
 
 def test_what_other_packages_bring_must_be_what_it_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sensors = {"missing": "nowhere_at_all:Gaze", "function": "tests.test_plugins:install", "imu": "nowhere_at_all:Imu"}
+    sensors = {"missing": "nowhere_at_all:Gaze", "function": "tests.test_plugins:install"}
+    sensors |= dict.fromkeys(("imu", "sock_imu"), "nowhere_at_all:Imu")
     data_sets = {"brought": "tests.test_plugins:BROUGHT", "odd": "tests.test_plugins:EXAMPLE"}
     install(tmp_path / "one", "one", {"karmma.modalities": {**sensors, "both": "a:A"}, "karmma.datasets": data_sets})
     install(tmp_path / "two", "two", {"karmma.modalities": {"both": "b:B"}})
@@ -136,6 +137,9 @@ def test_what_other_packages_bring_must_be_what_it_is_said_to_be(tmp_path: Path,
     with pytest.raises(KarmmaError, match="unknown modality 'missng'; did you mean missing?"):
         find_modality("missng")
     assert find_modality("imu").__name__ == "Imu"  # nobody takes the name of one of ours
+    assert find_modality("glove_imu").__name__ == "Imu"
+    with pytest.raises(KarmmaError, match="modalities: 'sock_imu' means another imu; the package that declares it must"):
+        find_modality("sock_imu")
     assert find_data_set("brought") is BROUGHT
     assert BROUGHT.load(tmp_path, {}).labels.heads == ("action",)
     with pytest.raises(KarmmaError, match=r"odd of another package must be a karmma.datasets.DataSet, not \w*Path"):

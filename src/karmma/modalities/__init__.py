@@ -41,10 +41,13 @@ FROM_VIDEO = ("rgb", "flow", "audio")  # what a video file may hold
 def find_modality(name: str, where: str = "modalities") -> type[Any]:
     """The class of a modality; `<anything>_imu` is another imu, and so with every kind.
 
-    Raises KarmmaError naming the nearest known one.
+    Raises KarmmaError naming the nearest known one, or for another package's that would be taken for one of a kind.
     """
-    if kind_of(name) in MODALITIES:
-        return MODALITIES[kind_of(name)]
+    kind = kind_of(name)
+    if kind in MODALITIES:
+        if name != kind and name in plugin_names(MODALITY):
+            raise KarmmaError(f"{where}: {name!r} means another {kind}; the package that declares it must call it something else")
+        return MODALITIES[kind]
     brought = load_plugin(MODALITY, name)
     if brought is None:
         known = [*MODALITIES, *plugin_names(MODALITY)]
