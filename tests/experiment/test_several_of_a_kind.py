@@ -95,7 +95,7 @@ def test_a_kind_is_what_stands_behind_the_last_underscore() -> None:
             find_modality(name)
 
 
-def test_each_is_read_from_its_own_file_and_clock(own: Path, tmp_path: Path) -> None:
+def test_each_is_read_from_its_own_file_and_clock(own: Path) -> None:
     manifest = load_folder(own, FolderConfig())
     segment = manifest.split("train")[3]
     modalities = make_modalities(SETTINGS)
@@ -107,11 +107,24 @@ def test_each_is_read_from_its_own_file_and_clock(own: Path, tmp_path: Path) -> 
     check = check_manifest(manifest, 1)
     assert not check.errors
     assert {report.modalities for report in check.files if report.path.name == "P02_imu.csv"} == {("imu", "wrist_imu")}
-    prepare(replace(manifest, splits={"train": (segment,)}), str(tmp_path), PrepareConfig(short_side=72, crf=8), workers=1)
+
+
+def test_shards_hold_each_under_its_name(own: Path, tmp_path: Path) -> None:
+    manifest = load_folder(own, FolderConfig())
+    side = dict.fromkeys(("side_flow", "side_audio"), own / "P03.mp4")  # of the other camera, whose people move and sound otherwise
+    segment = replace(manifest.split("train")[3], sources={**manifest.split("train")[3].sources, **side})
+    picture, names = SETTINGS["rgb"], ("rgb", "flow", "audio", "imu")
+    settings = {"rgb": picture, "flow": picture, "audio": {"seconds": 1.0}, "imu": SETTINGS["imu"]}
+    modalities = make_modalities(settings | {"wrist_imu" if name == "imu" else f"side_{name}": settings[name] for name in names})
+    arrays = read_segment(segment, modalities).arrays
+    config = PrepareConfig(short_side=72, crf=8, flow_hz=10, flow_short_side=72)
+    prepare(replace(manifest, splits={"train": (segment,)}), str(tmp_path), config, workers=1)
     again = read_segment(load_prepared(tmp_path, PreparedConfig()).split("train")[0], modalities).arrays
-    assert set(again) == set(NAMES)
-    for name in NAMES:
-        assert np.abs(again[name].astype(float) - arrays[name]).mean() < (6 if kind_of(name) == "rgb" else 0.02), name
+    assert set(again) == set(arrays) == set(modalities)
+    for name in modalities:
+        (other,) = (foreign for foreign in modalities if foreign != name and kind_of(foreign) == kind_of(name))
+        mine, its = (np.abs(again[name].astype(float) - arrays[kept]).mean() for kept in (name, other))
+        assert mine < its / 2, name
 
 
 def test_recordings_are_recognised_from_all_of_them(own: Path, student: karmma.Recognizer) -> None:
