@@ -24,6 +24,8 @@ from karmma.deploy.service.uploads import ServiceLimits
 from karmma.media import tables
 from karmma.media.write import VideoWriter
 
+from .conftest import save_student
+
 VIDEO = "videos/P02/P02_01.MP4"
 LIMITS = ServiceLimits(megabytes=4, seconds=20, megapixels=0.5, windows=40, waiting=3)
 
@@ -206,3 +208,11 @@ def test_windows_of_several_requests_share_a_batch(student: karmma.Recognizer) -
     with pytest.raises(karmma.KarmmaError, match="none of the modalities"):
         empty.result(10)
     batcher.close()
+
+
+def test_a_field_may_have_a_name_that_no_parameter_can_have(tmp_path: Path, kitchen_root: Path) -> None:
+    student = karmma.load(save_student(tmp_path / "student", {"left-wrist_imu": {"seconds": 1.0}}))
+    with TestClient(make_app(student)) as client:
+        sent = {"left-wrist_imu": ("w.csv", (kitchen_root / "imu/P02/P02_01.csv").read_bytes())}
+        (first, *_) = client.post("/v1/predict", files=sent).json()["predictions"]
+        assert first["modalities"] == ["left-wrist_imu"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated
 
@@ -49,6 +50,11 @@ def sensor_suffix(modality: str, name: str) -> str:
     return suffix if suffix in allowed else allowed[0]
 
 
+def parameter_name(field: str, number: int) -> str:
+    """A field's own name, which older versions of FastAPI describe, unless no parameter can be called that."""
+    return field if field.isidentifier() and not iskeyword(field) and field != "request" else f"sent_{number}"
+
+
 def recording_form(fields: dict[str, str]) -> Callable[..., Awaitable[Recording]]:
     """A dependency that takes a form's files by field. A field that nobody reads is refused: its sensor would be missing unsaid."""
     described = {"file": WHOLE} | {key: DESCRIPTIONS.get(kind_of(name), f"file of {name}") for key, name in fields.items()}
@@ -57,12 +63,12 @@ def recording_form(fields: dict[str, str]) -> Callable[..., Awaitable[Recording]
         unknown = [key for key in await request.form() if key not in described]
         if unknown:
             raise RefusedError(422, f"unknown field {unknown[0]!r}; this student takes: {', '.join(described)}")
-        sent = {key: files[f"sent_{number}"] for number, key in enumerate(described)}
-        return {key: file for key, file in sent.items() if file is not None}
+        return {key: file for key, name in names.items() if (file := files[name]) is not None}
 
+    names = {key: parameter_name(key, number) for number, key in enumerate(described)}
     parameters = [inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Request)]
-    for number, (key, words) in enumerate(described.items()):
+    for key, words in described.items():
         wanted = Annotated[UploadFile | None, File(alias=key, description=words)]
-        parameters.append(inspect.Parameter(f"sent_{number}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=wanted))
+        parameters.append(inspect.Parameter(names[key], inspect.Parameter.KEYWORD_ONLY, default=None, annotation=wanted))
     recording.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return recording
