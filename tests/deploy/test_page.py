@@ -161,6 +161,21 @@ def test_hands_are_drawn_while_they_are_in_view(browser: Any, kitchen_root: Path
                 assert found == drawn
 
 
+def test_hands_of_few_joints_are_told_apart(browser: Any, tmp_path: Path) -> None:
+    student = karmma.load(save_student(tmp_path / "student", {"hands": {"frames": 8, "layout": "mano"}}))
+    joints = np.random.default_rng(0).normal(0, 0.05, (60, 2, 16, 3)) + np.array([[[-0.2, 0, 0.4]], [[0.2, 0, 0.4]]])
+    np.savez(tmp_path / "a_hands.npz", hands=joints, seconds=np.arange(60) / 20)
+    with served(make_app(student)) as address, opened(browser, address) as page:
+        page.set_input_files("#file", str(tmp_path / "a_hands.npz"))
+        page.wait_for_selector("#look figure[data-sensor=hands] canvas")
+        drawn = page.locator("#look figure[data-sensor=hands] canvas").evaluate(
+            "c => { const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data, found = new Set();"
+            "for (let i = 0; i < d.length; i += 4) if (d[i + 3] === 255) found.add(d[i] + ',' + d[i + 1] + ',' + d[i + 2]);"
+            "return COLOURS.slice(0, 2).map(c => found.has([1, 3, 5].map(i => parseInt(c.slice(i, i + 2), 16)).join(','))); }"
+        )
+        assert drawn == [True, True]
+
+
 def test_a_file_of_another_camera_goes_by_its_name(browser: Any, kitchen_root: Path, tmp_path: Path) -> None:
     picture = {"frames": 2, "height": 24, "width": 32}
     student = karmma.load(save_student(tmp_path / "student", {"rgb": picture, "side_rgb": picture, "wrist_imu": {"seconds": 1.0}}))
