@@ -81,6 +81,12 @@ def test_a_file_of_another_kind_is_told_what_arrays_are_read_from(tmp_path: Path
         read_series(tmp_path / "poses.csv", "skeleton")
 
 
+def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.arange(3), seconds=np.arange(3) / 10)
+    series = read_series((tmp_path / "a.npz").rename(tmp_path / "A.NPZ"), "x")
+    assert series.seconds is not None and series.seconds.tolist() == [0, 0.1, 0.2] and series.values.tolist() == [0, 1, 2]
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no such file"):
         read_series(tmp_path / "none.mat", "x")

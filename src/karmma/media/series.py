@@ -100,7 +100,7 @@ def read_clock(path: Path) -> NDArray[np.float64] | None:
     """When each sample of an .npz was taken, or None if it does not say, as other files cannot. Raises MediaError."""
     if not path.is_file():
         raise MediaError(f"{path}: no such file")
-    return CLOCKS.get(path, None, lambda: parse_clock(path)) if path.suffix == ".npz" else None
+    return CLOCKS.get(path, None, lambda: parse_clock(path)) if path.suffix.lower() == ".npz" else None
 
 
 def parse_clock(path: Path) -> NDArray[np.float64] | None:
@@ -125,13 +125,14 @@ def parse_series(path: Path, key: str, time_axis: int) -> Series:
 
 def load_array(path: Path, key: str) -> tuple[NDArray[np.generic] | None, list[str]]:
     """The array `key` of a file, or None, and what else there is. Raises MediaError."""
-    if path.suffix not in SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise MediaError(f"{path}: arrays are read from {', '.join(SUFFIXES)}, not from {path.suffix or 'a file without a suffix'}")
     try:
-        if path.suffix == ".mat":
+        if suffix == ".mat":
             found = scipy.io.loadmat(path, variable_names=[key]).get(key)
             return found, [] if found is not None else [name for name, _, _ in scipy.io.whosmat(path)]
-        if path.suffix == ".npy":
+        if suffix == ".npy":
             return np.load(path, mmap_mode="r", allow_pickle=False), []
         with np.load(path, allow_pickle=False) as archive:
             return (archive[key] if key in archive.files else None), archive.files
