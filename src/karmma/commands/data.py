@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -14,6 +14,7 @@ from .options import Overrides, Root, Settings
 if TYPE_CHECKING:
     from ..datasets.imu_tables import ImuTable
 
+Source = TypeVar("Source")
 
 def simulate(
     directory: Annotated[Path, typer.Argument(help="where to write the set")],
@@ -205,7 +206,11 @@ def convert_h2o(
     from ..datasets.h2o import convert_h2o_hands, find_takes
 
     takes = find_takes(root)
-    convert_takes(list(takes), lambda name: f"{convert_h2o_hands(takes[name], out / f'{name}.npz', frames_hz)} moments")
+
+    def convert(name: str) -> str:
+        return f"{name}: {convert_h2o_hands(takes[name], out / f'{name}.npz', frames_hz)} moments"
+
+    convert_all(list(takes), convert)
 
 
 def convert_holoassist(
@@ -215,47 +220,41 @@ def convert_holoassist(
     """Both hands of HoloAssist's sessions, from the camera. Exit code 3: some could not be read and are named."""
     from ..datasets.holoassist import convert_holoassist_hands
 
-    folders = {session.name: session for session in sessions}
-
-    def convert(name: str) -> str:
-        found = convert_holoassist_hands(folders[name], out / f"{name}.npz")
+    def convert(session: Path) -> str:
+        found = convert_holoassist_hands(session, out / f"{session.name}.npz")
         shares = f"left in view {100 * found['left_share']:.0f} %, right {100 * found['right_share']:.0f} %"
-        return f"{found['moments']:.0f} moments, {shares}"
+        return f"{session.name}: {found['moments']:.0f} moments, {shares}"
 
-    convert_takes(list(folders), convert)
-
-
-def convert_takes(names: list[str], convert: Callable[[str], str]) -> None:
-    """One file per take; `convert` says what came of it."""
-    from ..progress import Progress
-
-    failures, said = 0, list[str]()
-    with Progress("convert") as progress:
-        for done, name in enumerate(names, 1):
-            try:
-                said.append(f"{name}: {convert(name)}")
-            except KarmmaError as error:
-                failures += 1
-                typer.echo(f"karmma: {error}", err=True)
-            progress.update(done, len(names))
-    typer.echo("\n".join(said))
-    raise typer.Exit(3 if failures else 0)
+    convert_all(sessions, convert)
 
 
 def convert_each(files: list[Path], out: Path, convert: Callable[[Path, Path], ImuTable], ending: str = "") -> None:
     """One table `<name>.csv` per file, whose name may have another ending than its suffix."""
-    failures = 0
-    for path in files:
+
+    def convert_one(path: Path) -> str:
         name = path.name.removesuffix(ending) if ending and path.name.endswith(ending) else path.stem
         target = out / f"{name}.csv"
-        try:
-            if target.resolve() == path.resolve():
-                raise KarmmaError(f"{path}: would be written over; choose another --out")
-            table = convert(path, target)
-        except KarmmaError as error:
-            failures += 1
-            typer.echo(f"karmma: {error}", err=True)
-            continue
+        if target.resolve() == path.resolve():
+            raise KarmmaError(f"{path}: would be written over; choose another --out")
+        table = convert(path, target)
         gaps = f", {table.left_out} left out" if table.left_out else ""
-        typer.echo(f"{name}: {table.rows} rows, {table.start_seconds:.2f} to {table.stop_seconds:.2f} s{gaps}")
+        return f"{name}: {table.rows} rows, {table.start_seconds:.2f} to {table.stop_seconds:.2f} s{gaps}"
+
+    convert_all(files, convert_one)
+
+
+def convert_all(sources: Sequence[Source], convert: Callable[[Source], str]) -> None:
+    """Each of them; `convert` says what came of it. Exits with code 3 where some could not be read, which are named."""
+    from ..progress import Progress
+
+    failures, said = 0, list[str]()
+    with Progress("convert") as progress:
+        for done, source in enumerate(sources, 1):
+            try:
+                said.append(convert(source))
+            except KarmmaError as error:
+                failures += 1
+                typer.echo(f"karmma: {error}", err=True)
+            progress.update(done, len(sources))
+    typer.echo("\n".join(said))
     raise typer.Exit(3 if failures else 0)

@@ -21,12 +21,11 @@ from ..data.manifest import Manifest, Segment, Source
 from ..files import rows_of
 from ..media.containers import MediaError
 from ..media.pictures import PictureSequence, list_pictures
-from ..modalities import FROM_VIDEO, find_modality
+from ..modalities import FROM_PICTURES, FROM_VIDEO, find_modality
 from ..types import KarmmaError, LabelSpace
 
 PATH, OFFSET = "_path", "_offset_seconds"
 KNOWN = ("path", "pictures_hz", "start_seconds", "stop_seconds", "split", "name", "participant")
-FROM_PICTURES = ("rgb", "flow")
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 
 

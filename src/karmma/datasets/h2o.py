@@ -19,6 +19,7 @@ from ..config import STRICT, Positive
 from ..data.manifest import Manifest, Segment, Source
 from ..files import read_text, replacing
 from ..media.pictures import PictureSequence
+from ..modalities import FROM_PICTURES
 from ..skeletons import HANDS
 from ..types import KarmmaError, LabelSpace
 
@@ -129,7 +130,7 @@ def sources_of(root: Path, take: str, frames_hz: float) -> dict[str, Source]:
     camera = next((path for path in places_of(root, take) if path.is_dir()), None)
     pictures = [camera / name for name in PICTURES if (camera / name).is_dir()] if camera is not None else []
     if pictures:
-        sources |= dict.fromkeys(("rgb", "flow"), PictureSequence(pictures[0], frames_hz, first_number=0))
+        sources |= dict.fromkeys(FROM_PICTURES, PictureSequence(pictures[0], frames_hz, first_number=0))
     hands = root / "hands" / f"{take.replace('/', '_')}.npz"
     sources |= {"hands": hands} if hands.is_file() else {}
     if camera is not None and (camera / "depth").is_dir():

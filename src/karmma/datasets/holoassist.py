@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from ..config import STRICT
 from ..data.manifest import Manifest, Segment
 from ..files import read_json, read_text, replacing
+from ..modalities import FROM_VIDEO
 from ..skeletons import HANDS
 from ..types import KarmmaError, LabelSpace
 
@@ -147,7 +148,7 @@ def read_event(where: str, event: Any, labels: LabelSpace) -> GuidedAction:
 def sources_of(root: Path, session: str) -> dict[str, Path]:
     film = next((root / session / name for name in FILMS if (root / session / name).is_file()), None)
     hands = root / "hands" / f"{session}.npz"
-    sources = dict.fromkeys(("rgb", "flow", "audio"), film) | {"hands": hands if hands.is_file() else None}
+    sources = dict.fromkeys(FROM_VIDEO, film) | {"hands": hands if hands.is_file() else None}
     return {name: path for name, path in sources.items() if path is not None}
 
 

@@ -14,12 +14,11 @@ from ..media.duration import TABLES, has_clock, span_of_table
 from ..media.live import FrameBuffer
 from ..media.probe import probe
 from ..media.video import DecodedFrame, decode_from
-from ..modalities import FROM_VIDEO, LiveReader, find_modality
+from ..modalities import FROM_PICTURES, FROM_VIDEO, LiveReader, find_modality
 from ..modalities.features import Features
 from ..types import KarmmaError, Prediction, kind_of
 from .recognition import Recognition, Window, name_of
 
-FROM_FRAMES = ("rgb", "flow")
 MOST_WINDOWS = 10_000_000  # a year of them every three seconds
 AHEAD_SECONDS = 0.5  # decoded beyond a window's end: flow looks a step further
 FILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # by modality: words that end names of its files, and suffixes
@@ -65,7 +64,7 @@ class RecordingReader:
         self.doubted = recognition.doubts_of(self.files)
         self.failures: dict[str, str] = {}  # all that were met
         self.undecodable: dict[str, str] = {}  # from now on
-        wanted = [name for name in FROM_FRAMES if name in self.files] if file is not None and probe(file).has_video else []
+        wanted = [name for name in FROM_PICTURES if name in self.files] if file is not None and probe(file).has_video else []
         sizes = [recognition.modalities_by_name[name].stored_size[::-1] for name in wanted]  # type: ignore[attr-defined]
         self.buffer = FrameBuffer(horizon_seconds + AHEAD_SECONDS, sizes)
         self.decoder: Iterator[DecodedFrame] = decode_from(file, 0.0) if file is not None and wanted else iter(())
@@ -94,7 +93,7 @@ class RecordingReader:
             try:
                 if not (isinstance(modality, Features) and modality.rate_hz is not None):
                     self.demand_clock(path, start_seconds, stop_seconds)
-                if name in FROM_FRAMES and isinstance(modality, LiveReader):
+                if name in FROM_PICTURES and isinstance(modality, LiveReader):
                     stored = modality.read_live(self.buffer, start_seconds, stop_seconds)
                 else:
                     stored = modality.read(path, start_seconds, stop_seconds)
@@ -126,7 +125,7 @@ class RecordingReader:
             try:
                 frame = next(self.decoder, None)
             except MediaError as error:
-                self.undecodable, self.decoder = {name: str(error) for name in FROM_FRAMES if name in self.files}, iter(())
+                self.undecodable, self.decoder = {name: str(error) for name in FROM_PICTURES if name in self.files}, iter(())
                 return
             if frame is None:
                 return

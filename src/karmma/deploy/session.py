@@ -15,16 +15,16 @@ from ..media.depth_pictures import millimetres_of, thinned
 from ..media.live import LAZY_PIXELS, ArrayBuffer, Buffer, FrameBuffer, RowBuffer, SampleBuffer
 from ..media.tables import SENSOR_COLUMNS
 from ..media.video import DecodedFrame
-from ..modalities import DoubtfulStreams, LiveReader, LiveRows
+from ..modalities import FROM_PICTURES, DoubtfulStreams, LiveReader, LiveRows
 from ..modalities.audio import Audio
 from ..modalities.hands import Hands
+from ..modalities.joints import in_source_shape
 from ..modalities.skeleton import Skeleton
 from ..types import KINDS, VIDEO, KarmmaError, Prediction, kind_of
 from .answers import prediction_row
 from .health import ABSENT, DEGRADED, HealthConfig, HealthMonitor, make_monitors
 from .recognition import UNMET, Recognition, Window
 
-FROM_FRAMES = ("rgb", "flow")
 LIVE = tuple(kind for kind in KINDS if kind != "features")  # kinds of modalities that a stream can have
 SPARE_SECONDS = 1.0  # kept beyond a window: readers look a little around it
 HEALTH_SIZE = (128, 96)  # of the pictures that the camera's health is judged by
@@ -99,7 +99,7 @@ class StreamEvent:
 def sensor_of(modality: str) -> str:
     """Which sensor a modality is read from; those of other packages are their own."""
     kind = kind_of(modality)
-    return modality.removesuffix(kind) + VIDEO if kind in FROM_FRAMES else modality
+    return modality.removesuffix(kind) + VIDEO if kind in FROM_PICTURES else modality
 
 
 def live_columns(recognition: Recognition) -> dict[str, tuple[str, ...]]:
@@ -113,11 +113,8 @@ def pose_of(sensor: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArra
 
     A hand that has no numbers at all is one that is not in view.
     """
-    joints = math.prod(shape[:-1])
-    for axes in (shape[-1], shape[-1] + 1):
-        if values.shape in ((*shape[:-1], axes), (joints, axes), (joints * axes,)):
-            values = values.reshape(*shape[:-1], axes)[..., : shape[-1]]
-            break
+    found = in_source_shape(values[None], shape)
+    values = values if found is None else found[0, ..., : shape[-1]]
     if kind_of(sensor) == "hands" and values.shape == shape:
         values = np.where(np.isfinite(values).any((1, 2), keepdims=True), values, 0)
     return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -60,6 +60,15 @@ def compute_flow(before: Pictures, after: Pictures, preset: Preset = "auto") -> 
     if not np.isfinite(flow.sum()):  # a picture without any texture has no motion to be found
         np.nan_to_num(flow, copy=False)
     return flow
+
+
+def compute_flows(
+    read: Callable[[list[float]], Pictures], seconds: Sequence[float], step_seconds: float, preset: Preset
+) -> NDArray[np.float32]:
+    """Motion within `step_seconds` from each second on `(len(seconds), H, W, 2)`, of pictures that `read` gives at rising seconds."""
+    both = sorted({*seconds, *(second + step_seconds for second in seconds)})
+    pictures = dict(zip(both, read(both), strict=True))
+    return np.stack([compute_flow(pictures[second], pictures[second + step_seconds], preset) for second in seconds])
 
 
 def resolved(preset: Preset, longest_side: int) -> Preset:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .containers import MediaError
 from .depth_pictures import thinned
-from .flow import Preset, compute_flow
+from .flow import Preset, compute_flows
 from .kept import KeptFiles
 from .video import HELD_SECONDS, Pictures
 
@@ -189,9 +189,7 @@ def compute_picture_flow(
     sequence: PictureSequence, seconds: Sequence[float], width: int, height: int, step_seconds: float, preset: Preset
 ) -> NDArray[np.float32]:
     """Motion within `step_seconds` between pictures of the camera, `(len(seconds), height, width, 2)`, in pixels of that size."""
-    both = sorted({*seconds, *(second + step_seconds for second in seconds)})
-    pictures = dict(zip(both, read_picture_frames(sequence, both, width, height), strict=True))
-    return np.stack([compute_flow(pictures[second], pictures[second + step_seconds], preset) for second in seconds])
+    return compute_flows(lambda both: read_picture_frames(sequence, both, width, height), seconds, step_seconds, preset)
 
 
 def read_picture_flow(

@@ -35,7 +35,8 @@ MODALITIES: dict[str, type[Any]] = {
     "depth": Depth,
     "features": Features,
 }
-FROM_VIDEO = ("rgb", "flow", "audio")  # what a video file may hold
+FROM_PICTURES = ("rgb", "flow")
+FROM_VIDEO = (*FROM_PICTURES, "audio")  # what a video file may hold
 
 
 def find_modality(name: str, where: str = "modalities") -> type[Any]:

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from ..augmentation import Augmentation
 from ..config import STRICT, Amount, Count, Positive
-from ..media.flow import Preset, compute_flow, quantise, read_flow
+from ..media.flow import Preset, compute_flows, quantise, read_flow
 from ..media.live import FrameBuffer
 from ..media.pictures import FLOW, PictureSequence, compute_picture_flow, read_picture_flow
 from ..media.video import HELD_SECONDS, read_frames
@@ -60,14 +60,10 @@ class Flow:
             return self.read_prepared(source, start_seconds, stop_seconds)
         height, width = self.stored_size
         moments = sample_seconds(start_seconds, stop_seconds, 2 * self.frames)
-        both = sorted({*moments, *(moment + self.step_seconds for moment in moments)})
-        place = {second: index for index, second in enumerate(both)}
-        pictures = read_frames(source, both, width, height, HELD_SECONDS)
-        fields = [
-            compute_flow(pictures[place[moment]], pictures[place[moment + self.step_seconds]], self.preset)
-            for moment in moments
-        ]
-        return quantise(np.stack(fields), self.bound_pixels)
+        fields = compute_flows(
+            lambda both: read_frames(source, both, width, height, HELD_SECONDS), moments, self.step_seconds, self.preset
+        )
+        return quantise(fields, self.bound_pixels)
 
     def read_prepared(self, source: Path, start_seconds: float, stop_seconds: float) -> NDArray[np.int8]:
         """Flow that `karmma prepare` has computed, at this size and pace: motion is taken to be even within a step."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from ..media.series import Series, key_in_file, read_series
 from ..skeletons import HANDS, SkeletonLayout, Up
 from ..types import ModalitySpec
 from .base import random_rotations, sample_linearly, sample_seconds, warped_positions
-from .joints import around, fill_lost, seen_joints, upright
+from .joints import around, fill_lost, in_source_shape, seen_joints, upright
 
 if TYPE_CHECKING:
     import torch
@@ -95,11 +96,10 @@ class Hands:
 
     def in_shape(self, source: Path, series: Series) -> Series:
         """A file's values as `(time, 2, joints, coordinates)`, which may also come hand after hand, or number after number."""
-        shape, (sides, joints, axes) = series.values.shape[1:], self.source_shape
-        for count in (axes, axes + 1):
-            if shape in ((sides, joints, count), (sides * joints, count), (sides * joints * count,)):
-                return Series(series.values.reshape(-1, sides, joints, count), series.seconds, series.source)
-        raise MediaError(f"{source}: hands have shape {shape}, expected {self.source_shape}{self.hint(shape)}")
+        shape, values = series.values.shape[1:], in_source_shape(series.values, self.source_shape)
+        if values is None:
+            raise MediaError(f"{source}: hands have shape {shape}, expected {self.source_shape}{self.hint(shape)}")
+        return replace(series, values=values)
 
     def hint(self, shape: tuple[int, ...]) -> str:
         """What the recipe might say about hands of another shape; nothing if nobody has such."""

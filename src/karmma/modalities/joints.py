@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,3 +66,15 @@ def upright(poses: NDArray[np.floating], up: Up) -> NDArray[np.float32]:
         poses = np.concatenate([poses, np.zeros_like(poses[..., :1])], -1)
     axes, signs = UPRIGHT[up]
     return (poses[..., axes] * np.array(signs)).astype(np.float32)
+
+
+def in_source_shape(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any] | None:
+    """Joints over time in a source's `shape` (…, coordinates), with a confidence behind these where there is one; None for others.
+
+    They may also come joint after joint, or number after number.
+    """
+    joints = math.prod(shape[:-1])
+    for axes in (shape[-1], shape[-1] + 1):
+        if values.shape[1:] in ((*shape[:-1], axes), (joints, axes), (joints * axes,)):
+            return values.reshape(len(values), *shape[:-1], axes)
+    return None

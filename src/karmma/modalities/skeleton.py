@@ -18,7 +18,7 @@ from ..media.series import Series, key_in_file, read_series
 from ..skeletons import LAYOUTS, SkeletonLayout, Up
 from ..types import ModalitySpec
 from .base import random_rotations, sample_linearly, sample_seconds, warped_positions
-from .joints import around, fill_lost, seen_joints, upright, within
+from .joints import around, fill_lost, in_source_shape, seen_joints, upright, within
 
 if TYPE_CHECKING:
     import torch
@@ -106,12 +106,10 @@ class Skeleton:
             return None
         matlab = source.suffix == ".mat"
         series = read_series(source, *key_in_file("skeleton", source.suffix), gaps=not matlab)
-        shape, (joints, axes) = series.values.shape[1:], self.source_shape
-        if shape == (joints * axes,):
-            series = replace(series, values=series.values.reshape(-1, joints, axes))
-        elif shape not in ((joints, axes), (joints, axes + 1)):
+        shape, values = series.values.shape[1:], in_source_shape(series.values, self.source_shape)
+        if values is None:
             raise MediaError(f"{source}: joints have shape {shape}, expected {self.source_shape}{self.hint(shape)}")
-        return self.poses(str(source), series, start_seconds, stop_seconds)
+        return self.poses(str(source), replace(series, values=values), start_seconds, stop_seconds)
 
     def hint(self, shape: tuple[int, ...]) -> str:
         """What the recipe might say about joints of another shape; nothing if nobody has such."""

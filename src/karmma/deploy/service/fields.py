@@ -13,16 +13,12 @@ from fastapi import File, Request, UploadFile
 
 from ...modalities import FROM_VIDEO
 from ...types import kind_of
-from ..recordings import MEDIA_SUFFIXES
+from ..recordings import words_and_suffixes
 from .uploads import RefusedError
 
 SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}$")
+UNCHECKED = ".mat"  # nobody knows what it holds unpacked before all of it is
 TABLE_FIELDS = {"boxes": "detections", "imu": "imu", "skeleton": "skeleton", "hands": "hands", "depth": "depth"}
-SUFFIXES = {  # by kind of modality; the first is assumed where a client's file has none of them
-    "detections": (".csv",), "imu": (".csv",), "skeleton": (".npz",), "hands": (".npz",), "depth": (".npz", ".mkv", ".mov"),
-    **dict.fromkeys(FROM_VIDEO, MEDIA_SUFFIXES),
-}  # fmt: skip
-OTHER_SUFFIXES = (".npz", ".npy", ".csv")  # features, and sensors of other packages
 DESCRIPTIONS = {
     "detections": "CSV of boxes, with seconds", "imu": "CSV of an IMU, with seconds", "skeleton": ".npz of skeletons, with seconds",
     "hands": ".npz of hands, with seconds", "depth": ".npz of depth pictures, with seconds, or a film of 16-bit grey (.mkv, .mov)",
@@ -46,7 +42,7 @@ def safe_suffix(name: str) -> str:
 
 def sensor_suffix(modality: str, name: str) -> str:
     """The suffix under which a client's file of a modality is kept: what it says if it may be that, else what it should be."""
-    suffix, allowed = safe_suffix(name), SUFFIXES.get(kind_of(modality), OTHER_SUFFIXES)
+    suffix, allowed = safe_suffix(name), [suffix for suffix in words_and_suffixes(modality)[1] if suffix != UNCHECKED]
     return suffix if suffix in allowed else allowed[0]
 
 
