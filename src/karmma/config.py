@@ -27,7 +27,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
-Absent = Literal["tokens", "one_token", "rebuilt", "skip", "zeros"]
+Absent = Literal["tokens", "one_token", "rebuilt", "shared", "skip", "zeros"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -150,10 +150,12 @@ class MethodConfig:
     tested: bool = True  # false: it only teaches, and is tested only where nothing else of the recipe is
     mixup: Amount = 0.0  # Beta parameter; blends of two samples with the same sensors; 0 is none
     rebuild_weight: Amount = 0.0  # of the error of what is rebuilt of dropped modalities (absent: rebuilt)
+    share_weight: Amount = 0.0  # of how far shared features are apart, and of whose the own ones are (absent: shared)
 
     def __post_init__(self) -> None:
-        if self.rebuild_weight and (self.absent != "rebuilt" or self.own_weight or self.specialists):
-            raise ValueError("rebuild_weight needs absent: rebuilt, and neither own_weight nor specialists")
+        for key, weight, absent in (("rebuild", self.rebuild_weight, "rebuilt"), ("share", self.share_weight, "shared")):
+            if weight and (self.absent != absent or self.specialists):
+                raise ValueError(f"{key}_weight needs absent: {absent}, and no specialists")
         if self.draws > 1 and self.subsets == "independent" and not self.dropout:
             raise ValueError(f"draws: {self.draws} draws are all alike without dropout; set dropout, or subsets: uniform")
         if self.mixup and self.distillation is not None and self.distillation.teacher_input == "cached":

@@ -94,7 +94,28 @@ def test_extractors_and_fusion_apart_give_the_same_logits(two_path: Path, export
                 assert [entry.name for entry in prediction.ranked[head]] == [entry.name for entry in ranked]
 
 
-@pytest.mark.parametrize(("own_votes", "absent"), [(False, "skip"), (True, "tokens"), (True, "one_token"), (True, "rebuilt")])
+@pytest.mark.parametrize("absent", ["zeros", "shared"])
+def test_whatever_stands_for_absent_modalities_no_graph_looks_at_them(tmp_path: Path, absent: str) -> None:
+    path = save_student(tmp_path / "student", {"audio": SETTINGS["audio"], "imu": SETTINGS["imu"]}, absent=absent)
+    student = karmma.load(path)
+    export_student(path, tmp_path / "exported")
+    subsets = subsets_of(("audio", "imu"))
+    inputs = inputs_for(student, len(subsets))
+    present = {name: np.array([name in subset for subset in subsets]) for name in student.modalities}
+    expected = student.run(inputs, present)
+    for name, values in inputs.items():
+        values[~present[name]] = np.nan
+    for engine in ENGINES:
+        runtime = ExportedRecognizer.load(tmp_path / "exported", engine=engine)
+        tokens = {name: runtime.encode(name, values) for name, values in inputs.items()}
+        for found in (runtime.run(inputs, present), runtime.fuse(tokens, present)):
+            for head, values in expected.items():
+                np.testing.assert_allclose(found[head], values, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("own_votes", "absent"), [(False, "skip"), (True, "tokens"), (True, "one_token"), (True, "rebuilt"), (False, "shared")]
+)
 def test_random_kernels_vote_in_every_graph(tmp_path: Path, own_votes: bool, absent: str) -> None:
     settings = {"audio": SETTINGS["audio"], "imu": SETTINGS["imu"]}
     # so many kernels are not folded away

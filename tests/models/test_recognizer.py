@@ -8,16 +8,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from karmma.config import EncoderConfig
 from karmma.models.encoders import make_encoder
 from karmma.models.fusion import WRITTEN_OUT_TOKENS, attend
+from karmma.models.rebuilding import Rebuilder, SharedSpecific
 from karmma.types import KarmmaError, subsets_of
 
 from ..conftest import LABEL_SIZES, SPECS, make_batch, make_recognizer
 
 SWITCHES = [("tokens", "present", False), ("tokens", "all", False), ("skip", "present", False), ("tokens", "present", True),
             ("one_token", "present", False), ("one_token", "all", True), ("rebuilt", "present", False), ("rebuilt", "all", True),
+            ("shared", "present", False), ("shared", "all", True),
             ]  # fmt: skip
 SWITCHED = pytest.mark.parametrize(("absent", "average", "own_votes"), SWITCHES)
 presence_masks = st.lists(st.lists(st.booleans(), min_size=4, max_size=4).filter(any), min_size=3, max_size=3)
@@ -114,33 +117,57 @@ def test_one_token_stands_for_all_of_an_absent_modality_and_for_nothing_that_is_
     assert embedding.missing_token is not None
     with torch.no_grad():
         embedding.missing_token.normal_()
-    tokens = embedding(torch.randn(1, embedding.position_tokens.shape[1], model.encoder("imu").width), torch.tensor([1]), 2)
+    tokens = embedding(torch.randn(1, *embedding.position_tokens.shape[1:]), torch.tensor([1]), 2)
     assert (tokens[0] == embedding.missing_token[0]).all() and not (tokens[1] == embedding.missing_token[0]).all()
     after = model(batch.data, present)["verb"]
     torch.testing.assert_close(after[1], before[1])
     assert not torch.allclose(after[0], before[0])
 
 
-def test_what_is_rebuilt_stands_for_absent_modalities_alone_and_learns_from_dropped_ones() -> None:
-    model, batch = make_recognizer(absent="rebuilt"), make_batch(3)
+@pytest.mark.parametrize("absent", ["rebuilt", "shared"])
+def test_what_others_tell_of_absent_modalities_is_added_to_their_tokens_alone(absent: str) -> None:
+    model, batch = make_recognizer(absent=absent), make_batch(3)
     others = make_recognizer().state_dict()
     assert all(torch.equal(value, others[name]) for name, value in model.state_dict().items() if not name.startswith("rebuilder."))
     draw = {**batch.present, "imu": torch.tensor([False, True, False]), "rgb": torch.tensor([True, True, False])}
-    assert model.rebuilder is not None
     before = model(batch.data, draw)["verb"].clone()
-    answers, errors = model.rebuilding_answers(batch.data, batch.present, [draw, draw])
+    answers, _, errors = model.rebuilding_answers(batch.data, batch.present, [draw, draw])
     torch.testing.assert_close(answers[1]["verb"], before)
-    assert errors[1] == 0 and (errors[[0, 2]] > 0.1).all()
     alone = batch.select(torch.tensor([2]))
-    _, again = model.rebuilding_answers(alone.data, alone.present, [{name: flags[2:] for name, flags in draw.items()}])
+    _, _, again = model.rebuilding_answers(alone.data, alone.present, [{name: flags[2:] for name, flags in draw.items()}])
     torch.testing.assert_close(again, errors[2:])
-    errors.sum().backward()
-    assert model.rebuilder.mask.grad is not None and model.rebuilder.mask.grad.abs().sum() > 0
-    with torch.no_grad():
-        model.rebuilder.out.weight.normal_()
-    after = model(batch.data, draw)["verb"]
+    assert model.rebuilder is not None
+    with patch.object(model.rebuilder, "forward", lambda known, there: torch.randn(3, len(SPECS), model.config.dim)):
+        after = model(batch.data, draw)["verb"]
     torch.testing.assert_close(after[1], before[1])
     assert (after - before)[[0, 2]].abs().amax(1).min() > 1e-4
+
+
+def test_rebuilding_learns_from_dropped_modalities() -> None:
+    model, batch = make_recognizer(absent="rebuilt"), make_batch(3)
+    draw = {**batch.present, "imu": torch.tensor([False, True, False]), "rgb": torch.tensor([True, True, False])}
+    _, _, errors = model.rebuilding_answers(batch.data, batch.present, [draw])
+    assert errors[1] == 0 and (errors[[0, 2]] > 0.1).all()
+    errors.sum().backward()
+    assert isinstance(model.rebuilder, Rebuilder)
+    assert model.rebuilder.mask.grad is not None and model.rebuilder.mask.grad.abs().sum() > 0
+
+
+def test_shared_features_stand_in_and_are_drawn_together_while_own_ones_tell_their_modality() -> None:
+    """ShaSpec: the mean of what is shared stands in; 0.1 × mean L1 over pairs + 0.02 × cross-entropy of whose the own features are."""
+    network = SharedSpecific(("rgb", "imu", "audio"), 4)
+    shared, own = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+    there = torch.tensor([[True, False, True], [False, True, False]])
+    known = torch.where(there[:, :, None], torch.cat([shared, own], -1), 0)
+    standing = network(known, there)
+    torch.testing.assert_close(standing, torch.stack([shared[0, [0, 2]].mean(0), shared[1, 1]])[:, None].expand(-1, 3, -1))
+    errors = network.errors(known, torch.ones_like(there), there)
+    apart = (shared[0, 0] - shared[0, 2]).abs().mean()
+    whose = functional.cross_entropy(network.which(own[0, [0, 2]]), torch.tensor([0, 2]))
+    torch.testing.assert_close(errors[0], 0.1 * apart + 0.02 * whose)
+    torch.testing.assert_close(errors[1], 0.02 * functional.cross_entropy(network.which(own[1, 1:2]), torch.tensor([1])))
+    fused, taken = network.taken("imu", torch.randn(2, 5, 4))
+    assert fused.shape == (2, 5, 4) and taken.shape == (2, network.known_width)
 
 
 def test_skipped_modality_contributes_nothing() -> None:

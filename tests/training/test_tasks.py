@@ -223,7 +223,7 @@ def test_rebuilding_learns_from_what_was_dropped_beside_the_labels(tmp_path: Pat
     batch = next(iter(task.make_loader(0)))
     parts = task.losses(batch, *task.flags(batch))
     with torch.no_grad():
-        _, errors = student.rebuilding_answers(batch.batch.data, batch.batch.present, [batch.present])
+        _, _, errors = student.rebuilding_answers(batch.batch.data, batch.batch.present, [batch.present])
         plain = losses.cross_entropy(student(batch.batch.data, batch.present), batch.batch.labels).mean()
     assert set(parts) == {"supervised_loss", "rebuilding_loss"}
     assert float(parts["supervised_loss"].detach()) == pytest.approx(float(plain), rel=1e-5)
@@ -231,8 +231,29 @@ def test_rebuilding_learns_from_what_was_dropped_beside_the_labels(tmp_path: Pat
     config = replace(CONFIG, epochs=8)
     fitted(SupervisedTask(student, config, dropping(IndependentDropout(0.5)), rebuild_weight=2.0), tmp_path)
     with torch.no_grad():
-        _, after = student.eval().rebuilding_answers(batch.batch.data, batch.batch.present, [batch.present])
+        _, _, after = student.eval().rebuilding_answers(batch.batch.data, batch.batch.present, [batch.present])
     assert after.mean() < 0.9 * errors.mean()
+
+
+def test_sharing_learns_from_what_dropout_left_beside_labels_and_own_votes(tmp_path: Path) -> None:
+    student = make_recognizer(absent="shared", dropout=0.0, own_votes=True)
+    task = SupervisedTask(student, CONFIG, dropping(IndependentDropout(0.5)), share_weight=2.0, own_weight=0.5)
+    batch = next(iter(task.make_loader(0)))
+    parts = task.losses(batch, *task.flags(batch))
+    blind = {name: torch.where(flags.view(-1, *[1] * (batch.batch.data[name].ndim - 1)), batch.batch.data[name], torch.nan)
+             for name, flags in batch.present.items()}  # fmt: skip
+    with torch.no_grad():
+        answers, votes, errors = student.rebuilding_answers(blind, batch.present, [batch.present])
+        _, expected = student.answers(batch.batch.data, batch.present, [batch.present])
+    plain = losses.cross_entropy(answers[0], batch.batch.labels).mean()
+    assert set(parts) == {"supervised_loss", "sharing_loss", "own_supervised_loss"}
+    assert float(parts["supervised_loss"].detach()) == pytest.approx(float(plain), rel=1e-5)
+    assert float(parts["sharing_loss"].detach()) == pytest.approx(2 * float(errors.mean()), rel=1e-5) and errors.min() > 0
+    assert all(torch.equal(vote, expected[name][head]) for name, heads in votes.items() for head, vote in heads.items())
+    fitted(SupervisedTask(student, replace(CONFIG, epochs=8), dropping(IndependentDropout(0.5)), share_weight=20.0), tmp_path)
+    with torch.no_grad():
+        _, _, after = student.rebuilding_answers(blind, batch.present, [batch.present])
+    assert after.mean() < 0.7 * errors.mean()
 
 
 @pytest.mark.parametrize(("sees", "asked"), [("same", [["imu", "rgb"], ["audio", "imu"]]), ("all", [sorted(SPECS)])])

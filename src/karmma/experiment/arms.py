@@ -99,7 +99,9 @@ def train_student(context: Context, which: Training, store: ClipStore, tokens: T
         model = new_student(context, method, context.names, seed)
         scenario = training_scenario(method)
         options: dict[str, Any] = {"scenario": scenario, "draws": method.draws, "sees_all": method.rebuild_weight > 0}
-        weights = {"own_weight": method.own_weight, "rebuild_weight": method.rebuild_weight}
+        weights = {
+            "own_weight": method.own_weight, "rebuild_weight": method.rebuild_weight, "share_weight": method.share_weight,
+        }  # fmt: skip
         task: Task
         if method.distillation is None:
             loader = context.loader(store, training, seed, **options)

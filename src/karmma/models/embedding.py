@@ -32,14 +32,14 @@ class ModalityEmbedding(nn.Module):
             return self.learned
         return self.missing_token + torch.zeros_like(self.position_tokens)  # a view of a weight ends the counting of operations
 
-    def forward(self, features: Tensor | None, rows: Tensor | None, batch: int) -> Tensor:
-        """Tokens `(batch, tokens, dim)`. `features` `(len(rows), tokens, width)` belong to the samples `rows`.
+    def forward(self, projected: Tensor | None, rows: Tensor | None, batch: int) -> Tensor:
+        """Tokens `(batch, tokens, dim)`. `projected` features `(len(rows), tokens, dim)` belong to the samples `rows`.
 
-        `rows` None means that features belong to all samples; `features` None means that nobody has the modality.
+        `rows` None means that features belong to all samples; `projected` None means that nobody has the modality.
         """
-        if features is None:
+        if projected is None:
             return self.absent.expand(batch, -1, -1)
-        projected, learned = self.project(features), self.learned
+        learned = self.learned
         if rows is None:
             return projected + learned
         if self.missing_token is None:

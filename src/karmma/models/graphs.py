@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .recognizer import LEARNED, Logits, RecognizerModel
+from .recognizer import LEARNED, Logits, RecognizerModel, with_rebuilt
 
 
 class SubsetFusionGraph(nn.Module):
@@ -30,11 +30,13 @@ class SubsetFusionGraph(nn.Module):
             tokens = {name: model.encoder(name)(blank).expand(batch, -1, -1) for name, blank in blanks.items()}
             features = {**features, **tokens}
         shown = [name for name in model.modalities if name in features or config.absent != "skip"]
-        pieces = [model.embeddings[name](features.get(name), None, batch) for name in shown]
+        projected, known = model.projected(features)
+        pieces = [model.embedding(name)(projected.get(name), None, batch) for name in shown]
         if model.rebuilder is not None:
-            known = torch.stack([self.mean_of(features.get(name), name, batch) for name in shown], 1)
+            nothing = torch.zeros(()).expand(batch, model.rebuilder.known_width)
             there = torch.tensor([name in features for name in shown]).expand(batch, -1)
-            pieces = model.with_rebuilt(pieces, model.rebuilder(known, there), there)
+            rebuilt = model.rebuilder(torch.stack([known.get(name, nothing) for name in shown], 1), there)
+            pieces = with_rebuilt(pieces, rebuilt, there)
         fused = model.fusion(torch.cat(pieces, 1), None)
         means = dict(zip(shown, fused[:, 1:].split([piece.shape[1] for piece in pieces], 1), strict=True))
         everyone = config.absent == "zeros" or (config.average == "all" and config.absent in LEARNED)
@@ -44,14 +46,6 @@ class SubsetFusionGraph(nn.Module):
         if not own_votes:
             return means_by_head
         return model.with_votes(means_by_head, torch.stack(list(own_votes.values()), 1).mean(1))
-
-
-    def mean_of(self, tokens: Tensor | None, name: str, batch: int) -> Tensor:
-        """A modality's mean feature `(batch, dim)`; zeros where it is absent."""
-        embedding = self.model.embedding(name)
-        if tokens is None:
-            return embedding.position_tokens.new_zeros(batch, embedding.position_tokens.shape[-1])
-        return embedding.project(tokens).mean(1)
 
 
 class EncoderGraph(nn.Module):
@@ -79,19 +73,19 @@ class FusionGraph(nn.Module):
         """`inputs`: extracted `(batch, rows, width)` in the order of modalities, then presence `(batch, modalities)`, 1 or 0."""
         model, config, (*extracted, presence) = self.model, self.model.config, inputs
         features, own_votes = model.split_votes(dict(zip(model.modalities, extracted, strict=True)))
-        pieces, visible = [], []
-        for index, (name, tokens) in enumerate(features.items()):
-            there, embedding = presence[:, index] > 0.5, model.embedding(name)
-            if config.absent == "zeros":
-                pieces.append(embedding(torch.where(there[:, None, None], tokens, getattr(self, f"blank_{name}")), None, len(tokens)))
-            else:
-                pieces.append(torch.where(there[:, None, None], embedding.project(tokens) + embedding.learned, embedding.absent))
-            visible.append(there[:, None].expand(-1, pieces[-1].shape[1]))
+        there = {name: presence[:, index, None, None] > 0.5 for index, name in enumerate(features)}
+        if config.absent == "zeros":
+            features = {name: torch.where(there[name], tokens, getattr(self, f"blank_{name}")) for name, tokens in features.items()}
+        projected, known = model.projected(features)
+        pieces = [model.embedding(name)(tokens, None, tokens.shape[0]) for name, tokens in projected.items()]
+        if config.absent != "zeros":
+            absent = [model.embedding(name).absent for name in projected]
+            pieces = [torch.where(flag, *both) for flag, *both in zip(there.values(), pieces, absent, strict=True)]
         if model.rebuilder is not None:
             flags = presence > 0.5
-            known = torch.stack([model.embedding(name).project(tokens).mean(1) for name, tokens in features.items()], 1)
-            known = torch.where(flags[:, :, None], known, torch.zeros(()))
-            pieces = model.with_rebuilt(pieces, model.rebuilder(known, flags), flags)
+            seen = torch.where(flags[:, :, None], torch.stack(list(known.values()), 1), torch.zeros(()))
+            pieces = with_rebuilt(pieces, model.rebuilder(seen, flags), flags)
+        visible = [flag[:, 0].expand(-1, piece.shape[1]) for flag, piece in zip(there.values(), pieces, strict=True)]
         fused = model.fusion(torch.cat(pieces, 1), torch.cat(visible, 1) if config.absent == "skip" else None)
         means = [piece.mean(1) for piece in fused[:, 1:].split([piece.shape[1] for piece in pieces], 1)]
         logits = model.heads(torch.stack([fused[:, 0], *means], 1))
@@ -101,9 +95,9 @@ class FusionGraph(nn.Module):
         weights = weights / weights.sum(1, keepdim=True)
         logits = {head: (values * weights[:, :, None]).sum(1) for head, values in logits.items()}
         if own_votes:
-            there = presence[:, :, None] > 0.5
-            total = torch.where(there, torch.stack(list(own_votes.values()), 1), torch.zeros(())).sum(1)
-            logits = model.with_votes(logits, total / there.sum(1))
+            has = presence[:, :, None] > 0.5
+            total = torch.where(has, torch.stack(list(own_votes.values()), 1), torch.zeros(())).sum(1)
+            logits = model.with_votes(logits, total / has.sum(1))
         return in_order(model, logits)
 
 

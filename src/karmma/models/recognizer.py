@@ -16,18 +16,18 @@ from .encoders import Encoder, completed, make_encoder
 from .fusion import FusionBlock
 from .heads import MultiHeadMlp, PooledHeads
 from .random_kernels import RandomKernels
-from .rebuilding import Rebuilder, normalised
+from .rebuilding import AbsentFeatures, Rebuilder, SharedSpecific
 
 Logits = dict[str, Tensor]
-LEARNED = ("tokens", "one_token", "rebuilt")  # what stands for absent modalities is learned
+LEARNED = ("tokens", "one_token", "rebuilt", "shared")  # what stands for absent modalities is learned
 
 
 class RecognizerModel(nn.Module):
     """Maps any non-empty subset of modalities to logits per label set.
 
-    `absent="tokens"` feeds learned tokens for what is missing, `"one_token"` one of them over and over, `"rebuilt"` adds to them
-    what a network makes of the other modalities, `"skip"` feeds nothing; an extractor then runs only on the samples that have
-    its modality. `"zeros"` (early fusion) takes zeros for its data and knows of no absence.
+    `absent="tokens"` feeds learned tokens for what is missing, `"one_token"` one of them over and over, `"rebuilt"` and `"shared"`
+    add to them what others tell of it, `"skip"` feeds nothing; an extractor then runs only on the samples that have its
+    modality. `"zeros"` (early fusion) takes zeros for its data and knows of no absence.
     """
 
     def __init__(self, config: RecognizerConfig, specs: Mapping[str, ModalitySpec], label_sizes: Mapping[str, int]) -> None:
@@ -54,8 +54,7 @@ class RecognizerModel(nn.Module):
             if config.kernels is not None
             else {}
         )
-        rebuilt = config.absent == "rebuilt"  # last, so that all else starts as it does without
-        self.rebuilder = Rebuilder(len(specs), config.dim, config.heads, config.dropout) if rebuilt else None
+        self.rebuilder = absent_features(config, self.modalities)  # last, so that all else starts as it does without
 
     def encoder(self, modality: str) -> Encoder:
         encoder = self.encoders[modality]
@@ -159,59 +158,54 @@ class RecognizerModel(nn.Module):
             return self.fuse_all({name: self.with_blanks(name, tokens, present[name]) for name in self.modalities})
         batch = len(next(iter(present.values())))
         skip, pieces, visible, names = self.config.absent == "skip", [], [], []
+        projected, known = self.projected(tokens)
         for name in self.modalities:
             flag = present[name]
             if skip and not flag.any():
                 continue
             rows = None if flag.all() else flag.nonzero().flatten()
-            embedding = self.embeddings[name]
-            pieces.append(embedding(tokens.get(name), rows, batch))
+            pieces.append(self.embedding(name)(projected.get(name), rows, batch))
             visible.append(flag[:, None].expand(-1, pieces[-1].shape[1]))
             names.append(name)
         if self.rebuilder is not None:
-            pieces = self.with_rebuilt(pieces, self.rebuilt(tokens, present), self.stacked(present))
+            there = self.stacked(present)
+            pieces = with_rebuilt(pieces, self.rebuilder(self.spread(known, present), there), there)
         mask = torch.cat(visible, 1)
         fused = self.fusion(torch.cat(pieces, 1), None if not skip or bool(mask.all()) else mask)
         logits = self.vote(fused, [piece.shape[1] for piece in pieces], [present[name] for name in names])
         return self.with_votes(logits, self.mean_of_present(votes, present)) if votes else logits
 
-    def rebuilt(self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        """What every modality's mean feature would be `(batch, modalities, dim)`, of tokens of the samples that have one."""
-        assert self.rebuilder is not None
-        return self.rebuilder(self.mean_features(tokens, present), self.stacked(present))
+    def projected(self, tokens: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """An extractor's tokens `(samples, tokens, width)` as they are embedded `(samples, tokens, dim)`; and, where absent modalities
+        are rebuilt, what is known by them `(samples, known width)`."""
+        features = {name: self.embedding(name).project(values) for name, values in tokens.items()}
+        if self.rebuilder is None:
+            return features, {}
+        taken = {name: self.rebuilder.taken(name, values) for name, values in features.items()}
+        return {name: fused for name, (fused, _) in taken.items()}, {name: known for name, (_, known) in taken.items()}
 
-    def mean_features(self, tokens: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        """Each modality's projected tokens in the mean `(batch, modalities, dim)`; zeros where it is absent."""
+    def spread(self, known: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        """What is known of the samples that have a modality as `(batch, modalities, known width)`, zeros where it is absent."""
         columns = []
         for name in self.modalities:
-            embedding, flag = self.embedding(name), present[name]
-            column = embedding.position_tokens.new_zeros(len(flag), embedding.position_tokens.shape[-1])
-            if name in tokens:
-                rows = flag.nonzero().flatten()
-                column = column.index_add(0, rows, embedding.project(tokens[name]).mean(1).to(column.dtype))
-            columns.append(column)
+            flag, example = present[name], next(iter(known.values()))
+            column = example.new_zeros(len(flag), example.shape[1])
+            columns.append(column.index_add(0, flag.nonzero().flatten(), known[name]) if name in known else column)
         return torch.stack(columns, 1)
-
-    def with_rebuilt(self, pieces: list[Tensor], rebuilt: Tensor, there: Tensor) -> list[Tensor]:
-        """Embedded tokens of every modality, those of absent ones with what was rebuilt of it."""
-        added = torch.where(there[:, :, None], torch.zeros(()).to(rebuilt), rebuilt)
-        return [piece + added[:, column, None].to(piece.dtype) for column, piece in enumerate(pieces)]
 
     def rebuilding_answers(
         self, data: Mapping[str, Tensor], available: Mapping[str, Tensor], draws: Sequence[Mapping[str, Tensor]]
-    ) -> tuple[list[Logits], Tensor]:
-        """Logits for several draws of what is available, from one pass of the extractors; and how far, in the mean over draws
-        `(batch,)`, what is rebuilt of dropped modalities is from their normalised features (mean squared error)."""
+    ) -> tuple[list[Logits], dict[str, Logits], Tensor]:
+        """`answers`, where extractors see whatever is available; and in the mean over draws the errors `(batch,)` of what is known
+        of absent modalities."""
+        assert self.rebuilder is not None
         available, drawn = self.checked(available), [self.checked(draw) for draw in draws]
         tokens, votes = self.split_votes(self.extract_present(data, available))
-        wanted, has = normalised(self.mean_features(tokens, available).detach()), self.stacked(available)
-        answers, errors = [], torch.zeros(len(has), device=has.device)
-        for draw in drawn:
-            left, dropped = left_of(tokens, available, draw), has & ~self.stacked(draw)
-            answers.append(self.fuse_tokens(left, left_of(votes, available, draw), draw))
-            squared = (self.rebuilt(left, draw).float() - wanted).square().mean(-1)
-            errors = errors + torch.where(dropped, squared, 0).sum(1) / dropped.sum(1).clamp(min=1)
-        return answers, errors / len(drawn)
+        known, has = self.spread(self.projected(tokens)[1], available), self.stacked(available)
+        answers = [self.fuse_tokens(left_of(tokens, available, draw), left_of(votes, available, draw), draw) for draw in drawn]
+        errors = torch.stack([self.rebuilder.errors(known, has, self.stacked(draw)) for draw in drawn]).mean(0)
+        seen = {name: torch.stack([draw[name] for draw in drawn]).any(0) for name in self.modalities}
+        return answers, {name: self.by_head(values) for name, values in left_of(votes, available, seen).items()}, errors
 
     def stacked(self, present: Mapping[str, Tensor]) -> Tensor:
         """Presence as `(batch, modalities)`."""
@@ -246,7 +240,8 @@ class RecognizerModel(nn.Module):
     def fuse_all(self, features: Mapping[str, Tensor]) -> Logits:
         """Logits where every sample counts as having everything."""
         batch = len(next(iter(features.values())))
-        pieces = [self.embeddings[name](features[name], None, batch) for name in self.modalities]
+        projected, _ = self.projected(features)
+        pieces = [self.embedding(name)(projected[name], None, batch) for name in self.modalities]
         flags = [torch.ones(batch, dtype=torch.bool, device=pieces[0].device) for _ in pieces]
         return self.vote(self.fusion(torch.cat(pieces, 1), None), [piece.shape[1] for piece in pieces], flags)
 
@@ -267,6 +262,19 @@ def left_of(
     """Of features of the samples that have a modality those of the samples for which a draw leaves it."""
     kept = {name: draw[name][present[name]] for name in features}
     return {name: values if kept[name].all() else values[kept[name]] for name, values in features.items() if kept[name].any()}
+
+
+def absent_features(config: RecognizerConfig, modalities: tuple[str, ...]) -> AbsentFeatures | None:
+    """What tells of absent modalities, where a recognizer has something that does."""
+    if config.absent == "shared":
+        return SharedSpecific(modalities, config.dim)
+    return Rebuilder(len(modalities), config.dim, config.heads, config.dropout) if config.absent == "rebuilt" else None
+
+
+def with_rebuilt(pieces: list[Tensor], rebuilt: Tensor, there: Tensor) -> list[Tensor]:
+    """Embedded tokens of every modality, those of absent ones with what is rebuilt of it `(batch, modalities, dim)`."""
+    added = torch.where(there[:, :, None], torch.zeros(()).to(rebuilt), rebuilt)
+    return [piece + added[:, column, None].to(piece.dtype) for column, piece in enumerate(pieces)]
 
 
 def keep_variance(module: nn.Module) -> None:

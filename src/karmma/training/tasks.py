@@ -161,21 +161,23 @@ class Task(lightning.LightningModule):
 
 class StudentTask(Task):
     """A student of some or all subsets. `own_weight`: of the loss of what each present modality votes by itself; `rebuild_weight`: of
-    the error of what is rebuilt of dropped modalities, whose clips have to be there then.
+    the error of what is rebuilt of dropped modalities, whose clips have to be there then; `share_weight`: of how little modalities
+    share, and of how little of their own they keep.
 
     Those losses are summed over a sample's modalities and averaged over samples, so that processes may share a batch. Where δ
     is drawn several times, extractors run once on what any draw left, and the loss of fused answers is the mean over draws.
     """
 
-    def __init__(self, *arguments: Any, own_weight: float = 0.0, rebuild_weight: float = 0.0) -> None:
+    def __init__(self, *arguments: Any, own_weight: float = 0.0, rebuild_weight: float = 0.0, share_weight: float = 0.0) -> None:
         super().__init__(*arguments)
-        self.own_weight, self.rebuild_weight = own_weight, rebuild_weight
+        self.own_weight, self.rebuild_weight, self.share_weight = own_weight, rebuild_weight, share_weight
 
     def losses(self, batch: TrainingBatch, present: dict[str, Tensor], available: dict[str, Tensor]) -> Losses:
         draws, votes, parts = self.draws(batch), dict[str, Logits](), Losses()
-        if self.rebuild_weight:
-            answers, errors = self.recognizer.rebuilding_answers(batch.batch.data, available, draws)
-            parts["rebuilding_loss"] = self.rebuild_weight * errors.mean()
+        if self.rebuild_weight or self.share_weight:
+            seen, name = (available, "rebuilding_loss") if self.rebuild_weight else (present, "sharing_loss")
+            answers, votes, errors = self.recognizer.rebuilding_answers(batch.batch.data, seen, draws)
+            parts[name] = (self.rebuild_weight or self.share_weight) * errors.mean()
         elif self.own_weight or len(draws) > 1:
             answers, votes = self.recognizer.answers(batch.batch.data, present, draws)
         else:
