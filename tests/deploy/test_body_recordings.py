@@ -130,7 +130,7 @@ def test_directories_timeline_and_what_is_missing(body_path: Path, body_files: d
     (recording,) = find_recordings([], dict.fromkeys(("imu", "skeleton"), tmp_path / "imu" / "walk_imu.csv"))
     assert recording.name == "walk"
     (recording,) = find_recordings([], {"imu": tmp_path / "imu" / "run.csv", "skeleton": tmp_path / "skeleton"})
-    assert recording.name == "walk" and recording.sources["imu"].name == "run.csv"
+    assert recording.name == "walk" and recording.sources["imu"] == tmp_path / "imu" / "run.csv"
 
 
 @pytest.mark.parametrize(

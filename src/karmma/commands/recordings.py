@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +20,7 @@ Sensors = {"boxes": "CSV of boxes for the modality detections, or a directory wi
            "imu": "CSV or .mat of an IMU, or a directory with one per recording",
            "skeleton": ".npz or .mat of skeletons, or a directory with one per recording",
            "hands": ".npz of both hands, or a directory with one per recording",
-           "depth": ".npz or .mat of depth pictures, or a directory with one per recording"}  # fmt: skip
+           "depth": ".npz, .mat, film or (--pictures-hz) folder of depth pictures, or a directory with one per recording"}  # fmt: skip
 
 DEFAULT_RATE_HZ = 16000  # of sound that the student does not hear
 MOST_TRACERS = 4  # processes that trace unless told otherwise: each holds the whole student
@@ -29,6 +30,7 @@ def predict(
     checkpoint: Annotated[Path, typer.Argument(help="a checkpoint directory, or one that `karmma export` wrote")],
     paths: Annotated[list[Path] | None, typer.Argument(help="media files or directories of them; none if there is no video and no "
                                                        "sound")] = None,
+    pictures_hz: Annotated[float | None, typer.Option(help="paths are folders or tars of numbered pictures, so many a second")] = None,
     boxes: Annotated[Path | None, typer.Option(help=Sensors["boxes"])] = None,
     imu: Annotated[Path | None, typer.Option(help=Sensors["imu"])] = None,
     skeleton: Annotated[Path | None, typer.Option(help=Sensors["skeleton"])] = None,
@@ -65,8 +67,10 @@ def predict(
         recognition = recognition.with_clock_ahead("imu", imu_offset)
     given = {"detections": boxes, "imu": imu, "skeleton": skeleton, "hands": hands, "depth": depth}
     sources = {name: path for name, path in given.items() if path is not None} | files_by_modality(file or [])
-    recordings = find_recordings(paths or [], sources)
-    if overlay is not None and recordings[0].file is None:
+    if pictures_hz is not None and not 0 < pictures_hz < math.inf:
+        raise KarmmaError(f"--pictures-hz {pictures_hz:g}: pictures per second are a number above 0")
+    recordings = find_recordings(paths or [], sources, pictures_hz)
+    if overlay is not None and not isinstance(recordings[0].file, Path):
         raise KarmmaError(f"--overlay: {recordings[0].name} has no film to write answers on")
     lines = AnswerLines("json" if as_json else "csv" if as_csv else "text", top, len(recordings) > 1)
     if stop is None:
@@ -92,21 +96,27 @@ def predict(
 
 def tell_of_clocks(recordings: Sequence[Recording]) -> None:
     """Say that recordings none of whose files tells its length are taken whole."""
-    from ..media.duration import find_span
-
-    timeless = [recording.name for recording in recordings if recording.file is None and find_span(recording.sources.values()) is None]
+    timeless = [recording.name for recording in recordings if is_timeless(recording)]
     if timeless:
         others = f" and {len(timeless) - 1} others" if len(timeless) > 1 else ""
         typer.echo(f"karmma: {timeless[0]}{others}: no file has a clock; taken whole, and for one second long", err=True)
 
 
+def is_timeless(recording: Recording) -> bool:
+    """Whether nothing of a recording tells its length; pictures, whose rate is known, do."""
+    from ..media.duration import find_span
+
+    files = [source for source in recording.sources.values() if isinstance(source, Path)]
+    return recording.file is None and len(files) == len(recording.sources) and find_span(files) is None
+
+
 def draw_predictions(recording: Recording, predictions: Any, modalities: Any, timeline: Path | None, overlay: Path | None) -> None:
     from ..deploy.drawing import draw_timeline, write_overlay
 
-    stem, title = (recording.name, recording.name) if recording.file is None else (recording.file.stem, recording.file.name)
+    stem, title = (recording.name, recording.name) if recording.path is None else (recording.path.stem, recording.path.name)
     if timeline is not None:
         draw_timeline(predictions, modalities, timeline / f"{stem}.png", title)
-    if overlay is not None and recording.file is not None:
+    if overlay is not None and isinstance(recording.file, Path):
         write_overlay(recording.file, predictions, overlay / f"{stem}.mp4")
 
 

@@ -20,7 +20,7 @@ from ..config import STRICT
 from ..data.manifest import Manifest, Segment, Source
 from ..files import rows_of
 from ..media.containers import MediaError
-from ..media.pictures import PictureSequence, list_pictures
+from ..media.pictures import PictureSequence, pictures_at
 from ..modalities import FROM_PICTURES, FROM_VIDEO, find_modality
 from ..types import KarmmaError, LabelSpace
 
@@ -132,10 +132,9 @@ def source_at(where: str, path: Path, row: Mapping[str, str]) -> Source | None:
         what = f"{path.name} is a {'folder' if path.is_dir() else 'tar'} of pictures"
         raise KarmmaError(f"{where}: {what}; how many were taken per second says a column pictures_hz, above 0")
     try:
-        first = int(list_pictures(path).numbers[0])
+        return pictures_at(path, frames_hz)
     except MediaError as error:
         raise KarmmaError(f"{where}: {error}") from error
-    return PictureSequence(path, frames_hz, first_number=first)
 
 
 def read_times(where: str, row: Mapping[str, str]) -> tuple[float, float]:

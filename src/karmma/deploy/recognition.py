@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.manifest import Segment
-from ..data.reading import WITHOUT_CLOCK_SECONDS, read_segment
+from ..data.reading import WITHOUT_CLOCK_SECONDS, doubt_source, read_segment
 from ..media.containers import MediaError
 from ..media.duration import find_span
-from ..modalities import FROM_VIDEO, Modality, find_modality
-from ..modalities.base import doubt_file, offsets_of
+from ..media.pictures import PictureSequence, length_of_pictures
+from ..modalities import FROM_PICTURES, FROM_VIDEO, Modality, find_modality
+from ..modalities.base import offsets_of
 from ..types import Clip, KarmmaError, LabelSpace, ModalitySpec, Prediction, Ranked
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ ACTION, TOP = "action", 5
 UNMET = "no training clip had this sensor, so that nothing is known of it"
 LEAST_WINDOW_SECONDS = 2.0  # unless a shorter one is asked for
 Arrays = dict[str, NDArray[np.float32]]
+Media = Path | PictureSequence  # a film or a sound, or the numbered pictures of a film
 
 
 @dataclass(frozen=True)
@@ -91,27 +93,27 @@ class Recognition(ABC):
 
     def predict(
         self,
-        source: str | Path | Clip | Mapping[str, Any],
+        source: str | Media | Clip | Mapping[str, Any],
         *,
         start_seconds: float | None = None,
         stop_seconds: float | None = None,
         only: Sequence[str] | None = None,
-        sources: Mapping[str, Path] | None = None,
+        sources: Mapping[str, Media] | None = None,
     ) -> Prediction:
         """Recognise one segment.
 
-        `source` is a media file (the whole of it, or from start to stop), a `Clip` of model inputs, or a mapping from
-        modality to a model input array, or to a file of its own. `sources` names further files by modality (`detections`,
+        `source` is a media file (the whole of it, or from start to stop), a `PictureSequence`, a `Clip` of model inputs, or a
+        mapping from modality to a model input array, or to a file of its own. `sources` names further files by modality (`detections`,
         `imu`, `skeleton`, `depth`); `only` restricts which modalities are used. Raises KarmmaError if none is left.
         """
         if isinstance(source, Clip):
             window = self.window_of(source.data, source.name, source.start_seconds, source.stop_seconds)
-        elif isinstance(source, Mapping) and any(isinstance(value, str | Path) for value in source.values()):
+        elif isinstance(source, Mapping) and any(isinstance(value, str | Media) for value in source.values()):
             window = self.read_window(None, start_seconds, stop_seconds, {**source, **(sources or {})})
         elif isinstance(source, Mapping):
             window = self.window_of(source)
         else:
-            window = self.read_window(Path(source), start_seconds, stop_seconds, sources or {})
+            window = self.read_window(media_of(source), start_seconds, stop_seconds, sources or {})
         return self.predict_windows([window], only)[0]
 
     def with_clock_ahead(self, modality: str, seconds: float) -> Self:
@@ -142,7 +144,7 @@ class Recognition(ABC):
         return Window(inputs, name, start, stop)
 
     def read_window(
-        self, file: Path | None, start_seconds: float | None, stop_seconds: float | None, sources: Mapping[str, Path]
+        self, file: Media | None, start_seconds: float | None, stop_seconds: float | None, sources: Mapping[str, Media]
     ) -> Window:
         """Read one segment of a recording: of a media file, of `sources` by modality, or of both; what is not there is absent."""
         files, name = self.files_of(file, sources), name_of(file, sources)
@@ -158,13 +160,17 @@ class Recognition(ABC):
         inputs = {name: self.prepare(name, array) for name, array in reading.arrays.items()}
         return Window(inputs, name, start, stop, unreadable=reading.failures, doubted=self.doubts_of(files))
 
-    def span_of(self, file: Path | None, files: Mapping[str, Path]) -> tuple[float, float] | None:
+    def span_of(self, file: Media | None, files: Mapping[str, Media]) -> tuple[float, float] | None:
         """From when to when a recording goes: its media file, or without one what there is; None where nothing tells."""
-        return find_span([file] if file is not None else files.values(), offsets_of(files, self.modalities_by_name))
+        pictures = [source for source in ([file] if file else files.values()) if isinstance(source, PictureSequence)]
+        if pictures:
+            return 0.0, max(length_of_pictures(sequence) for sequence in pictures)
+        paths = {name: path for name, path in files.items() if isinstance(path, Path)}
+        return find_span([file] if isinstance(file, Path) else paths.values(), offsets_of(paths, self.modalities_by_name))
 
-    def doubts_of(self, files: Mapping[str, Path]) -> dict[str, str]:
+    def doubts_of(self, files: Mapping[str, Media]) -> dict[str, str]:
         """By modality, what speaks against the content of a file; nothing of those that cannot be read at all."""
-        found = {name: words for name, path in files.items() if (words := doubt_file(self.modalities_by_name[name], path))}
+        found = {name: words for name, file in files.items() if (words := doubt_source(self.modalities_by_name[name], file))}
         return found | {name: UNMET for name in files if self.is_unmet(name)}
 
     def is_unmet(self, modality: str) -> bool:
@@ -172,15 +178,15 @@ class Recognition(ABC):
         counts = self.provenance.get("train_clips")
         return isinstance(counts, Mapping) and counts.get(modality) == 0
 
-    def files_of(self, file: Path | None, sources: Mapping[str, Path]) -> dict[str, Path]:
+    def files_of(self, file: Media | None, sources: Mapping[str, Media]) -> dict[str, Media]:
         """Where each modality of this student would lie. Raises KarmmaError for a file that is not there."""
-        files = {} if file is None else dict.fromkeys(FROM_VIDEO, file)
-        files |= {name: Path(path) for name, path in sources.items()}
+        files = {} if file is None else dict.fromkeys(FROM_VIDEO if isinstance(file, Path) else FROM_PICTURES, file)
+        files |= {name: media_of(path) for name, path in sources.items()}
         for name, path in files.items():
             if name not in self.modalities:  # those it has are known: nobody looks through installed packages for them each time
                 find_modality(name, name_of(file, sources))
             if not path.is_file():
-                raise KarmmaError(f"{path}: no such file")
+                raise KarmmaError(f"{path.path if isinstance(path, PictureSequence) else path}: no such file")
         return {name: path for name, path in files.items() if name in self.modalities}
 
     def wanted(self, only: Sequence[str] | None) -> tuple[str, ...]:
@@ -226,7 +232,7 @@ class Recognition(ABC):
         return Prediction(ranked, used, window.start_seconds, window.stop_seconds, window.unreadable, doubted)
 
     def predict_file(
-        self, file: str | Path | None, sources: Mapping[str, Path] | None = None, *, window_seconds: float | None = None,
+        self, file: str | Media | None, sources: Mapping[str, Media] | None = None, *, window_seconds: float | None = None,
         hop_seconds: float | None = None, only: Sequence[str] | None = None, batch_size: int = 16,
     ) -> Iterator[Prediction]:  # fmt: skip
         """One prediction per window over a whole recording, which is decoded once however much windows overlap.
@@ -236,7 +242,7 @@ class Recognition(ABC):
         from .recordings import predict_recording
 
         window = self.window_seconds if window_seconds is None else window_seconds
-        place, hop = None if file is None else Path(file), window if hop_seconds is None else hop_seconds
+        place, hop = None if file is None else media_of(file), window if hop_seconds is None else hop_seconds
         return predict_recording(self, place, sources or {}, (window, hop), only, batch_size)
 
     def stream(self, sensors: Sequence[Sensor], config: StreamConfig | None = None, **options: Any) -> LiveStream:
@@ -250,11 +256,17 @@ class Recognition(ABC):
         return LiveStream(self, sensors, config or StreamConfig(self.window_seconds), **options)
 
 
-def name_of(file: Path | None, sources: Mapping[str, Path]) -> str:
+def media_of(source: str | Media) -> Media:
+    """A path as such."""
+    return Path(source) if isinstance(source, str) else source
+
+
+def name_of(file: Media | None, sources: Mapping[str, Media]) -> str:
     """What a recording is called: its media file, or its first other one. Raises KarmmaError for nothing at all."""
     if file is None and not sources:
         raise KarmmaError("a recording needs a media file, or a file of some modality")
-    return Path(file or next(iter(sources.values()))).name
+    named = media_of(file or next(iter(sources.values())))
+    return named.path.name if isinstance(named, PictureSequence) else named.name
 
 
 def stacked(rows: Sequence[Arrays], modalities: Sequence[str]) -> tuple[Arrays, dict[str, NDArray[np.bool_]]]:

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.reading import WITHOUT_CLOCK_SECONDS
+from ..data.reading import WITHOUT_CLOCK_SECONDS, read_source
 from ..media.containers import MediaError
 from ..media.duration import TABLES, has_clock, span_of_table
 from ..media.live import FrameBuffer
+from ..media.pictures import PictureSequence, list_pictures, pictures_at
 from ..media.probe import probe
 from ..media.video import DecodedFrame, decode_from
 from ..modalities import FROM_PICTURES, FROM_VIDEO, LiveReader, find_modality
 from ..modalities.features import Features
 from ..types import KarmmaError, Prediction, kind_of
-from .recognition import Recognition, Window, name_of
+from .recognition import Media, Recognition, Window, name_of
 
 MOST_WINDOWS = 10_000_000  # a year of them every three seconds
 AHEAD_SECONDS = 0.5  # decoded beyond a window's end: flow looks a step further
@@ -56,7 +57,7 @@ def window_starts(duration_seconds: float, window_seconds: float, hop_seconds: f
 class RecordingReader:
     """Windows of one recording in order of time. What is missing or broken is absent, and each window says what was broken."""
 
-    def __init__(self, recognition: Recognition, file: Path | None, sources: Mapping[str, Path], horizon_seconds: float) -> None:
+    def __init__(self, recognition: Recognition, file: Media | None, sources: Mapping[str, Media], horizon_seconds: float) -> None:
         self.recognition, self.name, self.files = recognition, name_of(file, sources), recognition.files_of(file, sources)
         found = recognition.span_of(file, self.files)
         self.timed, (self.start_seconds, self.stop_seconds) = found is not None, found or (0.0, WITHOUT_CLOCK_SECONDS)
@@ -64,10 +65,11 @@ class RecordingReader:
         self.doubted = recognition.doubts_of(self.files)
         self.failures: dict[str, str] = {}  # all that were met
         self.undecodable: dict[str, str] = {}  # from now on
-        wanted = [name for name in FROM_PICTURES if name in self.files] if file is not None and probe(file).has_video else []
-        sizes = [recognition.modalities_by_name[name].stored_size[::-1] for name in wanted]  # type: ignore[attr-defined]
+        film = file if isinstance(file, Path) and probe(file).has_video else None  # numbered pictures are looked up one by one
+        self.decoded = [name for name in FROM_PICTURES if film is not None and self.files.get(name) == film]
+        sizes = [recognition.modalities_by_name[name].stored_size[::-1] for name in self.decoded]  # type: ignore[attr-defined]
         self.buffer = FrameBuffer(horizon_seconds + AHEAD_SECONDS, sizes)
-        self.decoder: Iterator[DecodedFrame] = decode_from(file, 0.0) if file is not None and wanted else iter(())
+        self.decoder: Iterator[DecodedFrame] = decode_from(film, 0.0) if film is not None and self.decoded else iter(())
 
     def spans(self, window_seconds: float, hop_seconds: float) -> list[tuple[float, float]]:
         """From when to when each window goes; one for all where no file tells the length. Raises KarmmaError for too many."""
@@ -93,10 +95,10 @@ class RecordingReader:
             try:
                 if not (isinstance(modality, Features) and modality.rate_hz is not None):
                     self.demand_clock(path, start_seconds, stop_seconds)
-                if name in FROM_PICTURES and isinstance(modality, LiveReader):
+                if name in self.decoded and isinstance(modality, LiveReader):
                     stored = modality.read_live(self.buffer, start_seconds, stop_seconds)
                 else:
-                    stored = modality.read(path, start_seconds, stop_seconds)
+                    stored = read_source(modality, path, start_seconds, stop_seconds)
             except MediaError as error:
                 unreadable[name] = str(error)
                 continue
@@ -108,15 +110,16 @@ class RecordingReader:
     def other_clock(self, modality: str) -> str:
         """What is wrong with a file none of whose samples lies within the recording; nothing for others."""
         path, offset = self.files[modality], getattr(self.recognition.modalities_by_name[modality], "offset_seconds", 0.0)
-        span = span_of_table(path) if path.suffix.lower() in TABLES else None
+        span = span_of_table(path) if isinstance(path, Path) and path.suffix.lower() in TABLES else None
         if span is None or (span[0] - offset <= self.stop_seconds and span[1] - offset >= self.start_seconds):
             return ""
         mine = f"{self.start_seconds:.2f} to {self.stop_seconds:.2f}"
         return f"{path}: its seconds go from {span[0]:.2f} to {span[1]:.2f}, the recording's from {mine}: another clock?"
 
-    def demand_clock(self, path: Path, start_seconds: float, stop_seconds: float) -> None:
+    def demand_clock(self, path: Media, start_seconds: float, stop_seconds: float) -> None:
         """Raises MediaError for a file that does not say which part of it belongs to a window that is not the whole recording."""
-        if (start_seconds, stop_seconds) != (self.start_seconds, self.stop_seconds) and not has_clock(path):
+        whole = (start_seconds, stop_seconds) == (self.start_seconds, self.stop_seconds)
+        if not whole and isinstance(path, Path) and not has_clock(path):
             words = "has no clock, so that no windows can be cut out of it: it needs `seconds`, or give start and stop"
             raise MediaError(f"{path}: {words}")
 
@@ -125,7 +128,7 @@ class RecordingReader:
             try:
                 frame = next(self.decoder, None)
             except MediaError as error:
-                self.undecodable, self.decoder = {name: str(error) for name in FROM_PICTURES if name in self.files}, iter(())
+                self.undecodable, self.decoder = dict.fromkeys(self.decoded, str(error)), iter(())
                 return
             if frame is None:
                 return
@@ -133,7 +136,7 @@ class RecordingReader:
 
 
 def predict_recording(
-    recognition: Recognition, file: Path | None, sources: Mapping[str, Path], spans: tuple[float, float],
+    recognition: Recognition, file: Media | None, sources: Mapping[str, Media], spans: tuple[float, float],
     only: Sequence[str] | None, batch_size: int,
 ) -> Iterator[Prediction]:  # fmt: skip
     """A prediction per window that has anything. Raises KarmmaError where no window has."""
@@ -154,17 +157,23 @@ def predict_recording(
         yield from recognition.predict_windows(waiting, only)
     elif not answered:
         words = next(iter(reader.failures.values()), "none of the modalities is there")
-        where = file or next(iter(sources.values()))
-        raise KarmmaError(words if str(where) in words else f"{where}: {words}")
+        media = file or next(iter(sources.values()))
+        where = str(media.path if isinstance(media, PictureSequence) else media)
+        raise KarmmaError(words if where in words else f"{where}: {words}")
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What is to be recognised: a media file, or none, and by modality what else belongs to it."""
+    """What is to be recognised: a media file, numbered pictures, or neither, and by modality what else belongs to it."""
 
-    file: Path | None
-    sources: dict[str, Path]
+    file: Media | None
+    sources: dict[str, Media]
     name: str  # as answers say it
+
+    @property
+    def path(self) -> Path | None:
+        """Of its media file or its pictures."""
+        return self.file.path if isinstance(self.file, PictureSequence) else self.file
 
 
 def files_by_modality(texts: Sequence[str]) -> dict[str, Path]:
@@ -179,22 +188,30 @@ def files_by_modality(texts: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def find_recordings(paths: Sequence[Path], sources: Mapping[str, Path]) -> list[Recording]:
+def find_recordings(paths: Sequence[Path], sources: Mapping[str, Path], pictures_hz: float | None = None) -> list[Recording]:
     """Media files among files and directories; a directory in `sources` has a file of the recording's name for each.
 
-    Without any paths a recording is what files of one name there are in the directories of `sources`. Raises KarmmaError for
-    a path that is not there, or if nothing is found.
+    With `pictures_hz` they are folders and tars of pictures that were taken so many times a second, and directories of these; so may
+    those of `sources` be. Without any paths a recording is what files of one name there are in the directories of `sources`. Raises
+    KarmmaError for a path that is not there, or if nothing is found.
     """
     for path in (*paths, *sources.values()):
         if not path.exists():
             raise KarmmaError(f"{path}: no such file or directory")
-    listed = {name: files_by_recording(name, path) for name, path in sources.items() if path.is_dir()}
-    single = {name: path for name, path in sources.items() if name not in listed}
+    single: dict[str, Media] = {name: path for name, path in sources.items() if not path.is_dir()}
+    if pictures_hz is not None:
+        single |= {name: pictures_at(path, pictures_hz) for name, path in sources.items() if has_pictures(path)}
+    listed = {name: files_by_recording(name, path, pictures_hz) for name, path in sources.items() if name not in single}
     if not paths:
         return recordings_without_media(single, listed)
+    if pictures_hz is not None:
+        sequences = [sequence for path in paths for sequence in find_pictures(path, pictures_hz)]
+        return [Recording(found, single | of_recording(found.path.stem, listed), str(found.path)) for found in sequences]
     files = []
     for path in paths:
         found = [entry for entry in sorted(path.rglob("*")) if entry.suffix.lower() in MEDIA_SUFFIXES] if path.is_dir() else [path]
+        if not found and has_pictures(path):
+            raise KarmmaError(f"{path}: numbered pictures; how many were taken per second says --pictures-hz")
         if not found:
             raise KarmmaError(f"{path}: no media files in it ({', '.join(MEDIA_SUFFIXES)})")
         if path.suffix.lower() in SENSOR_SUFFIXES:
@@ -203,10 +220,31 @@ def find_recordings(paths: Sequence[Path], sources: Mapping[str, Path]) -> list[
     return [Recording(file, single | of_recording(file.stem, listed), str(file)) for file in files]
 
 
-def recordings_without_media(single: dict[str, Path], listed: Mapping[str, Mapping[str, Path]]) -> list[Recording]:
+def has_pictures(path: Path) -> bool:
+    """Whether a folder or tar holds numbered pictures itself."""
+    if path.is_file() and path.suffix.lower() != ".tar":
+        return False
+    try:
+        return bool(len(list_pictures(path).numbers))
+    except MediaError:
+        return False
+
+
+def find_pictures(path: Path, frames_hz: float) -> list[PictureSequence]:
+    """Those of a folder or tar; of a directory of folders and tars, of each that has some. Raises KarmmaError where there are none."""
+    if path.is_dir() and not has_pictures(path):
+        found = [entry for entry in sorted(path.glob("[!.]*")) if has_pictures(entry)]
+        if not found:
+            raise KarmmaError(f"{path}: no numbered pictures in it, nor in folders or tars in it")
+        return [pictures_at(entry, frames_hz) for entry in found]
+    return [pictures_at(path, frames_hz)]
+
+
+def recordings_without_media(single: dict[str, Media], listed: Mapping[str, Mapping[str, Media]]) -> list[Recording]:
     """A recording for each name in the directories; one of the single files alone if there are no directories."""
     if not listed:
-        return [Recording(None, single, recording_name(*next(iter(single.items()))) if single else name_of(None, single))]
+        modality, file = next(iter(single.items()), ("", None))
+        return [Recording(None, single, recording_name(modality, file) if isinstance(file, Path) else name_of(None, single))]
     names = sorted({name for files in listed.values() for name in files})
     if not names:
         wanted = "; ".join(f"{name}: {', '.join(words_and_suffixes(name)[1])}" for name in listed)
@@ -214,14 +252,19 @@ def recordings_without_media(single: dict[str, Path], listed: Mapping[str, Mappi
     return [Recording(None, single | of_recording(name, listed), name) for name in names]
 
 
-def of_recording(name: str, listed: Mapping[str, Mapping[str, Path]]) -> dict[str, Path]:
+def of_recording(name: str, listed: Mapping[str, Mapping[str, Media]]) -> dict[str, Media]:
     return {modality: files[name] for modality, files in listed.items() if name in files}
 
 
-def files_by_recording(modality: str, directory: Path) -> dict[str, Path]:
-    """The files of one modality by the names of their recordings: `NAME.csv`, or with a word for the modality `NAME_imu.csv`."""
-    paths = [path for path in sorted(directory.glob("[!.]*")) if path.suffix.lower() in words_and_suffixes(modality)[1]]
-    return {recording_name(modality, path): path for path in paths}
+def files_by_recording(modality: str, directory: Path, pictures_hz: float | None = None) -> dict[str, Media]:
+    """The files of one modality by the names of their recordings: `NAME.csv`, or with a word for the modality `NAME_imu.csv`; with
+    `pictures_hz` folders and tars of numbered pictures, too."""
+    paths = sorted(directory.glob("[!.]*"))
+    files = [path for path in paths if path.suffix.lower() in words_and_suffixes(modality)[1]]
+    found: dict[str, Media] = {recording_name(modality, path): path for path in files}
+    if pictures_hz is not None:
+        found |= {recording_name(modality, path): pictures_at(path, pictures_hz) for path in paths if has_pictures(path)}
+    return found
 
 
 def recording_name(modality: str, path: Path) -> str:

@@ -104,6 +104,11 @@ def list_pictures(path: Path, part: str = "") -> NumberedPictures:
     return parts[part]
 
 
+def pictures_at(path: Path, frames_hz: float) -> PictureSequence:
+    """A folder or tar of pictures taken so many times a second, the first of which is shown at second 0. Raises MediaError."""
+    return PictureSequence(path, frames_hz, first_number=int(list_pictures(path).numbers[0]))
+
+
 def length_of_pictures(sequence: PictureSequence) -> float:
     """Seconds until the last picture is no longer shown. Raises MediaError."""
     return sequence.second_of(int(list_pictures(sequence.path, sequence.part).numbers[-1]) + 1)
