@@ -63,6 +63,16 @@ def test_a_clock_that_is_ahead_is_told_until_the_table_of_clips_says_so(shifted:
         assert words.startswith("its clock is 1.3") and f"(the data set says {float(wrong):.2f})" in words
 
 
+def test_a_table_of_several_films_is_told_of_beside_each(shifted: Path) -> None:
+    (shifted / "again.mp4").write_bytes((shifted / "film.mp4").read_bytes())
+    rows = [f"{film}.mp4,2,4,train,walk,imu.csv,{offset}" for film, offset in (("film", "1.3"), ("again", ""))]
+    (shifted / "clips.csv").write_text("\n".join(["path,start_seconds,stop_seconds,split,action,imu_path,imu_offset_seconds", *rows]))
+    (report,) = [file for file in check_manifest(load_folder(shifted, FolderConfig()), 1).files if file.path.suffix == ".csv"]
+    first, second = report.facts["ahead_seconds_by_film"].split("; ")
+    assert first.startswith("film.mp4 1.3") and second.startswith("again.mp4 1.3") and "ahead_seconds" not in report.facts
+    assert len(report.warnings) == 1 and "ahead of again.mp4's" in report.warnings[0]
+
+
 def test_clips_are_read_by_the_films_clock_from_files_and_from_shards(shifted: Path, kitchen: Path, tmp_path: Path) -> None:
     manifest, modalities = load_folder(write(shifted, "1.3"), FolderConfig()), make_modalities({"imu": {}})
     assert manifest.labels.heads == ("action",)

@@ -15,7 +15,7 @@ from ..media.members import TarMember
 from ..media.pictures import PictureSequence, doubt_pictures, length_of_pictures, list_pictures
 from ..types import kind_of
 from ..workers import count_workers, worker_pool
-from .clock_check import compare_clocks, find_pairs
+from .clock_check import ClockReport, clock_facts, compare_clocks, find_pairs
 
 BEYOND_SECONDS = 0.5  # how far a segment may reach beyond the end of its file
 OnDone = Callable[[int, int], None]
@@ -77,12 +77,15 @@ def check_manifest(manifest: Manifest, workers: int = 0, on_done: OnDone | None 
             reports.append(report)
             if on_done:
                 on_done(len(reports), len(jobs) + len(pairs))
-        by_path = {report.path: report for report in reports}
+        clocks: dict[Path, list[ClockReport]] = {}
         for number, clock in enumerate(pool.map(compare_clocks, pairs), len(jobs) + 1):
-            by_path[clock.table].facts |= clock.facts
-            by_path[clock.table].warnings += clock.warnings
+            clocks.setdefault(clock.pair.table, []).append(clock)
             if on_done:
                 on_done(number, len(jobs) + len(pairs))
+    by_path = {report.path: report for report in reports}
+    for table, found in clocks.items():
+        by_path[table].facts |= clock_facts(found)
+        by_path[table].warnings += [words for report in found for words in report.warnings]
     reports += [FileReport(source, tuple(wanted[source]), errors=["no such file"]) for source in absent if isinstance(source, Path)]
     by_path = {report.path: report for report in reports}
     bad = [complaint for segment in segments for complaint in check_segment(segment, by_path)]

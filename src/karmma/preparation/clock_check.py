@@ -28,10 +28,10 @@ class ClockPair:
 
 @dataclass(frozen=True)
 class ClockReport:
-    """What a table's clock is like, as facts and warnings about its file."""
+    """What a table's clock is like beside one film: warnings about its file, and where both see the same turns best."""
 
-    table: Path
-    facts: dict[str, Any]
+    pair: ClockPair
+    offset: ClockOffset | None
     warnings: list[str]
 
 
@@ -56,16 +56,23 @@ def compare_clocks(pair: ClockPair) -> ClockReport:
         late = length - LONGEST_SECONDS if length > 2 * LONGEST_SECONDS else None
         end = find_offset(camera_motion(pair.film, late), sensor, pair.ahead_seconds) if late is not None else None
     except MediaError:
-        return ClockReport(pair.table, {}, [])
-    facts: dict[str, Any] = {}
-    if begin is not None:
-        facts = {"ahead_seconds": round(begin.seconds, 3), "ahead_correlation": round(begin.correlation, 3)}
+        return ClockReport(pair, None, [])
     warnings = words_of(pair, begin, end)
     if not warnings and not (begin and begin.is_sure) and len(sensor.seconds):
         first, last = (float(sensor.seconds[row]) - pair.ahead_seconds for row in (0, -1))
         if first > length or last < 0:
             warnings = [f"its seconds go from {first:.2f} to {last:.2f}, those of {pair.film.name} to {length:.2f}: another clock?"]
-    return ClockReport(pair.table, facts, warnings)
+    return ClockReport(pair, begin, warnings)
+
+
+def clock_facts(reports: Iterable[ClockReport]) -> dict[str, Any]:
+    """By how much one table's clock is ahead; of one that belongs to several films, of each of them."""
+    found = {report.pair.film: report.offset for report in reports if report.offset is not None}
+    if len(found) > 1:
+        words = (f"{film.name} {offset.seconds:.3f} ({offset.correlation:.2f})" for film, offset in found.items())
+        return {"ahead_seconds_by_film": "; ".join(words)}
+    only = next(iter(found.values()), None)
+    return {} if only is None else {"ahead_seconds": round(only.seconds, 3), "ahead_correlation": round(only.correlation, 3)}
 
 
 def words_of(pair: ClockPair, begin: ClockOffset | None, end: ClockOffset | None) -> list[str]:
