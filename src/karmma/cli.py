@@ -28,7 +28,7 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "convert": ("Published detections and cameras' telemetry into this project's tables.",
                 {"ssv2-boxes": data.convert_ssv2, "epic-boxes": data.convert_epic, "gopro-imu": data.convert_gopro,
                  "ego4d-imu": data.convert_ego4d, "h2o-hands": data.convert_h2o,
-                 "holoassist-hands": data.convert_holoassist}),
+                 "holoassist-hands": data.convert_holoassist, "holoassist-imu": data.convert_holoassist_motion}),
     "metrics": ("Official figures of a benchmark from scores.", {"epic": benchmarks.metrics_epic}),
     "submit": ("Files for a benchmark's server.", {"epic": benchmarks.submit_epic}),
 }  # fmt: skip

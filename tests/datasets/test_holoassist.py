@@ -71,6 +71,11 @@ def write_session(root: Path, session: str) -> None:
             there = int(side == "Right" or moment < 30)
             hands[side].append("\t".join([stamp, str(there), *map(str, joints), *["1"] * 26, *["1"] * 26]))
     (export / "Video" / "Pose_sync.txt").write_text("\n".join(poses) + "\n")
+    (export / "IMU").mkdir()
+    stamps = ["\t".join(pose.split("\t")[:2]) for pose in poses]
+    for kind, axes in (("Accelerometer", (-0.8, -9.7, -1.3)), ("Gyroscope", (0.0, 0.5, 0.01))):
+        rows = ["\t".join([stamp, *(str(value + moment / 100) for value in axes)]) for moment, stamp in enumerate(stamps)]
+        (export / "IMU" / f"{kind}_sync.txt").write_text("\n".join(rows) + "\n")
     for side, lines in hands.items():
         (export / "Hands" / f"{side}_sync.txt").write_text("\n".join(lines) + "\n")
 
@@ -118,6 +123,40 @@ def test_hands_are_put_before_the_camera_by_the_films_seconds(root: Path) -> Non
     np.testing.assert_allclose(middle[:30, 0], np.tile([-0.15, -0.2, -0.4], (30, 1)), atol=0.02)  # x right, y up, z back
     np.testing.assert_allclose(middle[:, 1], np.tile([0.15, -0.2, -0.4], (MOMENTS, 1)), atol=0.02)
     np.testing.assert_allclose(hands[:, 1], np.repeat(hands[:1, 1], MOMENTS, 0), atol=1e-4)  # the head's own motion is taken out
+
+
+def test_the_headsets_motion_by_the_films_seconds(root: Path) -> None:
+    session = root / SESSIONS["train"][0]
+    turn = session / "Export_py/IMU/Gyroscope_sync.txt"
+    lines = turn.read_text().splitlines()
+    lines[7] = "\t".join([*lines[7].split("\t")[:3], "NaN", "0"])  # not a number
+    lines[9] = lines[4]  # back in time
+    turn.write_text("\n".join(lines[:50]) + "\n")  # and it ends earlier
+    force = session / "Export_py/IMU/Accelerometer_sync.txt"
+    force.write_text("\n".join(force.read_text().splitlines()[::2]) + "\n")  # half as often: taken between its moments
+    done = CliRunner().invoke(app, ["convert", "holoassist-imu", str(session), "--out", str(root / "imu")])
+    assert done.exit_code == 0 and "48 rows, 0.50 to 2.13 s, 2 left out" in done.output
+    table = np.loadtxt(root / "imu" / f"{session.name}.csv", delimiter=",", skiprows=1)
+    moments = np.delete(np.arange(50), [7, 9])
+    assert table[:, 0] == pytest.approx(0.5 + moments / 30, abs=1e-4)
+    expected = np.array([-0.8, -9.7, -1.3, 0.0, 0.5, 0.01]) + moments[:, None] / 100
+    np.testing.assert_allclose(table[:, 1:], expected, atol=1e-4)
+    segment = load_holoassist(root, HoloAssistConfig()).split("train")[0]
+    modality = make_modalities({"imu": {"seconds": 1.0}})["imu"]
+    assert read_segment(segment, {"imu": modality}).arrays["imu"].shape == (50 + 2 * round(0.2 * 50), 6)
+    assert not modality.doubt(root / "imu" / f"{session.name}.csv")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [("0\t1\t2\t3\n", "Gyroscope_sync.txt: line 1: 4 columns, expected 5"), ("0\t1\tnan\t0\t0\n", "no moment has both"),
+     ("0\t1\t0\t0\t0\n", "never on at once"), ("0\t1\tx\t0\t0\n", "could not convert string to float")],
+)  # fmt: skip
+def test_motion_that_cannot_be_used_is_named(root: Path, rows: str, words: str) -> None:
+    session = root / SESSIONS["train"][0]
+    (session / "Export_py/IMU/Gyroscope_sync.txt").write_text(rows)
+    done = CliRunner().invoke(app, ["convert", "holoassist-imu", str(session), "--out", str(root / "imu")])
+    assert done.exit_code == 3 and words in done.output and not (root / "imu").exists()
 
 
 def test_moments_without_a_pose_joints_that_are_not_valid_and_moments_that_go_back(root: Path) -> None:

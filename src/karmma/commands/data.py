@@ -228,6 +228,16 @@ def convert_holoassist(
     convert_all(sessions, convert)
 
 
+def convert_holoassist_motion(
+    sessions: Annotated[list[Path], typer.Argument(help="sessions' directories, with Export_py in each")],
+    out: Annotated[Path, typer.Option(help="directory for one CSV per session; ROOT/imu is where the data set looks")],
+) -> None:
+    """The headset's motion in HoloAssist's sessions. Exit code 3: some could not be read and are named."""
+    from ..datasets.holoassist import convert_holoassist_imu
+
+    convert_each(sessions, out, convert_holoassist_imu)
+
+
 def convert_each(files: list[Path], out: Path, convert: Callable[[Path, Path], ImuTable], ending: str = "") -> None:
     """One table `<name>.csv` per file, whose name may have another ending than its suffix."""
 

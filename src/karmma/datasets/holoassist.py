@@ -2,7 +2,7 @@
 
 Read unchanged, below `labels/` (or `data.settings.labels`): `{train,val,test}_<date>.txt`, `labels_<date>_<number>_classes.json` and
 `…_label2idx.json`; films `<session>/Export_py/Video_compress.mp4` or `Video_pitchshift.mp4`, with sound. Hands lie in
-`hands/<session>.npz` (`karmma convert holoassist-hands`).
+`hands/<session>.npz` (`karmma convert holoassist-hands`), the headset's own motion in `imu/<session>.csv` (`holoassist-imu`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from ..config import STRICT
 from ..data.manifest import Manifest, Segment
 from ..files import read_json, read_text, replacing
+from ..media.containers import MediaError
 from ..modalities import FROM_VIDEO
 from ..skeletons import HANDS
 from ..types import KarmmaError, LabelSpace
+from .imu_tables import ImuTable, write_imu_table
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
 FILMS = ("Export_py/Video_compress.mp4", "Export_py/Video_pitchshift.mp4")
@@ -32,6 +34,7 @@ SIDES = ("Left", "Right")
 JOINTS = HANDS["openxr"].joints
 POSE = 16  # numbers of a 4 × 4 matrix, row by row
 COLUMNS = 3 + JOINTS * (POSE + 2)  # seconds, ticks, whether the hand is active; joints; which are valid; which are tracked
+AXES = 5  # columns of a motion sensor: seconds, ticks, three axes
 TICKS_HZ = 10_000_000
 
 
@@ -147,8 +150,8 @@ def read_event(where: str, event: Any, labels: LabelSpace) -> GuidedAction:
 
 def sources_of(root: Path, session: str) -> dict[str, Path]:
     film = next((root / session / name for name in FILMS if (root / session / name).is_file()), None)
-    hands = root / "hands" / f"{session}.npz"
-    sources = dict.fromkeys(FROM_VIDEO, film) | {"hands": hands if hands.is_file() else None}
+    converted = {"hands": root / "hands" / f"{session}.npz", "imu": root / "imu" / f"{session}.csv"}
+    sources = dict.fromkeys(FROM_VIDEO, film) | {name: path for name, path in converted.items() if path.is_file()}
     return {name: path for name, path in sources.items() if path is not None}
 
 
@@ -165,11 +168,36 @@ def convert_holoassist_hands(session: Path, out: Path) -> dict[str, float]:
     seconds = (poses[:count, 1] - film_start(export / "Video" / "VideoMp4Timing.txt")) / TICKS_HZ
     cameras = poses[:count, 2:].reshape(-1, 4, 4)
     hands = np.stack([seen_by(cameras, hand[:count]) for hand in rows], 1)
-    rises = np.concatenate([[True], seconds[1:] > np.maximum.accumulate(seconds)[:-1]])
+    rises = rising(seconds)
     with replacing(out) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, seconds=seconds[rises], hands=hands[rises].astype(np.float32))
     shares = np.isfinite(hands[rises]).any((2, 3)).mean(0)
     return {"moments": int(rises.sum()), "left_share": float(shares[0]), "right_share": float(shares[1])}
+
+
+def convert_holoassist_imu(session: Path, out: Path) -> ImuTable:
+    """What a session's accelerometer and gyroscope measured at each of its pictures, by the film's seconds.
+
+    Both have the moments of the film's pictures; where they differ, the force is taken between its moments. Samples without a number
+    and those that do not come later than all before are left out. Raises KarmmaError naming file and line.
+    """
+    export = session / "Export_py"
+    force, turn = (read_rows(export / "IMU" / f"{kind}_sync.txt", AXES)[:, 1:] for kind in ("Accelerometer", "Gyroscope"))
+    force, rows = (some[np.isfinite(some).all(1)] for some in (force, turn))
+    force, rows = (some[rising(some[:, 0])] for some in (force, rows))
+    if not len(force) or not len(rows):
+        raise MediaError(f"{export / 'IMU'}: no moment has both force and turn")
+    rows = rows[(rows[:, 0] >= force[0, 0]) & (rows[:, 0] <= force[-1, 0])]
+    if not len(rows):
+        raise MediaError(f"{export / 'IMU'}: accelerometer and gyroscope were never on at once")
+    between = np.stack([np.interp(rows[:, 0], force[:, 0], axis) for axis in force[:, 1:].T], 1)
+    seconds = (rows[:, 0] - film_start(export / "Video" / "VideoMp4Timing.txt")) / TICKS_HZ
+    return write_imu_table(out, seconds, np.concatenate([between, rows[:, 1:]], 1), len(turn))
+
+
+def rising(moments: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which moments are later than all before."""
+    return np.concatenate([np.ones(min(len(moments), 1), bool), moments[1:] > np.maximum.accumulate(moments)[:-1]])
 
 
 def film_start(path: Path) -> float:
