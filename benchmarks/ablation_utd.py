@@ -86,7 +86,7 @@ RECIPES: dict[str, tuple[list[str], list[str], tuple[str, ...]]] = {
 
 
 def changed(method: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    from karmma.config import apply_overrides
+    from karmma.trees import apply_overrides
 
     tree = json.loads(json.dumps(method))
     for key, value in changes.items():
@@ -99,7 +99,8 @@ def changed(method: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def recipe_of(root: Path, fold: int, seeds: list[int], overrides: list[str], names: list[str] | None) -> Any:
     """The recipe of one fold with every switch as a method of its own."""
-    from karmma.config import Recipe, apply_overrides, build, unshared
+    from karmma.config import Recipe
+    from karmma.trees import apply_overrides, build, unshared
 
     tree = unshared(yaml.safe_load(RECIPE.read_text()))
     for name in NOT_COMPARED:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from recording import write_result
 
-from karmma.config import build, load_recipe
+from karmma.config import load_recipe
 from karmma.datasets import KitchenConfig, simulate
 from karmma.datasets.kitchen.generate import random_for
 from karmma.datasets.kitchen.head import make_head
@@ -23,6 +23,7 @@ from karmma.datasets.kitchen.scene import furnish
 from karmma.datasets.kitchen.screenplay import play
 from karmma.datasets.kitchen.sound import synthesise
 from karmma.media.write import VideoWriter
+from karmma.trees import build
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "demo.yaml"
 RECORDINGS = 4

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from recording import write_result
 
-from karmma.config import Recipe, build
+from karmma.config import Recipe
 from karmma.data.loading import EpochLoader, TrainingBatch
 from karmma.data.missing import IndependentDropout
 from karmma.data.tokens import TokenStore
@@ -29,6 +29,7 @@ from karmma.experiment.context import STUDENT, TEACHER, Context
 from karmma.files import read_json
 from karmma.models.checkpoint import load_checkpoint
 from karmma.training.teachers import CachedTeacher, LiveTeacher, Teacher
+from karmma.trees import build
 from karmma.workers import use_one_thread
 
 ROUNDS, BATCHES, VIEWS = 5, 12, 3

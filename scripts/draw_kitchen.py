@@ -14,7 +14,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from karmma.config import build, load_recipe
+from karmma.config import load_recipe
 from karmma.datasets import KitchenConfig
 from karmma.datasets.kitchen.generate import random_for
 from karmma.datasets.kitchen.head import make_head
@@ -24,6 +24,7 @@ from karmma.datasets.kitchen.scene import furnish
 from karmma.datasets.kitchen.screenplay import play
 from karmma.datasets.kitchen.sound import synthesise
 from karmma.modalities.audio import log_mel
+from karmma.trees import build
 
 matplotlib.use("Agg")
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "demo.yaml"

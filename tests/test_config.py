@@ -13,7 +13,8 @@ import yaml
 from typer.testing import CliRunner
 
 from karmma.cli import app
-from karmma.config import load_recipe, plain, shipped_recipes
+from karmma.config import load_recipe, shipped_recipes
+from karmma.trees import plain
 from karmma.types import KarmmaError
 
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))

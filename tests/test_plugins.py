@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import karmma
 from karmma.cli import app
-from karmma.config import Recipe, build
+from karmma.config import Recipe
 from karmma.data.manifest import Manifest
 from karmma.datasets import DATASETS, DataSet, find_data_set
 from karmma.deploy.recordings import files_by_modality
@@ -23,6 +23,7 @@ from karmma.deploy.sensors import Lines, TableFile, parse_source
 from karmma.deploy.session import StreamConfig, live_columns
 from karmma.experiment.run import run
 from karmma.modalities import find_modality, make_modalities
+from karmma.trees import build
 from karmma.types import KarmmaError, LabelSpace, subset_name
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "gaze"

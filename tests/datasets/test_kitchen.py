@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import pytest
 
-from karmma.config import build
 from karmma.data.reading import read_segment
 from karmma.datasets import DATASETS
 from karmma.datasets.kitchen import KitchenConfig, simulate
@@ -32,6 +31,7 @@ from karmma.datasets.kitchen.tracks import Track
 from karmma.datasets.kitchen.vocabulary import NOUNS, SOURCE_PAIRS, TARGET_PAIRS, VERBS
 from karmma.media.audio import read_audio
 from karmma.modalities import make_modalities
+from karmma.trees import build
 from karmma.types import KarmmaError
 
 from ..conftest import TINY_KITCHEN

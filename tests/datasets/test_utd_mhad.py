@@ -12,7 +12,7 @@ import scipy.io
 import torch
 from safetensors.torch import load_file
 
-from karmma.config import Recipe, build, load_recipe
+from karmma.config import Recipe, load_recipe
 from karmma.data.clips import ClipStore
 from karmma.datasets.utd_mhad import ACTIONS, UtdMhadConfig, load_utd_mhad
 from karmma.experiment.run import run
@@ -22,6 +22,7 @@ from karmma.modalities import make_modalities
 from karmma.modalities.base import sample_seconds
 from karmma.modalities.imu import Imu
 from karmma.models.checkpoint import load_checkpoint
+from karmma.trees import build
 from karmma.types import KarmmaError
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "utd_mhad"

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 import karmma
-from karmma.config import EncoderConfig, plain
+from karmma.config import EncoderConfig
 from karmma.media.tables import AXES, read_table
 from karmma.modalities import make_modalities
 from karmma.models.checkpoint import CheckpointInfo, save_checkpoint
 from karmma.models.recognizer import RecognizerModel
+from karmma.trees import plain
 from karmma.types import LabelSpace, kind_of
 
 from ..conftest import TINY_RECOGNIZER

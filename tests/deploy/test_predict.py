@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import karmma
-from karmma.config import plain
 from karmma.deploy.answers import AnswerLines, prediction_row
 from karmma.modalities import make_modalities
 from karmma.models.checkpoint import CheckpointInfo, save_checkpoint
 from karmma.models.recognizer import RecognizerModel
+from karmma.trees import plain
 from karmma.types import LabelSpace
 
 from ..conftest import TINY_RECOGNIZER

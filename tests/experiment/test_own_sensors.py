@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 import karmma
-from karmma.config import Recipe, build
+from karmma.config import Recipe
 from karmma.deploy.recognition import UNMET
 from karmma.experiment.run import run
 from karmma.media.tables import AXES
 from karmma.models.checkpoint import read_info
+from karmma.trees import build
 
 TRAINING = {"epochs": 1, "batch_size": 8, "lr": 0.001}
 RECOGNIZER: dict[str, Any] = {

@@ -18,7 +18,7 @@ import pytest
 import torch
 import yaml
 
-from karmma.config import DataConfig, DistillationConfig, MethodConfig, Recipe, build, load_recipe
+from karmma.config import DataConfig, DistillationConfig, MethodConfig, Recipe, load_recipe
 from karmma.data.loading import EpochLoader, TrainingBatch
 from karmma.datasets.kitchen.manifest import load_kitchen
 from karmma.evaluation.evaluate import SubsetLogits
@@ -26,6 +26,7 @@ from karmma.experiment.run import run
 from karmma.experiment.stages import StageBook
 from karmma.files import alone_in
 from karmma.models.checkpoint import read_info
+from karmma.trees import build
 from karmma.types import KarmmaError
 
 ENCODERS = {

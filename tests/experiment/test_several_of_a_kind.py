@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import karmma
 from karmma.cli import app
-from karmma.config import Recipe, build
+from karmma.config import Recipe
 from karmma.data.reading import read_segment
 from karmma.datasets.folder import FolderConfig, load_folder
 from karmma.datasets.prepared import PreparedConfig, load_prepared
@@ -33,6 +33,7 @@ from karmma.modalities.imu import Imu
 from karmma.preparation.check import check_manifest
 from karmma.preparation.prepare import prepare
 from karmma.preparation.segments import PrepareConfig
+from karmma.trees import build
 from karmma.types import KINDS, KarmmaError, kind_of
 
 NAMES = ("rgb", "side_rgb", "imu", "wrist_imu")

@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from karmma.config import Recipe, build, load_recipe
+from karmma.config import Recipe, load_recipe
 from karmma.experiment import side_by_side
 from karmma.experiment.arms import Training
 from karmma.experiment.context import Context
 from karmma.experiment.jobs import Job, evaluations, preparations, train_alone, trainings
 from karmma.experiment.run import run
 from karmma.experiment.side_by_side import count_at_once, run_jobs, run_side_by_side
+from karmma.trees import build
 from karmma.types import KarmmaError
 
 from .test_run import tiny_recipe

@@ -13,12 +13,13 @@ import torch
 import transformers
 from numpy.lib.stride_tricks import sliding_window_view
 
-from karmma.config import EncoderConfig, RecognizerConfig, plain
+from karmma.config import EncoderConfig, RecognizerConfig
 from karmma.modalities.audio import Audio, kaldi_fbank
 from karmma.models.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from karmma.models.encoders import make_encoder
 from karmma.models.encoders.hugging_face import check_preprocessing
 from karmma.models.recognizer import RecognizerModel
+from karmma.trees import plain
 from karmma.types import KarmmaError, LabelSpace, ModalitySpec
 
 SMALL: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from karmma.config import EncoderConfig, plain
+from karmma.config import EncoderConfig
 from karmma.modalities.flow import Flow
 from karmma.modalities.rgb import Rgb
 from karmma.models.checkpoint import CheckpointInfo, save_checkpoint
@@ -22,6 +22,7 @@ from karmma.models.encoders import make_encoder, start
 from karmma.models.encoders.published_swin import PICTURES, doubt_preprocessing, torchvision_names
 from karmma.models.encoders.video_swin import SIZES, VideoSwin
 from karmma.models.pretrained import FIRST_LAYER, load_published, local_file
+from karmma.trees import plain
 from karmma.types import KarmmaError, LabelSpace, ModalitySpec
 
 from ..conftest import LABEL_SIZES, SPECS, make_recognizer

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import scipy.io
 
-from karmma.config import build
 from karmma.data.manifest import Manifest, Segment
 from karmma.data.reading import read_segment
 from karmma.datasets.prepared import PreparedConfig, load_prepared
@@ -20,6 +19,7 @@ from karmma.modalities import make_modalities
 from karmma.preparation.cuts import cut_depth_film, cut_file
 from karmma.preparation.prepare import prepare
 from karmma.preparation.segments import PrepareConfig
+from karmma.trees import build
 from karmma.types import KarmmaError, LabelSpace
 
 SECONDS = np.arange(300) / 30 + 50.0  # a clock that does not begin at 0

@@ -15,7 +15,7 @@ import torch
 from typer.testing import CliRunner
 
 from karmma.cli import app
-from karmma.config import EncoderConfig, RecognizerConfig, plain
+from karmma.config import EncoderConfig, RecognizerConfig
 from karmma.data.manifest import Manifest
 from karmma.data.reading import read_segment
 from karmma.data.tokens import TokenStore
@@ -25,6 +25,7 @@ from karmma.models.checkpoint import CheckpointInfo, save_checkpoint
 from karmma.models.recognizer import RecognizerModel
 from karmma.preparation.bench import FLOOR_DECODE, FLOOR_READ
 from karmma.preparation.features import load_extractors, write_features
+from karmma.trees import plain
 from karmma.types import KarmmaError
 
 SETTINGS: dict[str, dict[str, Any]] = {"rgb": {"frames": 2, "height": 48, "width": 64}, "audio": {}, "imu": {"seconds": 1.0}}

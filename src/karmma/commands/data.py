@@ -23,10 +23,10 @@ def simulate(
     workers: Annotated[int, typer.Option(min=0, help="processes; 0 is one per core")] = 0,
 ) -> None:
     """Write a simulated kitchen into DIRECTORY. Knobs are given as key=value, e.g. clutter=6 participants.train=3."""
-    from ..config import apply_overrides, build
     from ..datasets import KitchenConfig
     from ..datasets import simulate as write_kitchen
     from ..progress import Progress
+    from ..trees import apply_overrides, build
 
     config = build(KitchenConfig, apply_overrides({"seed": seed}, overrides), "knobs")
     with Progress("simulate") as progress:
@@ -72,12 +72,12 @@ def prepare(
 
     Exit code 0: everything is there, 3: some readings failed and are named in failed.csv.
     """
-    from ..config import apply_overrides, build
     from ..datasets import load_data_set
     from ..preparation.prepare import ENGINES, describe_failures
     from ..preparation.prepare import prepare as prepare_set
     from ..preparation.segments import PrepareConfig
     from ..progress import Progress
+    from ..trees import apply_overrides, build
 
     if engine not in ENGINES:
         raise KarmmaError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")

@@ -60,11 +60,11 @@ def evaluate(
     overrides: Annotated[list[str] | None, typer.Argument(help="settings of the data set as key=value")] = None,
 ) -> None:
     """Test CHECKPOINT on a data set with modalities missing."""
-    from ..config import apply_overrides
     from ..evaluation.adaptation import Midl
     from ..evaluation.tables import print_evaluation
     from ..experiment.evaluation import Protocol, evaluate_checkpoint
     from ..files import write_json
+    from ..trees import apply_overrides
 
     chosen = Protocol(protocol, tuple(missing.split("+")) if missing else (), mask, Midl(adapt_lr) if adapt else None)
     result = evaluate_checkpoint(checkpoint, root, dataset, split, cache, apply_overrides({}, overrides), chosen, views)
@@ -88,8 +88,8 @@ def scores(
 
     Exit code 3: nothing of some clips could be read; their scores are all 0.
     """
-    from ..config import apply_overrides
     from ..experiment.evaluation import require_npz, score_split
+    from ..trees import apply_overrides
 
     require_npz(out)
     wanted = tuple(only.split("+")) if only else ()

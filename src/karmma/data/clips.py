@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..augmentation import Augmentation
-from ..config import flatten, plain
 from ..files import read_json, replacing, write_json
 from ..modalities import Modality
+from ..trees import flatten, plain
 from ..types import Batch, KarmmaError
 from ..workers import count_workers, worker_pool
 from .manifest import Segment

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import apply_overrides, build
 from ..data.manifest import Manifest
 from ..plugins import DATA_SET, load_plugin, plugin_names
+from ..trees import apply_overrides, build
 from ..types import KarmmaError
 from .ego4d import Ego4dConfig, load_ego4d
 from .epic import LABEL_SIZES, EpicConfig, load_epic

@@ -13,7 +13,7 @@ from typing import Any
 import lightning
 
 from .. import processes
-from ..config import DataConfig, Recipe, RecognizerConfig, StudentConfig, TeacherConfig, TrainingConfig, plain
+from ..config import DataConfig, Recipe, RecognizerConfig, StudentConfig, TeacherConfig, TrainingConfig
 from ..data.clips import ClipStore
 from ..data.loading import EpochLoader
 from ..data.manifest import Manifest
@@ -33,6 +33,7 @@ from ..training.fit import fit, training_device
 from ..training.history import Watch
 from ..training.tasks import Task
 from ..training.tracking import Tracker
+from ..trees import plain
 from ..types import KarmmaError
 from ..workers import count_workers
 from .provenance import provenance

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config import plain
 from ..data.clips import ClipStore
 from ..data.manifest import Segment
 from ..evaluation.metrics import mean_of
@@ -17,6 +16,7 @@ from ..evaluation.tables import headline_metric
 from ..files import read_json
 from ..models.checkpoint import load_checkpoint
 from ..training.history import read_history
+from ..trees import plain
 from ..types import subset_name, subsets_of
 from .arms import load_specialists
 from .comparison import compare_methods

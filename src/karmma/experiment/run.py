@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import processes
-from ..config import Recipe, plain
+from ..config import Recipe
 from ..evaluation.report import write_report
 from ..files import alone_in, read_json, write_json
 from ..memory import keep_freed_memory
+from ..trees import plain
 from .arms import train_teacher
 from .context import Context
 from .jobs import evaluations, preparations, trainings

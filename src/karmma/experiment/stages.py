@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import processes
-from ..config import flatten, keys_at_default, plain
 from ..files import read_json, write_json
 from ..progress import Progress
+from ..trees import flatten, keys_at_default, plain
 from ..types import KarmmaError
 
 

@@ -10,8 +10,8 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from ..config import build
 from ..plugins import MODALITY, load_plugin, plugin_names
+from ..trees import build
 from ..types import KarmmaError, kind_of
 from .audio import Audio
 from .base import DoubtfulStreams, DrawnAsJoints, LiveReader, LiveRows, ManyLooks, Modality, PictureReader

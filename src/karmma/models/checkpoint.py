@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import RecognizerConfig, build, plain
+from ..config import RecognizerConfig
 from ..files import read_json, write_json
+from ..trees import build, plain
 from ..types import KarmmaError, LabelSpace, ModalitySpec, describe_model, read_description
 from .recognizer import RecognizerModel
 from .weights import load_weights, save_weights

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..config import Recipe, load_recipe, plain
+from ..config import Recipe, load_recipe
 from ..data.manifest import Manifest, Segment
 from ..data.reading import find_bounds
 from ..data.streaming import StreamStore
@@ -24,6 +24,7 @@ from ..modalities import Modality, make_modalities
 from ..modalities.base import span_of
 from ..models.checkpoint import load_checkpoint
 from ..models.encoders import Encoder, make_encoder, start
+from ..trees import plain
 from ..types import KarmmaError
 
 FORMAT, FORMAT_VERSION = "karmma-features", 1

@@ -9,8 +9,8 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..config import plain
 from ..data.manifest import Manifest
+from ..trees import plain
 from ..types import KarmmaError
 from ..workers import count_workers, worker_pool
 from .segments import PrepareConfig, prepare_segment, refuse_names
