@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,10 @@ import numpy as np
 import pytest
 
 from karmma.media.clocks import Motion, camera_motion, find_offset, sensor_motion
+from karmma.media.containers import MediaError
+from karmma.media.pictures import pictures_at
 from karmma.media.tables import AXES
+from karmma.media.video import read_frames
 from karmma.media.write import VideoWriter
 
 LENGTH, FRAMES_HZ = 20.0, 15.0
@@ -64,6 +68,24 @@ def test_a_part_of_a_film_is_enough(film: Path, tmp_path: Path) -> None:
     assert late.seconds[0] > 7.9
     found = find_offset(late, sensor_motion(write_table(tmp_path / "imu.csv", 0.7)))
     assert found is not None and found.is_sure and found.seconds == pytest.approx(0.7, abs=0.02)
+
+
+def test_numbered_pictures_tell_as_much_as_their_film(film: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut").mkdir()
+    pictures = read_frames(film, [index / FRAMES_HZ for index in range(round(LENGTH * FRAMES_HZ))], 192, 144)
+    for number, picture in enumerate(pictures, 7):
+        cv2.imwrite(str(tmp_path / "cut" / f"frame_{number:06d}.png"), picture[..., ::-1])
+    sequence, sensor = pictures_at(tmp_path / "cut", FRAMES_HZ), sensor_motion(write_table(tmp_path / "imu.csv", 1.234))
+    for start_seconds in (0.0, 8.0):
+        seen, expected = camera_motion(sequence, start_seconds), camera_motion(film, start_seconds)
+        np.testing.assert_allclose(seen.seconds, expected.seconds, atol=0.01)
+        found = find_offset(seen, sensor)
+        assert found is not None and found.is_sure and found.seconds == pytest.approx(1.234, abs=0.02)
+    twice = camera_motion(replace(sequence, frames_hz=60.0), 0.0)
+    assert np.diff(twice.seconds) == pytest.approx(3 / 60)  # not closer than says anything
+    (tmp_path / "cut" / "frame_000100.png").unlink()
+    with pytest.raises(MediaError, match="picture 100 is missing"):
+        camera_motion(sequence, 0.0)
 
 
 def test_nothing_is_believed_of_motions_that_do_not_belong_together(film: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from karmma.datasets import KitchenConfig, simulate
 from karmma.datasets.folder import FolderConfig, load_folder
 from karmma.datasets.prepared import PreparedConfig, load_prepared
 from karmma.media.clocks import ClockOffset
+from karmma.media.video import read_frames
 from karmma.modalities import make_modalities
 from karmma.preparation.check import check_manifest
 from karmma.preparation.clock_check import ClockPair, words_of
@@ -71,6 +73,17 @@ def test_a_table_of_several_films_is_told_of_beside_each(shifted: Path) -> None:
     first, second = report.facts["ahead_seconds_by_film"].split("; ")
     assert first.startswith("film.mp4 1.3") and second.startswith("again.mp4 1.3") and "ahead_seconds" not in report.facts
     assert len(report.warnings) == 1 and "ahead of again.mp4's" in report.warnings[0]
+
+
+def test_a_table_beside_numbered_pictures_is_looked_at_too(shifted: Path) -> None:
+    (shifted / "cut").mkdir()
+    for number, picture in enumerate(read_frames(shifted / "film.mp4", [index / 12 for index in range(380)], 96, 72)):
+        cv2.imwrite(str(shifted / "cut" / f"{number:05d}.png"), picture[..., ::-1])
+    header = "path,pictures_hz,start_seconds,stop_seconds,split,action,imu_path"
+    (shifted / "clips.csv").write_text(f"{header}\ncut,12,2,4,train,walk,imu.csv\n")
+    (report,) = [file for file in check_manifest(load_folder(shifted, FolderConfig()), 1).files if file.path.suffix == ".csv"]
+    assert report.facts["ahead_seconds"] == pytest.approx(1.3, abs=0.05)
+    assert len(report.warnings) == 1 and "ahead of cut's: both see the same turns then" in report.warnings[0]
 
 
 def test_clips_are_read_by_the_films_clock_from_files_and_from_shards(shifted: Path, kitchen: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .inertial import axes_of
+from .pictures import PictureSequence, length_of_pictures, list_pictures, read_pictures_at
 from .tables import AXES, read_table
 from .video import decode_from
 
@@ -67,22 +70,39 @@ class ClockOffset:
         return self.correlation >= needed and self.correlation - self.elsewhere >= CLEAR
 
 
-def camera_motion(film: Path, start_seconds: float) -> Motion:
+def camera_motion(film: Path | PictureSequence, start_seconds: float) -> Motion:
     """How fast the whole picture moves, by phase correlation of neighbouring frames. Raises MediaError."""
     seconds, speed, window = list[float](), list[float](), cv2.createHanningWindow(FRAME_SIZE, cv2.CV_32F)
     last: tuple[float, NDArray[np.float32]] | None = None
-    for frame in decode_from(film, start_seconds):
-        if frame.seconds > start_seconds + LONGEST_SECONDS:
-            break
-        if last is not None and frame.seconds < last[0] + APART_FRAMES_SECONDS:
-            continue
-        grey = cv2.cvtColor(frame.rgb(*FRAME_SIZE), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    frames = film_frames(film, start_seconds) if isinstance(film, Path) else picture_frames(film, start_seconds)
+    for moment, grey in frames:
         if last is not None:
             (right, down), _ = cv2.phaseCorrelate(last[1], grey, window)
-            seconds.append((frame.seconds + last[0]) / 2)
-            speed.append(float(np.hypot(right, down)) / (frame.seconds - last[0]))
-        last = frame.seconds, grey
+            seconds.append((moment + last[0]) / 2)
+            speed.append(float(np.hypot(right, down)) / (moment - last[0]))
+        last = moment, grey
     return Motion(np.array(seconds), np.array(speed))
+
+
+def film_frames(film: Path, start_seconds: float) -> Iterator[tuple[float, NDArray[np.float32]]]:
+    """Small grey frames of a film, not too close to each other, each with the second at which it is shown. Raises MediaError."""
+    earliest = start_seconds
+    for frame in decode_from(film, start_seconds):
+        if frame.seconds > start_seconds + LONGEST_SECONDS:
+            return
+        if frame.seconds >= earliest:
+            yield frame.seconds, cv2.cvtColor(frame.rgb(*FRAME_SIZE), cv2.COLOR_RGB2GRAY).astype(np.float32)
+            earliest = frame.seconds + APART_FRAMES_SECONDS
+
+
+def picture_frames(sequence: PictureSequence, start_seconds: float) -> Iterator[tuple[float, NDArray[np.float32]]]:
+    """The same of numbered pictures. Raises MediaError."""
+    begin = max(start_seconds, sequence.second_of(int(list_pictures(sequence.path, sequence.part).numbers[0])))
+    stop = min(start_seconds + LONGEST_SECONDS, length_of_pictures(sequence))
+    apart = math.ceil(APART_FRAMES_SECONDS * sequence.frames_hz)
+    moments = [sequence.second_of(number) for number in range(sequence.number_at(begin), sequence.number_at(stop), apart)]
+    for moment, picture in zip(moments, read_pictures_at(sequence, moments, cv2.IMREAD_GRAYSCALE), strict=True):
+        yield moment, cv2.resize(picture, FRAME_SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def sensor_motion(table: Path) -> Motion:
