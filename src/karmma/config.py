@@ -25,7 +25,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
-Absent = Literal["tokens", "one_token", "rebuilt", "shared", "skip", "zeros"]
+Absent = Literal["tokens", "one_token", "rebuilt", "shared", "skip", "summed", "zeros"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -67,7 +67,7 @@ class RecognizerConfig:
     ffn_dim: Count = 96
     head_dim: Count = 192
     dropout: Share = 0.1  # not from the paper
-    absent: Absent = "tokens"  # learned tokens (paper), one token over and over, what others tell of it, nothing, or zeros as input
+    absent: Absent = "tokens"  # learned tokens (paper), one over and over, what others tell of it, nothing (beside or in a sum), zeros
     average: Literal["present", "all"] = "present"  # whose modality means vote beside CLS; not from the paper
     own_votes: bool = False  # linear heads on each modality's own tokens vote beside the fused ones; not from the paper
     kernels: KernelsConfig | None = None  # random kernels that vote, too, once the recognizer is trained

@@ -94,9 +94,10 @@ def test_extractors_and_fusion_apart_give_the_same_logits(two_path: Path, export
                 assert [entry.name for entry in prediction.ranked[head]] == [entry.name for entry in ranked]
 
 
-@pytest.mark.parametrize("absent", ["zeros", "shared"])
+@pytest.mark.parametrize("absent", ["zeros", "shared", "summed"])
 def test_whatever_stands_for_absent_modalities_no_graph_looks_at_them(tmp_path: Path, absent: str) -> None:
-    path = save_student(tmp_path / "student", {"audio": SETTINGS["audio"], "imu": SETTINGS["imu"]}, absent=absent)
+    settings = {"audio": SETTINGS["audio"], "imu": SETTINGS["imu"]}
+    path = save_student(tmp_path / "student", settings, absent=absent, own_votes=absent != "zeros")
     student = karmma.load(path)
     export_student(path, tmp_path / "exported")
     subsets = subsets_of(("audio", "imu"))

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from karmma.data.missing import IndependentDropout, Scenario, Subset
 from karmma.evaluation.evaluate import SubsetLogits, average_views, evaluate, fuse_subset, late_fusion, look
 from karmma.evaluation.metrics import action_scores, confusion, correctness, in_top_k, retention
-from karmma.evaluation.profile import count_gflops, count_parameters
+from karmma.evaluation.profile import count_gflops, count_parameters, measure_cost
 from karmma.types import subsets_of
 
-from ..conftest import SPECS, make_batch, make_recognizer
+from ..conftest import LABEL_SIZES, SPECS, make_batch, make_recognizer
 
 NAMES = ("a", "b", "c")
 
@@ -140,7 +140,20 @@ def test_what_stands_for_absent_modalities_costs_the_same_however_it_is_learned(
     few, tokens = (count_gflops(make_recognizer(absent=how), SPECS, tuple(SPECS)[:1]) for how in ("skip", "tokens"))
     assert count_gflops(make_recognizer(absent=absent), SPECS, tuple(SPECS)[:1]) == tokens > few
     for dearer in ("rebuilt", "shared"):
-        assert count_gflops(make_recognizer(absent=dearer), SPECS, tuple(SPECS)[:1]) > tokens
+        model = make_recognizer(absent=dearer)
+        assert count_gflops(model, SPECS, tuple(SPECS)[:1]) > tokens
+        cost = measure_cost(model.config, SPECS, LABEL_SIZES, tuple(SPECS)[:1], torch.device("cpu"), repeats=0)
+        assert cost.gflops_with_absent_tokens > tokens > cost.gflops
+
+
+def test_a_sum_of_common_tokens_costs_nothing_for_what_is_absent() -> None:
+    one, two = tuple(SPECS)[:1], tuple(SPECS)[:2]
+    recognizer = make_recognizer(absent="summed")
+    costs = [measure_cost(recognizer.config, SPECS, LABEL_SIZES, subset, torch.device("cpu"), repeats=0) for subset in (one, two)]
+    assert all(cost.gflops == pytest.approx(cost.gflops_with_absent_tokens) for cost in costs)
+    alone, other, both = (count_gflops(recognizer, SPECS, subset) for subset in (one, two[1:], two))
+    tail = alone + other - both  # fusion and heads, once however many there are
+    assert 0 < tail < min(alone, other)
 
 
 def test_costs_follow_the_subset() -> None:

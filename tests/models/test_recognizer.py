@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from karmma.config import EncoderConfig
+from karmma.models.common_tokens import COMMON_TOKENS, CommonTokens
 from karmma.models.encoders import make_encoder
 from karmma.models.fusion import WRITTEN_OUT_TOKENS, attend
 from karmma.models.rebuilding import Rebuilder, SharedSpecific
@@ -20,7 +21,7 @@ from ..conftest import LABEL_SIZES, SPECS, make_batch, make_recognizer
 
 SWITCHES = [("tokens", "present", False), ("tokens", "all", False), ("skip", "present", False), ("tokens", "present", True),
             ("one_token", "present", False), ("one_token", "all", True), ("rebuilt", "present", False), ("rebuilt", "all", True),
-            ("shared", "present", False), ("shared", "all", True),
+            ("shared", "present", False), ("shared", "all", True), ("summed", "present", False), ("summed", "present", True),
             ]  # fmt: skip
 SWITCHED = pytest.mark.parametrize(("absent", "average", "own_votes"), SWITCHES)
 presence_masks = st.lists(st.lists(st.booleans(), min_size=4, max_size=4).filter(any), min_size=3, max_size=3)
@@ -168,6 +169,25 @@ def test_shared_features_stand_in_and_are_drawn_together_while_own_ones_tell_the
     torch.testing.assert_close(errors[1], 0.02 * functional.cross_entropy(network.which(own[1, 1:2]), torch.tensor([1])))
     fused, taken = network.taken("imu", torch.randn(2, 5, 4))
     assert fused.shape == (2, 5, 4) and taken.shape == (2, network.known_width)
+
+
+def test_what_is_there_is_summed_in_common_tokens() -> None:
+    """Dong et al. (UMI): each modality's tokens are weighed into common ones; a sample's are the sum of those it has."""
+    model, batch = make_recognizer(absent="summed"), make_batch(2)
+    others = make_recognizer().state_dict()
+    assert all(torch.equal(value, others[name]) for name, value in model.state_dict().items() if not name.startswith("common."))
+    tokens = {name: model.encoder(name)(batch.data[name]) for name in ("imu", "rgb")}
+    parts = {name: model.common_tokens(name, values) for name, values in tokens.items()}
+    present = {"imu": torch.tensor([True, True]), "rgb": torch.tensor([False, True])}
+    expected = model.answer_common(torch.stack([parts["imu"][0], parts["imu"][1] + parts["rgb"][1]]))
+    for head, values in model(batch.data, present).items():
+        torch.testing.assert_close(values, expected[head])
+    network = model.common["imu"]
+    assert isinstance(network, CommonTokens)
+    embedded = torch.randn(1, 5, model.config.dim)
+    shares = network.weigh(network.norm(embedded)).softmax(1)
+    torch.testing.assert_close(network(embedded)[0, 3], (shares[0, :, 3:4] * embedded[0]).sum(0))
+    torch.testing.assert_close(shares.sum(1), torch.ones(1, COMMON_TOKENS))
 
 
 def test_skipped_modality_contributes_nothing() -> None:

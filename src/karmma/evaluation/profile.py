@@ -12,7 +12,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..config import RecognizerConfig
+from ..config import Absent, RecognizerConfig
 from ..models.recognizer import RecognizerModel
 from ..types import ModalitySpec
 
@@ -67,7 +67,8 @@ def measure_cost(
 ) -> Cost:  # fmt: skip
     """The cost of a subset; `repeats` 0 counts only and runs nothing."""
     own = {name: specs[name] for name in subset}
-    alone = replace(config, encoders={name: config.encoders[name] for name in subset}, absent="skip")
+    absent: Absent = "summed" if config.absent == "summed" else "skip"  # nothing of what is not there either way
+    alone = replace(config, encoders={name: config.encoders[name] for name in subset}, absent=absent)
     with torch.device("meta"):
         parameters = count_parameters(RecognizerModel(alone, own, label_sizes))
     cost = Cost(

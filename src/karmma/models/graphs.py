@@ -25,6 +25,9 @@ class SubsetFusionGraph(nn.Module):
     def fuse(self, features: dict[str, Tensor], batch: int) -> Logits:
         model, config = self.model, self.model.config
         features, own_votes = model.split_votes(features)
+        if config.absent == "summed":
+            common = torch.stack([model.common_tokens(name, tokens) for name, tokens in features.items()]).sum(0)
+            return self.voted(model.answer_common(common), own_votes)
         if config.absent == "zeros":
             blanks = {name: torch.zeros(1, *model.specs[name].input_shape) for name in model.modalities if name not in features}
             tokens = {name: model.encoder(name)(blank).expand(batch, -1, -1) for name, blank in blanks.items()}
@@ -42,10 +45,10 @@ class SubsetFusionGraph(nn.Module):
         everyone = config.absent == "zeros" or (config.average == "all" and config.absent in LEARNED)
         voting = [name for name in shown if everyone or name in features]
         logits = model.heads(torch.stack([fused[:, 0], *(means[name].mean(1) for name in voting)], 1))
-        means_by_head = {head: values.mean(1) for head, values in logits.items()}
-        if not own_votes:
-            return means_by_head
-        return model.with_votes(means_by_head, torch.stack(list(own_votes.values()), 1).mean(1))
+        return self.voted({head: values.mean(1) for head, values in logits.items()}, own_votes)
+
+    def voted(self, logits: Logits, own_votes: dict[str, Tensor]) -> Logits:
+        return self.model.with_votes(logits, torch.stack(list(own_votes.values()), 1).mean(1)) if own_votes else logits
 
 
 class EncoderGraph(nn.Module):
@@ -74,6 +77,9 @@ class FusionGraph(nn.Module):
         model, config, (*extracted, presence) = self.model, self.model.config, inputs
         features, own_votes = model.split_votes(dict(zip(model.modalities, extracted, strict=True)))
         there = {name: presence[:, index, None, None] > 0.5 for index, name in enumerate(features)}
+        if config.absent == "summed":
+            parts = [torch.where(there[name], model.common_tokens(name, tokens), torch.zeros(())) for name, tokens in features.items()]
+            return in_order(model, self.voted(model.answer_common(torch.stack(parts).sum(0)), own_votes, presence))
         if config.absent == "zeros":
             features = {name: torch.where(there[name], tokens, getattr(self, f"blank_{name}")) for name, tokens in features.items()}
         projected, known = model.projected(features)
@@ -94,11 +100,14 @@ class FusionGraph(nn.Module):
         weights = torch.cat([torch.ones_like(votes[:, :1]), votes], 1)
         weights = weights / weights.sum(1, keepdim=True)
         logits = {head: (values * weights[:, :, None]).sum(1) for head, values in logits.items()}
-        if own_votes:
-            has = presence[:, :, None] > 0.5
-            total = torch.where(has, torch.stack(list(own_votes.values()), 1), torch.zeros(())).sum(1)
-            logits = model.with_votes(logits, total / has.sum(1))
-        return in_order(model, logits)
+        return in_order(model, self.voted(logits, own_votes, presence))
+
+    def voted(self, logits: Logits, own_votes: dict[str, Tensor], presence: Tensor) -> Logits:
+        if not own_votes:
+            return logits
+        has = presence[:, :, None] > 0.5
+        total = torch.where(has, torch.stack(list(own_votes.values()), 1), torch.zeros(())).sum(1)
+        return self.model.with_votes(logits, total / has.sum(1))
 
 
 def in_order(model: RecognizerModel, logits: Logits) -> tuple[Tensor, ...]:

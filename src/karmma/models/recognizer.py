@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from ..config import RecognizerConfig
 from ..types import KarmmaError, ModalitySpec
+from .common_tokens import CommonTokens
 from .embedding import ModalityEmbedding
 from .encoders import Encoder, completed, make_encoder
 from .fusion import FusionBlock
@@ -26,8 +27,8 @@ class RecognizerModel(nn.Module):
     """Maps any non-empty subset of modalities to logits per label set.
 
     `absent="tokens"` feeds learned tokens for what is missing, `"one_token"` one of them over and over, `"rebuilt"` and `"shared"`
-    add to them what others tell of it, `"skip"` feeds nothing; an extractor then runs only on the samples that have its
-    modality. `"zeros"` (early fusion) takes zeros for its data and knows of no absence.
+    add to them what others tell of it, `"skip"` feeds nothing, `"summed"` sums up in common tokens what is there; an extractor
+    then runs only on the samples that have its modality. `"zeros"` (early fusion) takes zeros for its data and knows of no absence.
     """
 
     def __init__(self, config: RecognizerConfig, specs: Mapping[str, ModalitySpec], label_sizes: Mapping[str, int]) -> None:
@@ -55,6 +56,7 @@ class RecognizerModel(nn.Module):
             else {}
         )
         self.rebuilder = absent_features(config, self.modalities)  # last, so that all else starts as it does without
+        self.common = nn.ModuleDict({name: CommonTokens(config.dim) for name in specs} if config.absent == "summed" else {})
 
     def encoder(self, modality: str) -> Encoder:
         encoder = self.encoders[modality]
@@ -157,6 +159,10 @@ class RecognizerModel(nn.Module):
         if self.config.absent == "zeros":
             return self.fuse_all({name: self.with_blanks(name, tokens, present[name]) for name in self.modalities})
         batch = len(next(iter(present.values())))
+        if self.config.absent == "summed":
+            common = self.spread({name: self.common_tokens(name, values) for name, values in tokens.items()}, present).sum(1)
+            logits = self.answer_common(common)
+            return self.with_votes(logits, self.mean_of_present(votes, present)) if votes else logits
         skip, pieces, visible, names = self.config.absent == "skip", [], [], []
         projected, known = self.projected(tokens)
         for name in self.modalities:
@@ -168,8 +174,9 @@ class RecognizerModel(nn.Module):
             visible.append(flag[:, None].expand(-1, pieces[-1].shape[1]))
             names.append(name)
         if self.rebuilder is not None:
-            there = self.stacked(present)
-            pieces = with_rebuilt(pieces, self.rebuilder(self.spread(known, present), there), there)
+            seen = self.spread(known, present)
+            there = self.stacked(present).to(seen.device)  # of a model on the meta device, too
+            pieces = with_rebuilt(pieces, self.rebuilder(seen, there), there)
         mask = torch.cat(visible, 1)
         fused = self.fusion(torch.cat(pieces, 1), None if not skip or bool(mask.all()) else mask)
         logits = self.vote(fused, [piece.shape[1] for piece in pieces], [present[name] for name in names])
@@ -184,13 +191,25 @@ class RecognizerModel(nn.Module):
         taken = {name: self.rebuilder.taken(name, values) for name, values in features.items()}
         return {name: fused for name, (fused, _) in taken.items()}, {name: known for name, (_, known) in taken.items()}
 
+    def common_tokens(self, name: str, tokens: Tensor) -> Tensor:
+        """A modality's part of the common tokens `(samples, common, dim)` of an extractor's tokens `(samples, tokens, width)`."""
+        embedding = self.embedding(name)
+        return self.common[name](embedding(embedding.project(tokens), None, tokens.shape[0]))
+
+    def answer_common(self, common: Tensor) -> Logits:
+        """Logits of common tokens `(batch, common, dim)`: the shared MLP's on CLS and on their mean."""
+        fused = self.fusion(common, None)
+        logits = self.heads(torch.stack([fused[:, 0], fused[:, 1:].mean(1)], 1))
+        return {head: values.mean(1) for head, values in logits.items()}
+
     def spread(self, known: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        """What is known of the samples that have a modality as `(batch, modalities, known width)`, zeros where it is absent."""
+        """What is known of the samples that have a modality `(samples, …)` as `(batch, modalities, …)`, zeros where it is absent."""
         columns = []
         for name in self.modalities:
             flag, example = present[name], next(iter(known.values()))
-            column = example.new_zeros(len(flag), example.shape[1])
-            columns.append(column.index_add(0, flag.nonzero().flatten(), known[name]) if name in known else column)
+            column = example.new_zeros(len(flag), *example.shape[1:])
+            rows = flag.nonzero().flatten().to(example.device)
+            columns.append(column.index_add(0, rows, known[name]) if name in known else column)
         return torch.stack(columns, 1)
 
     def rebuilding_answers(
