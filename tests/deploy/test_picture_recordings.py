@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -120,7 +121,13 @@ def test_a_missing_picture_is_named_and_the_other_windows_are_answered(
 def test_pictures_without_their_rate_or_none_at_all_are_refused(tmp_path: Path, cut: Path, clock_video: Path) -> None:
     with pytest.raises(KarmmaError, match="numbered pictures; how many were taken per second says --pictures-hz"):
         find_recordings([cut], {})
-    with pytest.raises(KarmmaError, match="no numbered pictures in it, nor in folders or tars in it"):
+    with pytest.raises(KarmmaError, match="no numbered pictures of a camera in it, nor in folders or tars in it"):
         find_recordings([tmp_path], {}, HZ)
+    (tmp_path / "both" / "depth").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "both" / "depth" / "1.png"), np.full((24, 32), 700, np.uint16))
+    with pytest.raises(KarmmaError, match="16-bit grey pictures are depth; they go by --depth"):
+        find_recordings([tmp_path / "both" / "depth"], {}, HZ)
+    shutil.copytree(cut, tmp_path / "both" / "colour")  # beside it the depth is no recording of its own
+    assert [recording.path for recording in find_recordings([tmp_path / "both"], {}, HZ)] == [tmp_path / "both" / "colour"]
     with pytest.raises(KarmmaError, match="not a plain tar"):
         find_recordings([clock_video], {}, HZ)

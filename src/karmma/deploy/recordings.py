@@ -12,7 +12,7 @@ from ..data.reading import WITHOUT_CLOCK_SECONDS, read_source
 from ..media.containers import MediaError
 from ..media.duration import TABLES, has_clock, span_of_table
 from ..media.live import FrameBuffer
-from ..media.pictures import PictureSequence, list_pictures, pictures_at
+from ..media.pictures import PictureSequence, is_depth, list_pictures, pictures_at
 from ..media.probe import probe
 from ..media.video import DecodedFrame, decode_from
 from ..modalities import FROM_PICTURES, FROM_VIDEO, LiveReader, find_modality
@@ -231,13 +231,20 @@ def has_pictures(path: Path) -> bool:
 
 
 def find_pictures(path: Path, frames_hz: float) -> list[PictureSequence]:
-    """Those of a folder or tar; of a directory of folders and tars, of each that has some. Raises KarmmaError where there are none."""
+    """A folder's or tar's; of a directory of folders and tars, those of each that has a camera's.
+
+    Raises KarmmaError where there are none, and for depth.
+    """
     if path.is_dir() and not has_pictures(path):
-        found = [entry for entry in sorted(path.glob("[!.]*")) if has_pictures(entry)]
+        listed = [pictures_at(entry, frames_hz) for entry in sorted(path.glob("[!.]*")) if has_pictures(entry)]
+        found = [sequence for sequence in listed if not is_depth(sequence)]
         if not found:
-            raise KarmmaError(f"{path}: no numbered pictures in it, nor in folders or tars in it")
-        return [pictures_at(entry, frames_hz) for entry in found]
-    return [pictures_at(path, frames_hz)]
+            raise KarmmaError(f"{path}: no numbered pictures of a camera in it, nor in folders or tars in it")
+        return found
+    sequence = pictures_at(path, frames_hz)
+    if is_depth(sequence):
+        raise KarmmaError(f"{path}: 16-bit grey pictures are depth; they go by --depth")
+    return [sequence]
 
 
 def recordings_without_media(single: dict[str, Media], listed: Mapping[str, Mapping[str, Media]]) -> list[Recording]:

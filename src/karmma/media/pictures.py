@@ -109,6 +109,17 @@ def pictures_at(path: Path, frames_hz: float) -> PictureSequence:
     return PictureSequence(path, frames_hz, first_number=int(list_pictures(path).numbers[0]))
 
 
+def is_depth(sequence: PictureSequence) -> bool:
+    """Whether the first picture is 16-bit grey, as depth is and no camera's picture. Raises MediaError."""
+    pictures = list_pictures(sequence.path, sequence.part)
+    first = cv2.imdecode(np.frombuffer(pictures.read(int(pictures.numbers[0])), np.uint8), cv2.IMREAD_UNCHANGED)
+    return first is not None and is_grey16(first)
+
+
+def is_grey16(picture: NDArray[Any]) -> bool:
+    return picture.dtype == np.uint16 and picture.ndim == 2
+
+
 def length_of_pictures(sequence: PictureSequence) -> float:
     """Seconds until the last picture is no longer shown. Raises MediaError."""
     return sequence.second_of(int(list_pictures(sequence.path, sequence.part).numbers[-1]) + 1)
@@ -184,7 +195,7 @@ def read_picture_depths(sequence: PictureSequence, seconds: Sequence[float]) -> 
     """
     pictures = []
     for picture in read_pictures_at(sequence, seconds, cv2.IMREAD_UNCHANGED):
-        if picture.dtype != np.uint16 or picture.ndim != 2:
+        if not is_grey16(picture):
             raise MediaError(f"{sequence.path}: pictures are {picture.dtype} {picture.shape}, expected 16-bit grey in millimetres")
         pictures.append(thinned(picture))
     return np.stack(pictures)
