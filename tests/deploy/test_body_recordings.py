@@ -18,11 +18,12 @@ from typer.testing import CliRunner
 
 import karmma
 from karmma.cli import app
-from karmma.deploy.recordings import RecordingReader, find_recordings
+from karmma.deploy.recordings import find_recordings
 from karmma.deploy.sensors import TableFile
 from karmma.deploy.service.app import make_app
 from karmma.deploy.service.uploads import ServiceLimits
 from karmma.deploy.session import StreamConfig
+from karmma.deploy.windows import RecordingReader
 from karmma.media.kept import EVERY
 from karmma.types import KarmmaError, Prediction
 

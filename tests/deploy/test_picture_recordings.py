@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 import karmma
 from karmma.cli import app
-from karmma.deploy.recordings import RecordingReader, find_recordings
+from karmma.deploy.recordings import find_recordings
+from karmma.deploy.windows import RecordingReader
 from karmma.media.pictures import PictureSequence, pictures_at
 from karmma.media.video import read_frames
 from karmma.types import KarmmaError
@@ -87,7 +88,7 @@ def test_folders_and_tars_of_pictures_are_found_and_predicted(
 
 
 def test_depth_may_be_pictures_with_or_without_those_of_a_camera(body_student: karmma.Recognizer, cut: Path, tmp_path: Path) -> None:
-    for folder in ("walk_depth", "run"):
+    for folder in ("walk_depth", "run.2", "run.3"):
         (tmp_path / folder).mkdir()
         for number in range(30):
             cv2.imwrite(str(tmp_path / folder / f"{number}.png"), np.full((24, 32), 500 + 50 * number, np.uint16))
@@ -95,7 +96,8 @@ def test_depth_may_be_pictures_with_or_without_those_of_a_camera(body_student: k
     assert find_recordings([cut], {"depth": tmp_path / "walk_depth"}, HZ)[0].sources == {"depth": depth}
     assert find_recordings([cut], {"depth": tmp_path}, HZ)[0].sources == {"depth": depth}
     (alone,) = find_recordings([], {"depth": tmp_path / "walk_depth"}, HZ)
-    assert (alone.name, [each.name for each in find_recordings([], {"depth": tmp_path}, HZ)]) == ("walk_depth", ["run", "walk"])
+    assert alone.name == "walk_depth"
+    assert [each.name for each in find_recordings([], {"depth": tmp_path}, HZ)] == ["run.2", "run.3", "walk"]
     windows = list(body_student.predict_file(None, alone.sources, window_seconds=1.0))
     assert [(window.stop_seconds, window.modalities) for window in windows] == [(stop, ("depth",)) for stop in (1.0, 2.0, 3.0)]
     stored = body_student.read_window(None, 1.0, 2.0, alone.sources).inputs["depth"]

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 import karmma
 from karmma.cli import app
 from karmma.deploy.drawing import fitted, runs_of
-from karmma.deploy.recordings import RecordingReader, find_recordings, window_starts
+from karmma.deploy.recordings import find_recordings
+from karmma.deploy.windows import RecordingReader, window_starts
 from karmma.media.probe import probe
 from karmma.media.video import read_frames
 from karmma.types import KarmmaError, Prediction, Ranked

@@ -113,11 +113,11 @@ def is_timeless(recording: Recording) -> bool:
 def draw_predictions(recording: Recording, predictions: Any, modalities: Any, timeline: Path | None, overlay: Path | None) -> None:
     from ..deploy.drawing import draw_timeline, write_overlay
 
-    stem, title = (recording.name, recording.name) if recording.path is None else (recording.path.stem, recording.path.name)
+    title = recording.name if recording.path is None else recording.path.name
     if timeline is not None:
-        draw_timeline(predictions, modalities, timeline / f"{stem}.png", title)
+        draw_timeline(predictions, modalities, timeline / f"{recording.stem}.png", title)
     if overlay is not None and isinstance(recording.file, Path):
-        write_overlay(recording.file, predictions, overlay / f"{stem}.mp4")
+        write_overlay(recording.file, predictions, overlay / f"{recording.stem}.mp4")
 
 
 def stream(

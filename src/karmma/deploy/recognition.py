@@ -239,7 +239,7 @@ class Recognition(ABC):
 
         Without a media file (None) it is what `sources` by modality hold; where none of them has a clock, one window.
         """
-        from .recordings import predict_recording
+        from .windows import predict_recording
 
         window = self.window_seconds if window_seconds is None else window_seconds
         place, hop = None if file is None else media_of(file), window if hop_seconds is None else hop_seconds

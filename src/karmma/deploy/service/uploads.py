@@ -21,7 +21,8 @@ from ...media.probe import probe, probe_size
 from ...media.series import BROKEN
 from ...types import KarmmaError
 from ..recognition import Recognition, Window
-from ..recordings import MEDIA_SUFFIXES, RecordingReader, count_windows
+from ..recordings import MEDIA_SUFFIXES
+from ..windows import RecordingReader, count_windows
 
 LEAST_SECONDS = 0.1
 
