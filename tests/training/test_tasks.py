@@ -235,6 +235,22 @@ def test_rebuilding_learns_from_what_was_dropped_beside_the_labels(tmp_path: Pat
     assert after.mean() < 0.9 * errors.mean()
 
 
+def test_own_votes_beside_rebuilding_are_of_what_dropout_left() -> None:
+    """Extractors then see dropped modalities, too, whose own votes nobody asks for."""
+    student = make_recognizer(absent="rebuilt", dropout=0.0, own_votes=True).eval()
+    task = SupervisedTask(student, CONFIG, dropping(IndependentDropout(0.5)), rebuild_weight=2.0, own_weight=0.5)
+    batch = next(iter(task.make_loader(0)))
+    parts = task.losses(batch, *task.flags(batch))
+    _, votes = student.answers(batch.batch.data, batch.present, [batch.present])
+    expected = torch.zeros(())
+    for name, vote in votes.items():
+        rows = batch.present[name].nonzero().flatten()
+        labels = {head: values[rows] for head, values in batch.batch.labels.items()}
+        expected = expected + losses.cross_entropy(vote, labels).mean() * len(rows) / len(batch.batch)
+    assert any((~flags).any() for flags in batch.present.values())
+    assert float(parts["own_supervised_loss"].detach()) == pytest.approx(0.5 * float(expected.detach()), rel=1e-5)
+
+
 def test_sharing_learns_from_what_dropout_left_beside_labels_and_own_votes(tmp_path: Path) -> None:
     student = make_recognizer(absent="shared", dropout=0.0, own_votes=True)
     task = SupervisedTask(student, CONFIG, dropping(IndependentDropout(0.5)), share_weight=2.0, own_weight=0.5)
