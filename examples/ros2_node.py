@@ -17,10 +17,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
 import rclpy
-from numpy.typing import NDArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
@@ -32,12 +30,9 @@ from karmma.deploy.runtime import load_any
 from karmma.deploy.sensors import SensorClock
 from karmma.deploy.session import StreamConfig, StreamSession
 from karmma.media.live import PictureFrame, SampleBuffer
+from karmma.media.ros_messages import depth_of, motion_of, picture_of, stamp_seconds, unpacked_picture_of
+from karmma.types import KarmmaError
 
-ENCODINGS = {
-    "rgb8": (3, None), "bgr8": (3, cv2.COLOR_BGR2RGB), "rgba8": (4, cv2.COLOR_RGBA2RGB), "bgra8": (4, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, cv2.COLOR_GRAY2RGB),
-}  # fmt: skip
-DEPTH_ENCODINGS = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}  # types of numbers
 QUEUES = {"video": 5, "depth": 5, "imu": 500, "audio": 50}  # messages that wait while others are worked on
 
 
@@ -76,39 +71,29 @@ class RecogniserNode(Node):  # type: ignore[misc]
 
     def moment(self, sensor: str, header: Any) -> float:
         """Stream time of a message: of its stamp, on whatever clock its driver has; of its arrival if it has none."""
-        arrival, stamp = self.now() - self.started, header.stamp.sec + header.stamp.nanosec / 1e9
+        arrival, stamp = self.now() - self.started, stamp_seconds(header)
         return self.clocks[sensor].to_stream(stamp, arrival) if stamp else arrival
 
     def on_image(self, message: Image) -> None:
-        if message.encoding not in ENCODINGS:
-            self.tell_once(f"images of encoding {message.encoding!r} are left out; known: {', '.join(ENCODINGS)}")
-            return
-        channels, conversion = ENCODINGS[message.encoding]
-        rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, : channels * message.width]
-        pixels = np.ascontiguousarray(rows).reshape(message.height, message.width, channels)
-        self.push_picture(message.header, pixels if conversion is None else cv2.cvtColor(pixels, conversion))
+        self.push("video", message, lambda: PictureFrame(picture_of(message)))
 
     def on_compressed(self, message: CompressedImage) -> None:
-        pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
-        if pixels is None:
-            self.tell_once(f"compressed images of format {message.format!r} are left out: OpenCV cannot read them")
-            return
-        self.push_picture(message.header, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
-
-    def push_picture(self, header: Any, picture: NDArray[Any]) -> None:
-        self.session.push("video", self.moment("video", header), PictureFrame(np.asarray(picture, np.uint8)))
+        self.push("video", message, lambda: PictureFrame(unpacked_picture_of(message)))
 
     def on_depth(self, message: Image) -> None:
-        if message.encoding not in DEPTH_ENCODINGS:
-            self.tell_once(f"depth images of encoding {message.encoding!r} are left out; known: {', '.join(DEPTH_ENCODINGS)}")
-            return
-        numbers = np.dtype(DEPTH_ENCODINGS[message.encoding]).newbyteorder(">" if message.is_bigendian else "<")
-        rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, : numbers.itemsize * message.width]
-        self.session.push("depth", self.moment("depth", message.header), np.ascontiguousarray(rows).view(numbers))
+        self.push("depth", message, lambda: depth_of(message))
 
     def on_imu(self, message: Imu) -> None:
-        force, turn = message.linear_acceleration, message.angular_velocity
-        self.session.push("imu", self.moment("imu", message.header), (force.x, force.y, force.z, turn.x, turn.y, turn.z))
+        self.push("imu", message, lambda: motion_of(message))
+
+    def push(self, sensor: str, message: Any, read: Callable[[], Any]) -> None:
+        """What is in a message, at its moment; what cannot be read is told once, and the sensor counts as absent."""
+        try:
+            sample = read()
+        except KarmmaError as error:
+            self.tell_once(str(error))
+            return
+        self.session.push(sensor, self.moment(sensor, message.header), sample)
 
     def on_audio(self, message: Float32MultiArray) -> None:
         samples, buffer = np.array(message.data, np.float32), self.session.buffers["audio"]

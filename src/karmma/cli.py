@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import typer
 
-from .commands import benchmarks, data, environment, experiments, recordings
+from .commands import benchmarks, conversions, data, environment, experiments, recordings
 from .types import KarmmaError
 
 EXTRAS = {
     "train": ("torch", "lightning", "tensorboard"), "export": ("onnx", "onnxscript", "nncf"),
-    "serve": ("fastapi", "uvicorn", "prometheus_client"), "data": ("pyarrow", "fsspec"), "wandb": ("wandb",),
+    "serve": ("fastapi", "uvicorn", "prometheus_client"), "data": ("pyarrow", "fsspec"), "wandb": ("wandb",), "ros": ("rosbags",),
 }  # fmt: skip
 VERBS: tuple[Callable[..., None], ...] = (
     experiments.run, experiments.recipes, data.simulate, recordings.predict, experiments.evaluate, experiments.scores,
@@ -25,10 +25,11 @@ MENDABLE = {  # by whoever started the command: rights, a full disk, a file wher
 }  # fmt: skip
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "bench": ("How fast parts are on this machine.", {"data": data.bench_data}),
-    "convert": ("Published detections and cameras' telemetry into this project's tables.",
-                {"ssv2-boxes": data.convert_ssv2, "epic-boxes": data.convert_epic, "gopro-imu": data.convert_gopro,
-                 "ego4d-imu": data.convert_ego4d, "h2o-hands": data.convert_h2o,
-                 "holoassist-hands": data.convert_holoassist, "holoassist-imu": data.convert_holoassist_motion}),
+    "convert": ("Published detections, cameras' telemetry and robots' bags into the files that are read here.",
+                {"ssv2-boxes": conversions.convert_ssv2, "epic-boxes": conversions.convert_epic,
+                 "gopro-imu": conversions.convert_gopro, "ego4d-imu": conversions.convert_ego4d, "h2o-hands": conversions.convert_h2o,
+                 "holoassist-hands": conversions.convert_holoassist, "holoassist-imu": conversions.convert_holoassist_motion,
+                 "rosbag": conversions.convert_rosbag}),
     "metrics": ("Official figures of a benchmark from scores.", {"epic": benchmarks.metrics_epic}),
     "submit": ("Files for a benchmark's server.", {"epic": benchmarks.submit_epic}),
 }  # fmt: skip

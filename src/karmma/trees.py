@@ -14,6 +14,17 @@ from pydantic import TypeAdapter, ValidationError
 from .types import KarmmaError
 
 
+def pairs_of(option: str, texts: Sequence[str], value: str) -> dict[str, str]:
+    """What an option that may be given several times says as NAME=VALUE, by name. Raises KarmmaError for another form."""
+    found = {}
+    for text in texts:
+        name, separator, said = text.partition("=")
+        if not name or not separator or not said:
+            raise KarmmaError(f"{option} {text!r} is not of the form NAME={value}")
+        found[name] = said
+    return found
+
+
 def unshared(tree: Any) -> Any:
     """A copy in which YAML aliases are separate, so that an override of one does not change the other."""
     if isinstance(tree, dict):

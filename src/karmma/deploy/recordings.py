@@ -9,6 +9,7 @@ from pathlib import Path
 from ..media.containers import MediaError
 from ..media.pictures import PictureSequence, is_depth, list_pictures, pictures_at
 from ..modalities import FROM_VIDEO, find_modality
+from ..trees import pairs_of
 from ..types import KarmmaError, Prediction, kind_of
 from .recognition import Media, Recognition, name_of
 
@@ -55,14 +56,10 @@ def stem_of(path: Path) -> str:
 
 def files_by_modality(texts: Sequence[str]) -> dict[str, Path]:
     """Paths by modality from NAME=PATH. Raises KarmmaError for what is not of that form, or names no modality."""
-    found = {}
-    for text in texts:
-        name, separator, path = text.partition("=")
-        if not separator or not path:
-            raise KarmmaError(f"--file {text!r} is not of the form NAME=PATH")
+    found = pairs_of("--file", texts, "PATH")
+    for name in found:
         find_modality(name, "--file")
-        found[name] = Path(path)
-    return found
+    return {name: Path(path) for name, path in found.items()}
 
 
 def find_recordings(paths: Sequence[Path], sources: Mapping[str, Path], pictures_hz: float | None = None) -> list[Recording]:

@@ -7,11 +7,9 @@ import io
 import itertools
 import math
 from collections.abc import Iterable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,9 +18,8 @@ from ..media.pictures import PictureSequence, length_of_pictures, read_picture_d
 from ..media.series import BROKEN, SUFFIXES, key_in_file, read_clock, read_series, unreadable
 from ..media.tables import read_table, rows_between
 from ..media.video import decode_from, grey16_of
+from ..media.write import DepthWriter
 from ..types import kind_of
-
-TICKS_HZ = 1000  # of a film's clock
 
 
 def cut_file(
@@ -111,16 +108,10 @@ def cut_depth_pictures(sequence: PictureSequence, first: float, last: float) -> 
 
 def depth_film(path: Path, pictures: Iterable[tuple[float, NDArray[np.uint16]]], first: float) -> bytes:
     """Pictures by their seconds as a film of 16-bit grey, without loss. Raises MediaError, naming the path, if there is none."""
-    buffer, stream = io.BytesIO(), None
-    with av.open(buffer, "w", format="matroska", options={"fflags": "+bitexact"}) as container:
+    buffer = io.BytesIO()
+    with DepthWriter(buffer) as writer:
         for seconds, picture in pictures:
-            if stream is None:
-                stream = container.add_stream("ffv1", rate=TICKS_HZ, options={"flags": "+bitexact"})
-                stream.height, stream.width, stream.pix_fmt = *picture.shape, "gray16le"
-            ticked = av.VideoFrame.from_ndarray(picture, format="gray16le")
-            ticked.pts, ticked.time_base = math.floor(max(seconds, 0.0) * TICKS_HZ), Fraction(1, TICKS_HZ)
-            container.mux(stream.encode(ticked))
-        if stream is None:
+            writer.write(picture, seconds)
+        if writer.stream is None:
             raise MediaError(f"{path}: no frame can be decoded from {first:.2f} s on")
-        container.mux(stream.encode(None))
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What a segment's files are made of: pictures as a film, flow in bytes, sound without loss."""
+"""What a segment's files are made of: pictures as a film, flow in bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -44,18 +43,4 @@ def flow_bytes(
         buffer, flow=np.stack([quantise(motion, bound_pixels) for motion in fields]), seconds=np.array(seconds),
         bound_pixels=np.float64(bound_pixels), step_seconds=np.float64(step_seconds),
     )  # fmt: skip
-    return buffer.getvalue()
-
-
-def flac_bytes(samples: NDArray[np.float32], rate_hz: int) -> bytes:
-    """Lossless 16-bit mono."""
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="flac") as container:
-        stream = container.add_stream("flac", rate=rate_hz, layout="mono")
-        whole = np.clip(np.rint(samples * 32767), -32768, 32767).astype(np.int16)
-        for offset in range(0, len(whole), 4096):
-            frame = av.AudioFrame.from_ndarray(whole[None, offset : offset + 4096], format="s16", layout="mono")
-            frame.sample_rate, frame.pts = rate_hz, offset
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
     return buffer.getvalue()

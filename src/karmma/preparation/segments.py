@@ -26,9 +26,10 @@ from ..media.pictures import (
     read_pictures_at,
 )
 from ..media.video import DecodedFrame, Pictures, decode_from
+from ..media.write import flac_bytes
 from ..types import KarmmaError, kind_of
 from .cuts import cut_depth_pictures, cut_file
-from .encoding import film_bytes, flac_bytes, flow_bytes, scaled_size
+from .encoding import film_bytes, flow_bytes, scaled_size
 
 LATE_SECONDS = 0.5  # a segment may reach this far beyond the last frame
 

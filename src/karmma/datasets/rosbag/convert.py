@@ -1,0 +1,178 @@
+"""A bag's sensors as files that are read here: a film with sound, depth pictures, tables of IMUs, all by the film's seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...files import replacing
+from ...media.depth_pictures import millimetres_of
+from ...media.ros_messages import depth_of, motion_of, picture_of, unpacked_picture_of
+from ...media.write import DepthWriter, VideoWriter, flac_bytes
+from ...types import KarmmaError, kind_of
+from ..imu_tables import write_imu_table
+from .topics import COMPRESSED, SOUNDS, Bag, Topic, choose_topics, open_bag
+
+GAP_SECONDS = 0.1  # of sound, from which on it is filled with silence
+NOMINAL_HZ = 30.0  # of a film whose pictures come when they come
+CRF = 18
+OnDone = Callable[[int, int], None]
+
+
+@dataclass
+class BagReport:
+    """By modality what was written, and what was left out and why."""
+
+    written: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def convert_bag(
+    path: Path, out: Path, topics: Mapping[str, str], audio_hz: int | None = None, on_done: OnDone | None = None
+) -> BagReport:
+    """Write `out/NAME.mp4`, `NAME_imu.csv`, `NAME_depth.mkv`, and others of a kind as `NAME_<modality>`; NAME is the bag's.
+
+    `topics` by modality; without any, the one topic of each kind is taken. Sound is mono and needs `audio_hz`; it goes into the film,
+    or into `NAME.flac` where there is none. Second 0 is the film's first picture, or without a film when the first sensor begins.
+    Raises KarmmaError for a bag that cannot be read, a topic that it does not have, or several of which any could be meant.
+    """
+    if any(kind_of(modality) == "audio" for modality in topics) and not audio_hz:
+        raise KarmmaError("sound needs its rate: --audio-hz")
+    with open_bag(path) as bag:
+        return BagConversion(bag, out, choose_topics(bag, topics), audio_hz or 0, on_done).write()
+
+
+class BagConversion:
+    """One bag on its way into files."""
+
+    def __init__(self, bag: Bag, out: Path, topics: list[Topic], audio_hz: int, on_done: OnDone | None) -> None:
+        self.bag, self.out, self.topics, self.audio_hz, self.on_done = bag, out, topics, audio_hz, on_done
+        self.name = bag.path.name if bag.path.is_dir() else bag.path.stem
+        film = next((topic for topic in topics if topic.modality == "rgb"), None)
+        self.begin = film.first_seconds if film is not None else min(topic.first_seconds for topic in topics)
+        self.done, self.total = 0, sum(topic.connection.msgcount for topic in topics)
+        self.report = BagReport()
+
+    def write(self) -> BagReport:
+        """All files, each of which appears when it is complete."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        sounds = {topic.modality: self.sound(topic) for topic in self.topics if kind_of(topic.modality) == "audio"}
+        writers = {"rgb": self.write_film, "depth": self.write_depth, "imu": self.write_motion}
+        for topic in self.topics:
+            modality = topic.modality
+            if kind_of(modality) in writers:
+                heard = sounds.get("audio") if modality == "rgb" else None
+                if said := writers[kind_of(modality)](topic, heard):
+                    self.report.written[modality] = said
+                else:
+                    self.report.left_out.setdefault(modality, "nothing that can be read")
+        for modality, samples in sounds.items():
+            if modality != "audio" or "rgb" not in self.report.written:
+                with replacing(self.path_of(modality, "flac")) as temporary:
+                    temporary.write_bytes(flac_bytes(samples, self.audio_hz))
+            self.report.written[modality] = f"{len(samples) / self.audio_hz:.2f} s"
+        return self.report
+
+    def path_of(self, modality: str, suffix: str) -> Path:
+        return self.out / (f"{self.name}.{suffix}" if modality in ("rgb", "audio") else f"{self.name}_{modality}.{suffix}")
+
+    def messages(self, topic: Topic) -> Iterator[tuple[float, Any]]:
+        """With the seconds, from the begin on, at which they came."""
+        for came, message in self.bag.messages(topic.connection):
+            yield came - self.begin, message
+            self.done += 1
+            if self.on_done:
+                self.on_done(self.done, self.total)
+
+    def samples(self, topic: Topic, read: Callable[[Any], Any]) -> Iterator[tuple[float, Any]]:
+        """What messages hold, by rising seconds. What cannot be read, and what is no later than the one before, is counted."""
+        last, unread, late, words = -np.inf, 0, 0, ""
+        for came, message in self.messages(topic):
+            seconds = topic.moment(message, came + self.begin) - self.begin
+            if seconds <= last:
+                late += 1
+                continue
+            try:
+                sample = read(message)
+            except KarmmaError as error:
+                unread, words = unread + 1, words or str(error)
+                continue
+            last = seconds
+            yield seconds, sample
+        told = [f"{unread} messages: {words}"] if unread else []
+        told += [f"{late} messages no later than those before"] if late else []
+        if told:
+            self.report.left_out[topic.modality] = "; ".join(told)
+
+    def write_film(self, topic: Topic, sound: NDArray[np.float32] | None) -> str:
+        """H.264 whose pictures are shown from when they were taken on, in the size of the first one, made even."""
+        read = unpacked_picture_of if topic.connection.msgtype == COMPRESSED else picture_of
+        writer, size, count, last = None, (0, 0), 0, 0.0
+        with ExitStack() as stack:
+            for seconds, picture in self.samples(topic, read):
+                if seconds < 0:
+                    continue
+                if writer is None:
+                    size, path = (picture.shape[1] // 2 * 2, picture.shape[0] // 2 * 2), self.path_of(topic.modality, "mp4")
+                    rate_hz = None if sound is None else self.audio_hz
+                    writer = stack.enter_context(VideoWriter(path, *size, NOMINAL_HZ, rate_hz, crf=CRF, timed=True))
+                writer.write_frame(fitted(picture, *size), seconds)
+                count, last = count + 1, seconds
+            if writer is not None and sound is not None:
+                writer.write_audio(sound)
+        return f"{count} pictures in {last:.2f} s" if count else ""
+
+    def write_depth(self, topic: Topic, _: Any) -> str:
+        """Without loss, in whole millimetres."""
+        path, count = self.path_of(topic.modality, "mkv"), 0
+        with replacing(path) as temporary, DepthWriter(temporary) as writer:
+            for seconds, picture in self.samples(topic, lambda message: millimetres_of(depth_of(message))):
+                if seconds >= 0:
+                    writer.write(picture, seconds)
+                    count += 1
+        if not count:
+            path.unlink()
+        return f"{count} pictures" if count else ""
+
+    def write_motion(self, topic: Topic, _: Any) -> str:
+        rows = [(seconds, *row) for seconds, row in self.samples(topic, motion_of) if np.isfinite(row).all()]
+        if not rows:
+            return ""
+        values = np.array(rows)
+        table = write_imu_table(self.path_of(topic.modality, "csv"), values[:, 0], values[:, 1:], len(rows))
+        return f"{table.rows} rows, {table.start_seconds:.2f} to {table.stop_seconds:.2f} s"
+
+    def sound(self, topic: Topic) -> NDArray[np.float32]:
+        """Mono samples from second 0 on. The last sample of a message is of when it came; gaps are silence."""
+        pieces, length = list[NDArray[np.float32]](), 0
+        for came, message in self.messages(topic):
+            content = message.audio.data if hasattr(message, "audio") else message.data
+            numbers = SOUNDS[topic.connection.msgtype]
+            samples = np.frombuffer(np.ascontiguousarray(content).tobytes(), numbers).astype(np.float32)
+            samples = samples / np.float32(32768) if numbers == "<i2" else samples
+            begin = round(came * self.audio_hz) - len(samples)
+            if not pieces and begin < 0:  # heard before the film began
+                samples, begin = samples[-begin:], 0
+            if not len(samples):
+                continue
+            gap = begin - length
+            if gap > (GAP_SECONDS * self.audio_hz if pieces else 0):
+                pieces.append(np.zeros(gap, np.float32))
+                length += gap
+            pieces.append(samples)
+            length += len(samples)
+        return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+
+
+def fitted(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """A picture of that size: without its last row and column if it is as large but for them, else resized."""
+    if width <= picture.shape[1] <= width + 1 and height <= picture.shape[0] <= height + 1:
+        return picture[:height, :width]
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

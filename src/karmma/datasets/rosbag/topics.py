@@ -1,0 +1,147 @@
+"""Which topics of a bag are which modality, how their clocks lie to each other, and their messages."""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ...media.containers import MediaError
+from ...media.ros_messages import DEPTH_ENCODINGS, stamp_seconds
+from ...types import KarmmaError, kind_of
+
+IMAGE, COMPRESSED, IMU = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/Imu"
+SOUNDS = {  # by message the type of its samples
+    "audio_common_msgs/msg/AudioData": "<i2", "audio_common_msgs/msg/AudioDataStamped": "<i2",
+    "std_msgs/msg/Int16MultiArray": "<i2", "std_msgs/msg/Float32MultiArray": "<f4",
+}  # fmt: skip
+KINDS = {"rgb": (IMAGE, COMPRESSED), "depth": (IMAGE,), "imu": (IMU,), "audio": tuple(SOUNDS)}
+FIRST_MESSAGES = 50  # by which a topic's clock is judged
+ONE_CLOCK_SECONDS = 2.0  # stamps no further from when they came are of the bag's clock
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A sensor of a bag: its modality, rosbags' connection, by how much its stamps are behind the bag's clock if they are of another
+    one, and when it begins."""
+
+    modality: str
+    connection: Any
+    behind_seconds: float
+    first_seconds: float
+
+    def moment(self, message: Any, came_seconds: float) -> float:
+        """When a message was measured, by the bag's clock: by its stamp, or when it came if it has none."""
+        stamp = stamp_of(message)
+        return stamp + self.behind_seconds if stamp else came_seconds
+
+
+class Bag:
+    """An open bag. Use `open_bag`."""
+
+    def __init__(self, path: Path, reader: Any) -> None:
+        self.path, self.reader = path, reader
+        self.connections = {connection.topic: connection for connection in reader.connections}
+
+    def messages(self, connection: Any) -> Iterator[tuple[float, Any]]:
+        """A topic's messages in order of their arrival, each with the second at which it came. Raises MediaError."""
+        with naming(self.path):
+            for _, nanoseconds, raw in self.reader.messages(connections=[connection]):
+                yield nanoseconds / 1e9, self.reader.deserialize(raw, connection.msgtype)
+
+    @property
+    def listed(self) -> str:
+        return ", ".join(f"{topic} ({connection.msgtype})" for topic, connection in self.connections.items()) or "none"
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What rosbags and what it is built on raise for a broken bag, as MediaError with its path."""
+    from rosbags.highlevel import AnyReaderError
+    from rosbags.rosbag1 import ReaderError as Bag1Error
+    from rosbags.rosbag2 import ReaderError as Bag2Error
+    from rosbags.serde import SerdeError
+    from rosbags.typesys import TypesysError
+
+    ours = (AnyReaderError, Bag1Error, Bag2Error, SerdeError, TypesysError)
+    below = (sqlite3.Error, struct.error, OSError, EOFError, RuntimeError, ValueError, LookupError, AssertionError)
+    try:
+        yield
+    except KarmmaError:
+        raise
+    except (*ours, *below) as error:
+        raise MediaError(f"{path}: {error or type(error).__name__}") from error
+
+
+@contextmanager
+def open_bag(path: Path) -> Iterator[Bag]:
+    """A bag of ROS 1 (a file) or ROS 2 (its directory). Raises MediaError for one that cannot be read."""
+    from rosbags.highlevel import AnyReader
+    from rosbags.typesys import Stores, get_typestore
+
+    with naming(path):
+        reader = AnyReader([path], default_typestore=get_typestore(Stores.LATEST))
+        reader.open()
+    try:
+        yield Bag(path, reader)
+    finally:
+        reader.close()
+
+
+def choose_topics(bag: Bag, wanted: Mapping[str, str]) -> list[Topic]:
+    """The topics of modalities; without any, the one topic of each kind. Raises KarmmaError with what there is."""
+    for modality, topic in wanted.items():
+        kinds = KINDS.get(kind_of(modality))
+        if kinds is None:
+            raise KarmmaError(f"{modality}={topic}: of bags are read {', '.join(KINDS)}, and others of these kinds")
+        if topic not in bag.connections:
+            raise KarmmaError(f"{bag.path}: no topic {topic}; there is: {bag.listed}")
+        if bag.connections[topic].msgtype not in kinds:
+            raise KarmmaError(f"{bag.path}: {topic} is {bag.connections[topic].msgtype}; {modality} has to be {' or '.join(kinds)}")
+    names = wanted or guess_topics(bag)
+    if not names:
+        raise KarmmaError(f"{bag.path}: no topic of a camera or an IMU; there is: {bag.listed}")
+    return [judge_clock(bag, modality, bag.connections[topic]) for modality, topic in names.items()]
+
+
+def guess_topics(bag: Bag) -> dict[str, str]:
+    """The one topic of each kind but sound, whose rate nobody tells; raw pictures go before compressed ones."""
+    found: dict[str, list[str]] = {"rgb": [], "depth": [], "imu": [], "compressed": []}
+    for topic, connection in bag.connections.items():
+        if connection.msgtype == IMU:
+            found["imu"].append(topic)
+        elif connection.msgtype == COMPRESSED and "depth" not in topic.lower():
+            found["compressed"].append(topic)
+        elif connection.msgtype == IMAGE:
+            first = next(bag.messages(connection), None)
+            if first is not None:
+                found["depth" if first[1].encoding in DEPTH_ENCODINGS else "rgb"].append(topic)
+    found["rgb"] = found["rgb"] or found["compressed"]
+    for modality in ("rgb", "depth", "imu"):
+        if len(found[modality]) > 1:
+            which = ", ".join(found[modality])
+            raise KarmmaError(f"{bag.path}: {modality} may be any of {which}; say which: --topic {modality}={found[modality][0]}")
+    return {modality: topics[0] for modality, topics in found.items() if topics and modality != "compressed"}
+
+
+def judge_clock(bag: Bag, modality: str, connection: Any) -> Topic:
+    """A topic with its clock: its stamps count as they are, unless they are of another clock than the bag's; then the least delay of
+    its first messages is taken for none."""
+    first = [(stamp_of(message), came) for came, message in islice(bag.messages(connection), FIRST_MESSAGES)]
+    if not first:
+        raise KarmmaError(f"{bag.path}: {connection.topic} has no messages")
+    least = min((came - stamp for stamp, came in first if stamp), default=0.0)
+    behind = least if abs(least) > ONE_CLOCK_SECONDS else 0.0
+    stamp, came = first[0]
+    return Topic(modality, connection, behind, stamp + behind if stamp else came)
+
+
+def stamp_of(message: Any) -> float:
+    """A message's stamp in seconds, 0 without one."""
+    header = getattr(message, "header", None)
+    return 0.0 if header is None else stamp_seconds(header)

@@ -1,0 +1,62 @@
+"""What ROS messages of cameras, IMUs and microphones hold, by their fields: live ones, and those that a bag has kept alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..types import KarmmaError
+
+ENCODINGS = {
+    "rgb8": (3, None), "bgr8": (3, cv2.COLOR_BGR2RGB), "rgba8": (4, cv2.COLOR_RGBA2RGB), "bgra8": (4, cv2.COLOR_BGRA2RGB),
+    "mono8": (1, cv2.COLOR_GRAY2RGB), "8UC3": (3, cv2.COLOR_BGR2RGB), "8UC1": (1, cv2.COLOR_GRAY2RGB),
+}  # fmt: skip
+DEPTH_ENCODINGS = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}  # types of numbers: millimetres, or metres
+
+
+def stamp_seconds(header: Any) -> float:
+    """When a message was measured by its sensor's clock; 0 where nobody wrote it down."""
+    return float(header.stamp.sec) + float(header.stamp.nanosec) / 1e9
+
+
+def picture_of(message: Any) -> NDArray[np.uint8]:
+    """Of a raw image, RGB `(height, width, 3)`. Raises KarmmaError for an encoding that is no camera's."""
+    if message.encoding not in ENCODINGS:
+        raise KarmmaError(f"images of encoding {message.encoding!r} are left out; known: {', '.join(ENCODINGS)}")
+    channels, conversion = ENCODINGS[message.encoding]
+    pixels = rows_of(message, channels).reshape(message.height, message.width, channels)
+    return np.asarray(pixels if conversion is None else cv2.cvtColor(pixels, conversion), np.uint8)
+
+
+def unpacked_picture_of(message: Any) -> NDArray[np.uint8]:
+    """Of a compressed image. Raises KarmmaError for one that OpenCV cannot read."""
+    pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR_RGB) if len(message.data) else None
+    if pixels is None:
+        raise KarmmaError(f"compressed images of format {message.format!r} are left out: OpenCV cannot read them")
+    return np.asarray(pixels, np.uint8)
+
+
+def depth_of(message: Any) -> NDArray[Any]:
+    """Of a depth image, `(height, width)` whole millimetres or metres in floats. Raises KarmmaError for another encoding."""
+    if message.encoding not in DEPTH_ENCODINGS:
+        raise KarmmaError(f"depth images of encoding {message.encoding!r} are left out; known: {', '.join(DEPTH_ENCODINGS)}")
+    numbers = np.dtype(DEPTH_ENCODINGS[message.encoding]).newbyteorder(">" if message.is_bigendian else "<")
+    return rows_of(message, numbers.itemsize).view(numbers)
+
+
+def rows_of(message: Any, bytes_per_pixel: int) -> NDArray[np.uint8]:
+    """An image's bytes `(height, width · bytes)`, without what pads its rows. Raises KarmmaError if there are too few."""
+    pixels, used = np.frombuffer(message.data, np.uint8), bytes_per_pixel * message.width
+    if used > message.step or len(pixels) < message.height * message.step or not used * message.height:
+        size = f"{message.width} × {message.height} {message.encoding!r}"
+        raise KarmmaError(f"images of {size} are left out: {len(pixels)} bytes in rows of {message.step} are no such picture")
+    return np.ascontiguousarray(pixels[: message.height * message.step].reshape(message.height, message.step)[:, :used])
+
+
+def motion_of(message: Any) -> tuple[float, ...]:
+    """Of an IMU's message, force (m/s²) and turn (rad/s) along x, y, z."""
+    force, turn = message.linear_acceleration, message.angular_velocity
+    return (force.x, force.y, force.z, turn.x, turn.y, turn.z)

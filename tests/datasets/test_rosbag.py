@@ -1,0 +1,197 @@
+"""Bags of ROS 1 and ROS 2, written by rosbags as ROS writes them: every sensor by the film's seconds, whatever clock it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import Writer as Writer2
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from typer.testing import CliRunner
+
+from karmma.cli import app
+from karmma.datasets.rosbag import convert_bag
+from karmma.deploy.recordings import find_recordings
+from karmma.media.audio import read_audio
+from karmma.media.containers import MediaError
+from karmma.media.depth_pictures import read_depth_film
+from karmma.media.probe import probe
+from karmma.media.tables import AXES, read_table
+from karmma.media.video import decode_from, read_frames
+from karmma.types import KarmmaError
+
+START = 1_700_000_000.0  # seconds at which the film begins
+SIZE = (48, 64)
+SHOWN = [0.0, 0.1, 0.25, 0.3, 0.7, 0.8, 0.9, 1.0]  # a camera that stops and goes
+HZ = 8000
+Message = tuple[str, str, float, float, dict[str, Any]]  # topic, type, when it came, its stamp (0: none), fields
+
+
+def level(second: float) -> int:
+    return round(40 + 180 * second)
+
+
+def picture(second: float, encoding: str) -> dict[str, Any]:
+    """A raw image that says when it was taken; its rows are padded."""
+    height, width = SIZE
+    if encoding in ("16UC1", "32FC1"):
+        values = np.full(SIZE, 500 + 1000 * second, np.float32) / (1000 if encoding == "32FC1" else 1)
+        pixels = values.astype("<f4" if encoding == "32FC1" else "<u2").view(np.uint8).reshape(height, -1)
+    else:
+        pixels = np.zeros((height, width, 3), np.uint8)
+        pixels[..., {"rgb8": 0, "bgr8": 2}.get(encoding, 0)] = level(second)  # red
+        pixels = pixels.reshape(height, -1)
+    padded = np.pad(pixels, ((0, 0), (0, 8)))
+    return {"height": height, "width": width, "encoding": encoding, "is_bigendian": 0, "step": padded.shape[1], "data": padded.ravel()}
+
+
+def packed(second: float) -> dict[str, Any]:
+    pixels = np.full((*SIZE, 3), level(second), np.uint8)
+    return {"format": "jpeg", "data": cv2.imencode(".jpg", pixels)[1].ravel()}
+
+
+def camera(topic: str = "/camera/image_raw", encoding: str = "bgr8", late: float = 0.03) -> list[Message]:
+    return [(topic, "sensor_msgs/msg/Image", START + s + late, START + s, picture(s, encoding)) for s in SHOWN]
+
+
+def imu(topic: str = "/imu/data", clock: float = 0.0) -> list[Message]:
+    """A hundred times a second from half a second before the film on; its stamps are `clock` seconds ahead."""
+    moments = np.arange(-0.5, 1.2, 0.01)
+    return [(topic, "sensor_msgs/msg/Imu", START + s + 0.002, START + s + clock, {"seconds": s}) for s in moments]
+
+
+def build(store: Any, kind: str, stamp: float, fields: dict[str, Any]) -> Any:
+    make: Callable[[str], Any] = lambda name: store.types[name]  # noqa: E731
+    if kind == "audio_common_msgs/msg/AudioData":
+        return make(kind)(data=fields["data"])
+    if kind == "std_msgs/msg/String":
+        return make(kind)(data="hello")
+    time = make("builtin_interfaces/msg/Time")(sec=int(stamp), nanosec=round(stamp % 1 * 1e9))
+    options = {"seq": 0} if "seq" in make("std_msgs/msg/Header").__dataclass_fields__ else {}
+    header = make("std_msgs/msg/Header")(stamp=time, frame_id="head", **options)
+    if kind != "sensor_msgs/msg/Imu":
+        return make(kind)(header=header, **fields)
+    vector, none = make("geometry_msgs/msg/Vector3"), np.zeros(9)
+    turned = make("geometry_msgs/msg/Quaternion")(x=0.0, y=0.0, z=0.0, w=1.0)
+    turn, force = vector(x=0.0, y=fields["seconds"], z=0.1), vector(x=0.0, y=0.0, z=9.81)
+    return make(kind)(header=header, orientation=turned, orientation_covariance=none, angular_velocity=turn,
+                      angular_velocity_covariance=none, linear_acceleration=force, linear_acceleration_covariance=none)  # fmt: skip
+
+
+def write_bag(path: Path, messages: list[Message], storage: str = "sqlite3") -> Path:
+    store = get_typestore(Stores.ROS1_NOETIC if storage == "ros1" else Stores.ROS2_HUMBLE)
+    store.register(get_types_from_msg("uint8[] data", "audio_common_msgs/msg/AudioData"))
+    writer: Any = Writer1(path) if storage == "ros1" else Writer2(
+        path, version=9, storage_plugin=StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
+    )  # fmt: skip
+    with writer:
+        connections: dict[str, Any] = {}
+        for topic, kind, came, stamp, fields in sorted(messages, key=lambda message: message[2]):
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=store)
+            message = build(store, kind, stamp, fields)
+            raw = store.serialize_ros1(message, kind) if storage == "ros1" else store.serialize_cdr(message, kind)
+            writer.write(connections[topic], round(came * 1e9), raw)
+    return path
+
+
+@pytest.mark.parametrize(("storage", "suffix"), [("sqlite3", ""), ("mcap", ""), ("ros1", ".bag")])
+def test_every_sensor_by_the_films_seconds(tmp_path: Path, storage: str, suffix: str) -> None:
+    image = "sensor_msgs/msg/Image"
+    depth = [("/depth", image, START + s + 0.2, START + s, picture(max(s, 0.0), "16UC1")) for s in (-0.2, 0.0, 0.5, 0.9)]
+    other: list[Message] = [("/chatter", "std_msgs/msg/String", START, 0.0, {})]
+    bag = write_bag(tmp_path / f"walk{suffix}", [*camera(), *imu(), *depth, *other], storage)
+    done = CliRunner().invoke(app, ["convert", "rosbag", str(bag), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "walk" in done.output and "rgb 8 pictures in 1.00 s" in done.output and "imu 170 rows, -0.50 to 1.19 s" in done.output
+    film = tmp_path / "out" / "walk.mp4"
+    assert [frame.seconds for frame in decode_from(film, 0.0)] == pytest.approx(SHOWN, abs=0.002)
+    shown = read_frames(film, [0.05, 0.2, 0.6, 0.95], 64, 48)
+    assert shown[..., 0].mean((1, 2)) == pytest.approx([level(s) for s in (0.0, 0.1, 0.3, 0.9)], abs=6)  # red, held until the next
+    assert shown[..., 2].mean() < 12
+    table = read_table(tmp_path / "out" / "walk_imu.csv", AXES)
+    np.testing.assert_allclose(table["gyro_y"], table["seconds"], atol=2e-3)
+    assert table["accel_z"] == pytest.approx(9.81)
+    pictures = read_depth_film(tmp_path / "out" / "walk_depth.mkv", [0.01, 0.51, 0.91])
+    assert pictures[:, 0, 0].tolist() == [500, 1000, 1400] and pictures.shape[1:] == SIZE
+    files = {"imu": tmp_path / "out", "depth": tmp_path / "out"}
+    (recording,) = [found for found in find_recordings([film], files) if found.file == film]
+    assert recording.sources == {"imu": tmp_path / "out/walk_imu.csv", "depth": tmp_path / "out/walk_depth.mkv"}
+
+
+def test_sound_goes_into_the_film_and_gaps_are_silence(tmp_path: Path) -> None:
+    sine = (8000 * np.sin(np.arange(2 * HZ) / 5)).astype("<i2")
+    ends = [end for end in range(800, 2 * HZ, 800) if not 6400 < end <= 9600]
+    heard = [(START - 0.2 + end / HZ, {"data": sine[end - 800 : end].view(np.uint8)}) for end in ends]
+    spoken = [("/audio", "audio_common_msgs/msg/AudioData", came, 0.0, fields) for came, fields in heard]
+    bag = write_bag(tmp_path / "talk", [*camera(late=0.0), *spoken])
+    report = convert_bag(bag, tmp_path / "out", {"rgb": "/camera/image_raw", "audio": "/audio"}, HZ)
+    assert report.written["rgb"] == "8 pictures in 1.00 s" and probe(tmp_path / "out" / "talk.mp4").has_audio
+    sound = read_audio(tmp_path / "out" / "talk.mp4", 0.0, 1.6, HZ)
+    assert sound is not None
+    loud = np.abs(sound).reshape(-1, 400).mean(1)
+    assert loud[2:11].min() > 0.1 and loud[13:19].max() < 0.02 and loud[21:30].min() > 0.1  # of 50 ms each; AAC begins softly
+    alone = convert_bag(bag, tmp_path / "alone", {"audio": "/audio"}, HZ)
+    assert set(alone.written) == {"audio"} and probe(tmp_path / "alone" / "talk.flac").duration_seconds == pytest.approx(1.9, abs=0.11)
+    with pytest.raises(KarmmaError, match="sound needs its rate: --audio-hz"):
+        convert_bag(bag, tmp_path / "out", {"audio": "/audio"})
+
+
+def test_a_driver_with_a_clock_of_its_own_is_put_on_the_bags(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "boot", [*camera(late=0.0), *imu(clock=37.0 - START)])
+    convert_bag(bag, tmp_path / "out", {})
+    table = read_table(tmp_path / "out" / "boot_imu.csv", AXES)
+    np.testing.assert_allclose(table["gyro_y"], table["seconds"], atol=4e-3)
+    unstamped = [(topic, kind, came, 0.0, fields) for topic, kind, came, _, fields in camera(late=0.0)]
+    convert_bag(write_bag(tmp_path / "bare", [*unstamped, *imu()]), tmp_path / "out", {})
+    assert [frame.seconds for frame in decode_from(tmp_path / "out" / "bare.mp4", 0.0)] == pytest.approx(SHOWN, abs=0.002)
+
+
+def test_which_of_several_cameras_has_to_be_said(tmp_path: Path) -> None:
+    side = [("/side/compressed", "sensor_msgs/msg/CompressedImage", START + s, START + s, packed(s)) for s in SHOWN]
+    metres = [("/metres", "sensor_msgs/msg/Image", START + s, START + s, picture(s, "32FC1")) for s in SHOWN]
+    bag = write_bag(tmp_path / "two", [*camera(), *camera("/other", "rgb8"), *side, *metres])
+    words = "rgb may be any of /camera/image_raw, /other; say which: --topic rgb=/camera/image_raw"
+    with pytest.raises(KarmmaError, match=words):
+        convert_bag(bag, tmp_path / "out", {})
+    chosen = ["rgb=/other", "side_rgb=/side/compressed", "depth=/metres"]
+    options = [option for text in chosen for option in ("--topic", text)]
+    done = CliRunner().invoke(app, ["convert", "rosbag", str(bag), "--out", str(tmp_path / "out"), *options])
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["two.mp4", "two_depth.mkv", "two_side_rgb.mp4"]
+    assert read_frames(tmp_path / "out/two_side_rgb.mp4", [0.05], 64, 48)[0].mean() == pytest.approx(level(0.0), abs=4)
+    assert read_depth_film(tmp_path / "out/two_depth.mkv", [0.31])[0, 0, 0] == 800
+    for topics, words in (
+        ({"rgb": "/nowhere"}, "no topic /nowhere; there is: .*/side/compressed"), ({"skeleton": "/other"}, "of bags are read"),
+        ({"imu": "/other"}, "/other is sensor_msgs/msg/Image; imu has to be sensor_msgs/msg/Imu"),
+    ):  # fmt: skip
+        with pytest.raises(KarmmaError, match=words):
+            convert_bag(bag, tmp_path / "out", topics)
+
+
+def test_messages_that_cannot_be_read_are_counted_and_broken_bags_named(tmp_path: Path) -> None:
+    torn = [(topic, kind, came, stamp, {**fields, "data": fields["data"][:99]}) for topic, kind, came, stamp, fields in camera()[2:4]]
+    again = camera()[5:6]
+    kept = [message for index, message in enumerate(camera()) if index not in (2, 3)]
+    bayer = [("/raw", "sensor_msgs/msg/Image", START + s, START + s, {**picture(s, "rgb8"), "encoding": "bayer_rggb8"}) for s in SHOWN]
+    bag = write_bag(tmp_path / "torn", [*kept, *torn, *again, *bayer])
+    topics = ["--topic", "rgb=/camera/image_raw", "--topic", "raw_rgb=/raw"]
+    done = CliRunner().invoke(app, ["convert", "rosbag", str(bag), "--out", str(tmp_path / "out"), *topics])
+    assert done.exit_code == 0 and "rgb 6 pictures" in done.output
+    assert "2 messages: images of 64 × 48 'bgr8' are left out: 99 bytes" in done.output and "1 messages no later" in done.output
+    assert "raw_rgb: left out: 8 messages: images of encoding 'bayer_rggb8'" in done.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["torn.mp4"]
+    (tmp_path / "none.bag").write_bytes(b"#ROSBAG V2.0\nnothing")
+    cut = write_bag(tmp_path / "cut.bag", camera(), "ros1")
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    for broken in (tmp_path / "none.bag", cut, tmp_path / "nowhere"):
+        with pytest.raises(MediaError, match=str(broken)):
+            convert_bag(broken, tmp_path / "again", {})
+    done = CliRunner().invoke(app, ["convert", "rosbag", str(cut), str(bag), "--out", str(tmp_path / "out"), *topics])
+    assert done.exit_code == 3 and "cut.bag" in done.output and "rgb 6 pictures" in done.output
