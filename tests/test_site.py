@@ -51,5 +51,5 @@ def test_references_are_complete(site: Path) -> None:
     for kind in (value for value in vars(config).values() if dataclasses.is_dataclass(value)):
         assert all(f"<code>{field.name}</code>" in recipes for field in dataclasses.fields(kind)), kind
     assert all(f'id="{name}"' in recipes for name in (*MODALITIES, *DATASETS))
-    assert "learned tokens (paper), one token over and over, what others tell of it, nothing, or zeros as input" in recipes
+    assert "learned tokens (paper), one over and over, what others tell of it, nothing (beside or in a sum), zeros" in recipes
     assert 'id="karmma.deploy.predict.Recognizer.load"' in (site / "reference/python.html").read_text()
