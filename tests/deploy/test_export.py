@@ -16,7 +16,7 @@ import torch
 import karmma
 from karmma.config import KernelsConfig
 from karmma.deploy.export import export_student
-from karmma.deploy.recognition import Recognition, Window
+from karmma.deploy.recognition import Arrays, Recognition, Window
 from karmma.deploy.runtime import ExportedRecognizer, load_any
 from karmma.modalities import MODALITIES, make_modalities
 from karmma.models.checkpoint import load_checkpoint
@@ -94,6 +94,16 @@ def test_extractors_and_fusion_apart_give_the_same_logits(two_path: Path, export
                 assert [entry.name for entry in prediction.ranked[head]] == [entry.name for entry in ranked]
 
 
+def check_engines(exported: Path, inputs: Arrays, present: dict[str, np.ndarray], expected: Arrays, tolerance: float) -> None:
+    """Every engine gives the expected logits, in one go and from tokens."""
+    for engine in ENGINES:
+        runtime = ExportedRecognizer.load(exported, engine=engine)
+        tokens = {name: runtime.encode(name, values) for name, values in inputs.items()}
+        for found in (runtime.run(inputs, present), runtime.fuse(tokens, present)):
+            for head, values in expected.items():
+                np.testing.assert_allclose(found[head], values, atol=tolerance)
+
+
 @pytest.mark.parametrize("absent", ["zeros", "shared", "summed"])
 def test_whatever_stands_for_absent_modalities_no_graph_looks_at_them(tmp_path: Path, absent: str) -> None:
     settings = {"audio": SETTINGS["audio"], "imu": SETTINGS["imu"]}
@@ -106,12 +116,7 @@ def test_whatever_stands_for_absent_modalities_no_graph_looks_at_them(tmp_path: 
     expected = student.run(inputs, present)
     for name, values in inputs.items():
         values[~present[name]] = np.nan
-    for engine in ENGINES:
-        runtime = ExportedRecognizer.load(tmp_path / "exported", engine=engine)
-        tokens = {name: runtime.encode(name, values) for name, values in inputs.items()}
-        for found in (runtime.run(inputs, present), runtime.fuse(tokens, present)):
-            for head, values in expected.items():
-                np.testing.assert_allclose(found[head], values, atol=1e-4)
+    check_engines(tmp_path / "exported", inputs, present, expected, 1e-4)
 
 
 @pytest.mark.parametrize(
@@ -134,12 +139,7 @@ def test_random_kernels_vote_in_every_graph(tmp_path: Path, own_votes: bool, abs
     inputs = inputs_for(student, len(subsets))
     present = {name: np.array([name in subset for subset in subsets]) for name in student.modalities}
     expected = student.run(inputs, present)
-    for engine in ENGINES:
-        runtime = ExportedRecognizer.load(tmp_path / "exported", engine=engine)
-        tokens = {name: runtime.encode(name, values) for name, values in inputs.items()}
-        for found in (runtime.run(inputs, present), runtime.fuse(tokens, present)):
-            for head, values in expected.items():
-                np.testing.assert_allclose(found[head], values, atol=1e-3)
+    check_engines(tmp_path / "exported", inputs, present, expected, 1e-3)
     rounded = ExportedRecognizer.load(tmp_path / "exported", precision="int8").run(inputs, present)
     assert all(np.abs(rounded[head] - values).max() < 0.25 * np.ptp(values) for head, values in expected.items())
     voting.kernels.clear()
