@@ -2,11 +2,11 @@
 
     python3 examples/ros2_node.py --ros-args -p student:=/models/kitchen_export -r image:=/camera/color/image_raw -r imu:=/imu/data
 
-Subscribes `image` (sensor_msgs/Image: rgb8, bgr8, rgba8, bgra8, mono8), or `image/compressed` with `-p compressed:=true`, `depth`
-(sensor_msgs/Image: 16UC1 or mono16 in millimetres, 32FC1 in metres), `imu` (sensor_msgs/Imu) and `audio`
-(std_msgs/Float32MultiArray: mono, at the student's rate; it has no stamp, its last sample is of when it came). Publishes `action`
-(std_msgs/String): one JSON object per window, as `karmma stream` prints. A topic that is silent is an absent sensor; health decides
-who else is.
+Subscribes `image` (sensor_msgs/Image: rgb8, bgr8, rgba8, bgra8, mono8, YUV 4:2:2, Bayer patterns), or `image/compressed` with
+`-p compressed:=true`, `depth` (sensor_msgs/Image: 16UC1 or mono16 in millimetres, 32FC1 in metres), `imu` (sensor_msgs/Imu) and
+`audio` (std_msgs/Float32MultiArray: mono, at the student's rate; it has no stamp, its last sample is of when it came). Publishes
+`action` (std_msgs/String): one JSON object per window, as `karmma stream` prints. A topic that is silent is an absent sensor; health
+decides who else is.
 
 Run with stand-ins of ROS's classes (`tests/test_ros2_node.py`), never with ROS itself.
 """

@@ -155,8 +155,8 @@ def test_every_encoding_shows_the_same_picture(student: Path, monkeypatch: pytes
 def test_what_cannot_be_read_is_named_once(student: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     node = load_node(monkeypatch, student=str(student))
     for second in range(3):
-        send(node, "image", image(np.zeros((*SIZE, 2), np.uint8), "yuv422_yuy2", 1.0 + second))
-    assert len(node.errors) == 1 and "yuv422_yuy2" in node.errors[0] and "rgb8, bgr8" in node.errors[0]
+        send(node, "image", image(np.zeros((*SIZE, 2), np.uint8), "yuv444", 1.0 + second))
+    assert len(node.errors) == 1 and "yuv444" in node.errors[0] and "rgb8, bgr8" in node.errors[0]
     node.timer[1]()
     assert json.loads(node.published[0])["health"]["video"] == "absent"
 

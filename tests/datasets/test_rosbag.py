@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -22,6 +23,7 @@ from karmma.media.audio import read_audio
 from karmma.media.containers import MediaError
 from karmma.media.depth_pictures import read_depth_film
 from karmma.media.probe import probe
+from karmma.media.ros_messages import picture_of
 from karmma.media.tables import AXES, read_table
 from karmma.media.video import decode_from, read_frames
 from karmma.types import KarmmaError
@@ -175,17 +177,53 @@ def test_which_of_several_cameras_has_to_be_said(tmp_path: Path) -> None:
             convert_bag(bag, tmp_path / "out", topics)
 
 
+def test_depth_may_be_compressed_and_bags_be_single_files(tmp_path: Path) -> None:
+    def depth_png(second: float) -> bytes:
+        return bytes(12) + cv2.imencode(".png", np.full(SIZE, 500 + round(1000 * second), np.uint16))[1].tobytes()
+
+    kind, form = "sensor_msgs/msg/CompressedImage", "16UC1; compressedDepth png"
+    depth = [("/d", kind, START + s, START + s, {"format": form, "data": np.frombuffer(depth_png(s), np.uint8)}) for s in SHOWN]
+    floats = [("/f", kind, START + s, START + s, {**depth[0][4], "format": "32FC1; compressedDepth png"}) for s in SHOWN]
+    colour = [("/c", kind, START + s, START + s, packed(s)) for s in SHOWN]
+    bag = write_bag(tmp_path / "packed", [*depth, *colour], "mcap")
+    report = convert_bag(bag / "packed.mcap", tmp_path / "out", {})
+    assert report.written == {"rgb": "8 pictures in 1.00 s", "depth": "8 pictures"}
+    assert read_depth_film(tmp_path / "out" / "packed_depth.mkv", [0.31])[0, 0, 0] == 800
+    report = convert_bag(write_bag(tmp_path / "floats", [*floats, *colour]), tmp_path / "out", {"rgb": "/c", "depth": "/f"})
+    assert "8 messages: compressed depth images of format '32FC1; compressedDepth png'" in report.left_out["depth"]
+    assert not (tmp_path / "out" / "floats_depth.mkv").exists()
+    (tmp_path / "other").mkdir()
+    again = write_bag(tmp_path / "other" / "packed", colour)
+    done = CliRunner().invoke(app, ["convert", "rosbag", str(bag), str(again), "--out", str(tmp_path / "out")])
+    assert "several bags are called packed" in str(done.exception or done.output)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pixels", "expected"),
+    [("yuv422", [128, 200, 128, 200], 200), ("yuv422_yuy2", [200, 128, 200, 128], 200), ("mono8", [90] * 4, 90),
+     ("bayer_rggb8", [70] * 4, 70), ("bayer_gbrg8", [70] * 4, 70), ("rgba8", [60, 60, 60, 0] * 2, 60)],
+)  # fmt: skip
+def test_what_cameras_deliver_becomes_rgb(encoding: str, pixels: list[int], expected: int) -> None:
+    row = np.tile(np.array(pixels, np.uint8), 8)
+    width = {"yuv422": 16, "yuv422_yuy2": 16, "rgba8": 16}.get(encoding, 32)
+    image = SimpleNamespace(encoding=encoding, height=6, width=width, step=len(row), data=np.tile(row, 6).tobytes(), is_bigendian=0)
+    found = picture_of(image)
+    assert found.shape == (6, width, 3) and found.dtype == np.uint8
+    expected = round((expected - 16) * 255 / 219) if encoding.startswith("yuv") else expected
+    assert np.abs(found.astype(int) - expected).max() <= 2
+
+
 def test_messages_that_cannot_be_read_are_counted_and_broken_bags_named(tmp_path: Path) -> None:
     torn = [(topic, kind, came, stamp, {**fields, "data": fields["data"][:99]}) for topic, kind, came, stamp, fields in camera()[2:4]]
     again = camera()[5:6]
     kept = [message for index, message in enumerate(camera()) if index not in (2, 3)]
-    bayer = [("/raw", "sensor_msgs/msg/Image", START + s, START + s, {**picture(s, "rgb8"), "encoding": "bayer_rggb8"}) for s in SHOWN]
-    bag = write_bag(tmp_path / "torn", [*kept, *torn, *again, *bayer])
+    deep = [("/raw", "sensor_msgs/msg/Image", START + s, START + s, {**picture(s, "rgb8"), "encoding": "rgb16"}) for s in SHOWN]
+    bag = write_bag(tmp_path / "torn", [*kept, *torn, *again, *deep])
     topics = ["--topic", "rgb=/camera/image_raw", "--topic", "raw_rgb=/raw"]
     done = CliRunner().invoke(app, ["convert", "rosbag", str(bag), "--out", str(tmp_path / "out"), *topics])
     assert done.exit_code == 0 and "rgb 6 pictures" in done.output
     assert "2 messages: images of 64 × 48 'bgr8' are left out: 99 bytes" in done.output and "1 messages no later" in done.output
-    assert "raw_rgb: left out: 8 messages: images of encoding 'bayer_rggb8'" in done.output
+    assert "raw_rgb: left out: 8 messages: images of encoding 'rgb16'" in done.output
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["torn.mp4"]
     (tmp_path / "none.bag").write_bytes(b"#ROSBAG V2.0\nnothing")
     cut = write_bag(tmp_path / "cut.bag", camera(), "ros1")

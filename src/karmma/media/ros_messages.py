@@ -10,11 +10,16 @@ from numpy.typing import NDArray
 
 from ..types import KarmmaError
 
-ENCODINGS = {
+ENCODINGS = {  # bytes per pixel, and how OpenCV makes RGB of them
     "rgb8": (3, None), "bgr8": (3, cv2.COLOR_BGR2RGB), "rgba8": (4, cv2.COLOR_RGBA2RGB), "bgra8": (4, cv2.COLOR_BGRA2RGB),
     "mono8": (1, cv2.COLOR_GRAY2RGB), "8UC3": (3, cv2.COLOR_BGR2RGB), "8UC1": (1, cv2.COLOR_GRAY2RGB),
+    "yuv422": (2, cv2.COLOR_YUV2RGB_UYVY), "uyvy": (2, cv2.COLOR_YUV2RGB_UYVY),
+    "yuv422_yuy2": (2, cv2.COLOR_YUV2RGB_YUY2), "yuyv": (2, cv2.COLOR_YUV2RGB_YUY2),
+    "bayer_rggb8": (1, cv2.COLOR_BayerRGGB2RGB), "bayer_bggr8": (1, cv2.COLOR_BayerBGGR2RGB),
+    "bayer_gbrg8": (1, cv2.COLOR_BayerGBRG2RGB), "bayer_grbg8": (1, cv2.COLOR_BayerGRBG2RGB),
 }  # fmt: skip
 DEPTH_ENCODINGS = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}  # types of numbers: millimetres, or metres
+DEPTH_FORMAT, DEPTH_HEADER_BYTES = "compressedDepth", 12  # of compressed depth images: what is in their format, and before the PNG
 
 
 def stamp_seconds(header: Any) -> float:
@@ -45,6 +50,15 @@ def depth_of(message: Any) -> NDArray[Any]:
         raise KarmmaError(f"depth images of encoding {message.encoding!r} are left out; known: {', '.join(DEPTH_ENCODINGS)}")
     numbers = np.dtype(DEPTH_ENCODINGS[message.encoding]).newbyteorder(">" if message.is_bigendian else "<")
     return rows_of(message, numbers.itemsize).view(numbers)
+
+
+def unpacked_depth_of(message: Any) -> NDArray[np.uint16]:
+    """Of a compressed depth image, whole millimetres. Raises KarmmaError for a broken one, or one of metres (packed otherwise)."""
+    packed = np.frombuffer(message.data, np.uint8)[DEPTH_HEADER_BYTES:] if DEPTH_FORMAT in message.format else np.zeros(0, np.uint8)
+    pixels = cv2.imdecode(packed, cv2.IMREAD_UNCHANGED) if len(packed) and "32FC1" not in message.format else None
+    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 2:
+        raise KarmmaError(f"compressed depth images of format {message.format!r} are left out; known: 16UC1; {DEPTH_FORMAT} png")
+    return np.asarray(pixels, np.uint16)
 
 
 def rows_of(message: Any, bytes_per_pixel: int) -> NDArray[np.uint8]:

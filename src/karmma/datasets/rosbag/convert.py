@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...files import replacing
 from ...media.depth_pictures import millimetres_of
-from ...media.ros_messages import depth_of, motion_of, picture_of, unpacked_picture_of
+from ...media.ros_messages import depth_of, motion_of, picture_of, unpacked_depth_of, unpacked_picture_of
 from ...media.write import DepthWriter, VideoWriter, flac_bytes
 from ...types import KarmmaError, kind_of
 from ..imu_tables import write_imu_table
@@ -49,12 +49,17 @@ def convert_bag(
         return BagConversion(bag, out, choose_topics(bag, topics), audio_hz or 0, on_done).write()
 
 
+def recording_name(bag: Path) -> str:
+    """What a bag's files are called."""
+    return bag.name if bag.is_dir() else bag.stem
+
+
 class BagConversion:
     """One bag on its way into files."""
 
     def __init__(self, bag: Bag, out: Path, topics: list[Topic], audio_hz: int, on_done: OnDone | None) -> None:
         self.bag, self.out, self.topics, self.audio_hz, self.on_done = bag, out, topics, audio_hz, on_done
-        self.name = bag.path.name if bag.path.is_dir() else bag.path.stem
+        self.name = recording_name(bag.path)
         film = next((topic for topic in topics if topic.modality == "rgb"), None)
         self.begin = film.first_seconds if film is not None else min(topic.first_seconds for topic in topics)
         self.done, self.total = 0, sum(topic.connection.msgcount for topic in topics)
@@ -131,9 +136,10 @@ class BagConversion:
 
     def write_depth(self, topic: Topic, _: Any) -> str:
         """Without loss, in whole millimetres."""
+        read = unpacked_depth_of if topic.connection.msgtype == COMPRESSED else depth_of
         path, count = self.path_of(topic.modality, "mkv"), 0
         with replacing(path) as temporary, DepthWriter(temporary) as writer:
-            for seconds, picture in self.samples(topic, lambda message: millimetres_of(depth_of(message))):
+            for seconds, picture in self.samples(topic, lambda message: millimetres_of(read(message))):
                 if seconds >= 0:
                     writer.write(picture, seconds)
                     count += 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...media.containers import MediaError
-from ...media.ros_messages import DEPTH_ENCODINGS, stamp_seconds
+from ...media.ros_messages import DEPTH_ENCODINGS, DEPTH_FORMAT, stamp_seconds
 from ...types import KarmmaError, kind_of
 
 IMAGE, COMPRESSED, IMU = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/Imu"
@@ -20,7 +20,7 @@ SOUNDS = {  # by message the type of its samples
     "audio_common_msgs/msg/AudioData": "<i2", "audio_common_msgs/msg/AudioDataStamped": "<i2",
     "std_msgs/msg/Int16MultiArray": "<i2", "std_msgs/msg/Float32MultiArray": "<f4",
 }  # fmt: skip
-KINDS = {"rgb": (IMAGE, COMPRESSED), "depth": (IMAGE,), "imu": (IMU,), "audio": tuple(SOUNDS)}
+KINDS = {"rgb": (IMAGE, COMPRESSED), "depth": (IMAGE, COMPRESSED), "imu": (IMU,), "audio": tuple(SOUNDS)}
 FIRST_MESSAGES = 50  # by which a topic's clock is judged
 ONE_CLOCK_SECONDS = 2.0  # stamps no further from when they came are of the bag's clock
 
@@ -111,22 +111,31 @@ def choose_topics(bag: Bag, wanted: Mapping[str, str]) -> list[Topic]:
 
 def guess_topics(bag: Bag) -> dict[str, str]:
     """The one topic of each kind but sound, whose rate nobody tells; raw pictures go before compressed ones."""
-    found: dict[str, list[str]] = {"rgb": [], "depth": [], "imu": [], "compressed": []}
+    found: dict[tuple[str, str], list[str]] = {}
     for topic, connection in bag.connections.items():
-        if connection.msgtype == IMU:
-            found["imu"].append(topic)
-        elif connection.msgtype == COMPRESSED and "depth" not in topic.lower():
-            found["compressed"].append(topic)
-        elif connection.msgtype == IMAGE:
-            first = next(bag.messages(connection), None)
-            if first is not None:
-                found["depth" if first[1].encoding in DEPTH_ENCODINGS else "rgb"].append(topic)
-    found["rgb"] = found["rgb"] or found["compressed"]
+        if modality := kind_of_topic(bag, connection):
+            found.setdefault((modality, connection.msgtype), []).append(topic)
+    names = {}
     for modality in ("rgb", "depth", "imu"):
-        if len(found[modality]) > 1:
-            which = ", ".join(found[modality])
-            raise KarmmaError(f"{bag.path}: {modality} may be any of {which}; say which: --topic {modality}={found[modality][0]}")
-    return {modality: topics[0] for modality, topics in found.items() if topics and modality != "compressed"}
+        listed = next((found[modality, kind] for kind in KINDS[modality] if (modality, kind) in found), [])
+        if len(listed) > 1:
+            which = ", ".join(listed)
+            raise KarmmaError(f"{bag.path}: {modality} may be any of {which}; say which: --topic {modality}={listed[0]}")
+        if listed:
+            names[modality] = listed[0]
+    return names
+
+
+def kind_of_topic(bag: Bag, connection: Any) -> str:
+    """Which modality a topic may be, by its first message; none for one without messages, or of another type."""
+    if connection.msgtype == IMU:
+        return "imu"
+    first = next(bag.messages(connection), None) if connection.msgtype in (IMAGE, COMPRESSED) else None
+    if first is None:
+        return ""
+    message = first[1]
+    is_depth = message.encoding in DEPTH_ENCODINGS if connection.msgtype == IMAGE else DEPTH_FORMAT in message.format
+    return "depth" if is_depth else "rgb"
 
 
 def judge_clock(bag: Bag, modality: str, connection: Any) -> Topic:
