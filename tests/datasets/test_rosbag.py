@@ -155,6 +155,24 @@ def test_a_driver_with_a_clock_of_its_own_is_put_on_the_bags(tmp_path: Path) -> 
     assert [frame.seconds for frame in decode_from(tmp_path / "out" / "bare.mp4", 0.0)] == pytest.approx(SHOWN, abs=0.002)
 
 
+def test_one_odd_stamp_spoils_nothing_and_a_clock_that_is_set_is_followed(tmp_path: Path) -> None:
+    topic, kind, *_ = camera()[0]
+    moments = np.arange(0.0, 2.0, 0.1)
+    shown = picture(0.5, "rgb8")
+    odd = [(topic, kind, START + s, START + s + (900.0 if n in (0, 5) else 0.0), shown) for n, s in enumerate(moments)]
+    twice = [(topic, kind, START + 0.3001, START + 0.3004, shown)]
+    rows = [(0.1, 0.1), (0.10004, 0.10004), (0.5, np.nan), (1.0, 1.0)]
+    nan = [("/imu", "sensor_msgs/msg/Imu", START + s, START + s, {"seconds": value}) for s, value in rows]
+    report = convert_bag(write_bag(tmp_path / "odd", [*odd, *twice, *nan]), tmp_path / "out", {})
+    assert report.written == {"rgb": "18 pictures in 1.80 s", "imu": "2 rows, 0.00 to 0.90 s"}
+    assert report.left_out["rgb"] == "2 messages: with a stamp far ahead of its time; 1 messages: no later than those before"
+    assert report.left_out["imu"] == "1 messages: no later than those before; 1 messages: motion that holds no numbers is left out"
+    often = np.arange(0.0, 2.0, 0.02)
+    later = [(topic, kind, START + s, START + s + (60.0 if s > 1.39 else 0.0), shown) for s in often]
+    report = convert_bag(write_bag(tmp_path / "set", later), tmp_path / "out", {})
+    assert report.written["rgb"] == "99 pictures in 61.98 s" and "far ahead" in report.left_out["rgb"]
+
+
 def test_which_of_several_cameras_has_to_be_said(tmp_path: Path) -> None:
     side = [("/side/compressed", "sensor_msgs/msg/CompressedImage", START + s, START + s, packed(s)) for s in SHOWN]
     metres = [("/metres", "sensor_msgs/msg/Image", START + s, START + s, picture(s, "32FC1")) for s in SHOWN]
@@ -222,7 +240,7 @@ def test_messages_that_cannot_be_read_are_counted_and_broken_bags_named(tmp_path
     topics = ["--topic", "rgb=/camera/image_raw", "--topic", "raw_rgb=/raw"]
     done = CliRunner().invoke(app, ["convert", "rosbag", str(bag), "--out", str(tmp_path / "out"), *topics])
     assert done.exit_code == 0 and "rgb 6 pictures" in done.output
-    assert "2 messages: images of 64 × 48 'bgr8' are left out: 99 bytes" in done.output and "1 messages no later" in done.output
+    assert "2 messages: images of 64 × 48 'bgr8' are left out: 99 bytes" in done.output and "1 messages: no later" in done.output
     assert "raw_rgb: left out: 8 messages: images of encoding 'rgb16'" in done.output
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["torn.mp4"]
     (tmp_path / "none.bag").write_bytes(b"#ROSBAG V2.0\nnothing")

@@ -71,6 +71,9 @@ def rows_of(message: Any, bytes_per_pixel: int) -> NDArray[np.uint8]:
 
 
 def motion_of(message: Any) -> tuple[float, ...]:
-    """Of an IMU's message, force (m/s²) and turn (rad/s) along x, y, z."""
+    """Of an IMU's message, force (m/s²) and turn (rad/s) along x, y, z. Raises KarmmaError for what is no number."""
     force, turn = message.linear_acceleration, message.angular_velocity
-    return (force.x, force.y, force.z, turn.x, turn.y, turn.z)
+    values = (force.x, force.y, force.z, turn.x, turn.y, turn.z)
+    if not np.isfinite(values).all():
+        raise KarmmaError("motion that holds no numbers is left out")
+    return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from .topics import COMPRESSED, SOUNDS, Bag, Topic, choose_topics, open_bag
 GAP_SECONDS = 0.1  # of sound, from which on it is filled with silence
 NOMINAL_HZ = 30.0  # of a film whose pictures come when they come
 CRF = 18
+PICTURES_APART, ROWS_APART = 0.0015, 0.00015  # seconds that films' and tables' clocks tell from each other
+JUMP_SECONDS = 5.0
 OnDone = Callable[[int, int], None]
 
 
@@ -96,25 +99,25 @@ class BagConversion:
             if self.on_done:
                 self.on_done(self.done, self.total)
 
-    def samples(self, topic: Topic, read: Callable[[Any], Any]) -> Iterator[tuple[float, Any]]:
-        """What messages hold, by rising seconds. What cannot be read, and what is no later than the one before, is counted."""
-        last, unread, late, words = -np.inf, 0, 0, ""
+    def samples(self, topic: Topic, read: Callable[[Any], Any], apart_seconds: float = PICTURES_APART) -> Iterator[tuple[float, Any]]:
+        """What messages hold, by rising seconds. What cannot be read is counted, and so is what is no later than the one before, or
+        alone far ahead of its time."""
+        last, ahead, jumped, counts = -np.inf, -topic.delay_seconds, False, Counter[str]()
         for came, message in self.messages(topic):
             seconds = topic.moment(message, came + self.begin) - self.begin
-            if seconds <= last:
-                late += 1
+            jumped = not jumped and seconds - came - ahead > JUMP_SECONDS
+            if jumped or seconds < last + apart_seconds:
+                counts["with a stamp far ahead of its time" if jumped else "no later than those before"] += 1
                 continue
             try:
                 sample = read(message)
             except KarmmaError as error:
-                unread, words = unread + 1, words or str(error)
+                counts[str(error)] += 1
                 continue
-            last = seconds
+            last, ahead = seconds, seconds - came
             yield seconds, sample
-        told = [f"{unread} messages: {words}"] if unread else []
-        told += [f"{late} messages no later than those before"] if late else []
-        if told:
-            self.report.left_out[topic.modality] = "; ".join(told)
+        if counts:
+            self.report.left_out[topic.modality] = "; ".join(f"{count} messages: {words}" for words, count in counts.items())
 
     def write_film(self, topic: Topic, sound: NDArray[np.float32] | None) -> str:
         """H.264 whose pictures are shown from when they were taken on, in the size of the first one, made even."""
@@ -148,7 +151,7 @@ class BagConversion:
         return f"{count} pictures" if count else ""
 
     def write_motion(self, topic: Topic, _: Any) -> str:
-        rows = [(seconds, *row) for seconds, row in self.samples(topic, motion_of) if np.isfinite(row).all()]
+        rows = [(seconds, *row) for seconds, row in self.samples(topic, motion_of, ROWS_APART)]
         if not rows:
             return ""
         values = np.array(rows)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 from ...media.containers import MediaError
@@ -28,11 +29,12 @@ ONE_CLOCK_SECONDS = 2.0  # stamps no further from when they came are of the bag'
 @dataclass(frozen=True)
 class Topic:
     """A sensor of a bag: its modality, rosbags' connection, by how much its stamps are behind the bag's clock if they are of another
-    one, and when it begins."""
+    one, how long its messages usually take to come, and when it begins."""
 
     modality: str
     connection: Any
     behind_seconds: float
+    delay_seconds: float
     first_seconds: float
 
     def moment(self, message: Any, came_seconds: float) -> float:
@@ -140,14 +142,17 @@ def kind_of_topic(bag: Bag, connection: Any) -> str:
 
 def judge_clock(bag: Bag, modality: str, connection: Any) -> Topic:
     """A topic with its clock: its stamps count as they are, unless they are of another clock than the bag's; then the least delay of
-    its first messages is taken for none."""
+    its first messages is taken for none. Single odd stamps among them do not count."""
     first = [(stamp_of(message), came) for came, message in islice(bag.messages(connection), FIRST_MESSAGES)]
     if not first:
         raise KarmmaError(f"{bag.path}: {connection.topic} has no messages")
-    least = min((came - stamp for stamp, came in first if stamp), default=0.0)
-    behind = least if abs(least) > ONE_CLOCK_SECONDS else 0.0
-    stamp, came = first[0]
-    return Topic(modality, connection, behind, stamp + behind if stamp else came)
+    stamped = [(stamp, came - stamp) for stamp, came in first if stamp]
+    if not stamped:
+        return Topic(modality, connection, 0.0, 0.0, first[0][1])
+    usual = median_low(delay for _, delay in stamped)
+    sound = [(stamp, delay) for stamp, delay in stamped if abs(delay - usual) <= ONE_CLOCK_SECONDS]
+    behind = min(delay for _, delay in sound) if abs(usual) > ONE_CLOCK_SECONDS else 0.0
+    return Topic(modality, connection, behind, usual - behind, sound[0][0] + behind)
 
 
 def stamp_of(message: Any) -> float:
