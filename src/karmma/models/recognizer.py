@@ -285,8 +285,8 @@ def left_of(
 
 def absent_features(config: RecognizerConfig, modalities: tuple[str, ...]) -> AbsentFeatures | None:
     """What tells of absent modalities, where a recognizer has something that does."""
-    if config.absent == "shared":
-        return SharedSpecific(modalities, config.dim)
+    if config.absent == "shared":  # whatever is fused goes through it
+        return SharedSpecific(modalities, config.dim).apply(keep_variance)
     return Rebuilder(len(modalities), config.dim, config.heads, config.dropout) if config.absent == "rebuilt" else None
 
 
