@@ -58,6 +58,11 @@ def alone_in(directory: Path) -> Iterator[None]:
         yield
 
 
+def stem_of(path: Path) -> str:
+    """A file's name without its suffix; folders have none."""
+    return path.name if path.is_dir() else path.stem
+
+
 def write_text(path: Path, text: str) -> None:
     """Write text atomically."""
     with replacing(path) as temporary:

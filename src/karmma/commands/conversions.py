@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from ..files import stem_of
 from ..trees import pairs_of
 from ..types import KarmmaError
 
@@ -115,11 +116,11 @@ def convert_rosbag(
     audio_hz: Annotated[int | None, typer.Option(min=1000, help="rate of sound, which no bag tells")] = None,
 ) -> None:
     """Films, depth and motion out of ROS bags, by the film's seconds. Exit code 3: some could not be read and are named."""
-    from ..datasets.rosbag import convert_bag, recording_name
+    from ..datasets.rosbag import convert_bag
     from ..progress import Progress
 
     topics = pairs_of("--topic", topic or [], "TOPIC")
-    twice = sorted(name for name, count in Counter(recording_name(bag) for bag in bags).items() if count > 1)
+    twice = sorted(name for name, count in Counter(stem_of(bag) for bag in bags).items() if count > 1)
     if twice:
         raise KarmmaError(f"several bags are called {twice[0]}, and so would be their files; give each an --out of its own")
     failures = 0

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..files import stem_of
 from ..media.containers import MediaError
 from ..media.pictures import PictureSequence, is_depth, list_pictures, pictures_at
 from ..modalities import FROM_VIDEO, find_modality
@@ -47,11 +48,6 @@ class Recording:
     def stem(self) -> str:
         """What files about it are called."""
         return self.name if self.path is None else stem_of(self.path)
-
-
-def stem_of(path: Path) -> str:
-    """A file's name without its suffix; folders have none."""
-    return path.name if path.is_dir() else path.stem
 
 
 def files_by_modality(texts: Sequence[str]) -> dict[str, Path]:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...files import replacing
+from ...files import replacing, stem_of
 from ...media.depth_pictures import millimetres_of
 from ...media.ros_messages import depth_of, motion_of, picture_of, unpacked_depth_of, unpacked_picture_of
 from ...media.write import DepthWriter, VideoWriter, flac_bytes
@@ -52,17 +52,12 @@ def convert_bag(
         return BagConversion(bag, out, choose_topics(bag, topics), audio_hz or 0, on_done).write()
 
 
-def recording_name(bag: Path) -> str:
-    """What a bag's files are called."""
-    return bag.name if bag.is_dir() else bag.stem
-
-
 class BagConversion:
     """One bag on its way into files."""
 
     def __init__(self, bag: Bag, out: Path, topics: list[Topic], audio_hz: int, on_done: OnDone | None) -> None:
         self.bag, self.out, self.topics, self.audio_hz, self.on_done = bag, out, topics, audio_hz, on_done
-        self.name = recording_name(bag.path)
+        self.name = stem_of(bag.path)
         film = next((topic for topic in topics if topic.modality == "rgb"), None)
         self.begin = film.first_seconds if film is not None else min(topic.first_seconds for topic in topics)
         self.done, self.total = 0, sum(topic.connection.msgcount for topic in topics)
