@@ -134,6 +134,8 @@ def describe_spec(spec: ModalitySpec) -> dict[str, Any]:
 def read_spec(name: str, content: Mapping[str, Any]) -> ModalitySpec:
     """What `describe_spec` wrote. Twenty joints without the key are of the time when there was one layout."""
     shape, layout = tuple(content["input_shape"]), content["layout"]
+    if not all(isinstance(size, int) and size > 0 for size in shape):
+        raise TypeError(f"specs.{name}.input_shape: {list(shape)} are not sizes")
     unnamed = "utd_mhad" if JOINTS in layout and shape[1:] == (20, 3) else ""
     return ModalitySpec(name, shape, layout, content.get("skeleton", unnamed))
 

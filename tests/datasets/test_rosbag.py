@@ -251,3 +251,21 @@ def test_messages_that_cannot_be_read_are_counted_and_broken_bags_named(tmp_path
             convert_bag(broken, tmp_path / "again", {})
     done = CliRunner().invoke(app, ["convert", "rosbag", str(cut), str(bag), "--out", str(tmp_path / "out"), *topics])
     assert done.exit_code == 3 and "cut.bag" in done.output and "rgb 6 pictures" in done.output
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("metadata.yaml", b"message_count: 8", b"message_count: null"),
+        ("metadata.yaml", b"nanoseconds: ", b"nanoseconds: x"),
+        ("bag.db3", b"SQLite format 3", b"SQLite format 9"),
+        ("bag.db3", b"\x0d", b"\x0c"),  # the kind of its pages
+        ("bag.db3", b"bgr8", b"\xff\xff\xff\xff"),
+    ],
+)
+def test_a_bag_that_was_changed_is_named_whatever_its_parsers_raise(file: str, old: bytes, new: bytes, tmp_path: Path) -> None:
+    where = write_bag(tmp_path / "bag", camera()) / file
+    assert old in where.read_bytes()
+    where.write_bytes(where.read_bytes().replace(old, new))
+    with pytest.raises(MediaError, match=str(tmp_path / "bag")):
+        convert_bag(tmp_path / "bag", tmp_path / "out", {})

@@ -55,6 +55,8 @@ def edit(path: Path, **changes: object) -> None:
         ({"specs": {}}, "weights missing|unknown|none"),
         ({"labels": {"verb": ["a"], "noun": ["b", "c"]}}, "has shape"),
         ({"recognizer": {"encoders": {}, "dims": 3}}, "did you mean dim?"),
+        ({"specs": {"imu": {"input_shape": [20, 6.0], "layout": "samples axes"}}}, "specs.imu.input_shape: .* are not sizes"),
+        ({"specs": {"detections": {"input_shape": [2, 3], "layout": "frames boxes"}}}, "describes no model: not enough values"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(change: dict[str, object], words: str, tmp_path: Path) -> None:

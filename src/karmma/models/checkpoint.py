@@ -11,6 +11,7 @@ from ..files import read_json, write_json
 from ..trees import build, plain
 from ..types import KarmmaError, LabelSpace, ModalitySpec, describe_model, read_description
 from .recognizer import RecognizerModel
+from .trial import MISFITS
 from .weights import load_weights, save_weights
 
 FORMAT = "karmma-checkpoint"
@@ -71,6 +72,9 @@ def read_info(directory: Path) -> CheckpointInfo:
 def load_checkpoint(directory: Path) -> tuple[RecognizerModel, CheckpointInfo]:
     """The model in eval mode on the CPU, and its info. Raises KarmmaError for anything that does not fit exactly."""
     info = read_info(directory)
-    model = RecognizerModel(info.recognizer, info.specs, info.labels.sizes)
+    try:
+        model = RecognizerModel(info.recognizer, info.specs, info.labels.sizes)
+    except MISFITS as error:
+        raise KarmmaError(f"{directory / 'config.json'}: describes no model: {' '.join(str(error).split())}") from error
     load_weights(model, directory / "model.safetensors")
     return model.eval(), info

@@ -14,7 +14,7 @@ from .encoders import find_factory, is_ours, make_encoder
 from .encoders.hugging_face import KIND
 from .random_kernels import RandomKernels
 
-MISFITS = (RuntimeError, ValueError, TypeError, IndexError, ZeroDivisionError)  # how torch refuses sizes and shapes
+MISFITS = (RuntimeError, ValueError, TypeError, LookupError, ZeroDivisionError)  # how torch refuses sizes and shapes
 
 
 def require_buildable(config: RecognizerConfig, specs: Mapping[str, ModalitySpec], where: str) -> None:

@@ -60,7 +60,7 @@ class BagConversion:
         self.name = stem_of(bag.path)
         film = next((topic for topic in topics if topic.modality == "rgb"), None)
         self.begin = film.first_seconds if film is not None else min(topic.first_seconds for topic in topics)
-        self.done, self.total = 0, sum(topic.connection.msgcount for topic in topics)
+        self.done, self.total = 0, sum(bag.counts[topic.connection.topic] for topic in topics)
         self.report = BagReport()
 
     def write(self) -> BagReport:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,6 +47,7 @@ class Bag:
     def __init__(self, path: Path, reader: Any) -> None:
         self.path, self.reader = path, reader
         self.connections = {connection.topic: connection for connection in reader.connections}
+        self.counts = {topic: int(connection.msgcount) for topic, connection in self.connections.items()}  # of messages
 
     def messages(self, connection: Any) -> Iterator[tuple[float, Any]]:
         """A topic's messages in order of their arrival, each with the second at which it came. Raises MediaError."""
@@ -64,20 +63,12 @@ class Bag:
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """What rosbags and what it is built on raise for a broken bag, as MediaError with its path."""
-    from rosbags.highlevel import AnyReaderError
-    from rosbags.rosbag1 import ReaderError as Bag1Error
-    from rosbags.rosbag2 import ReaderError as Bag2Error
-    from rosbags.serde import SerdeError
-    from rosbags.typesys import TypesysError
-
-    ours = (AnyReaderError, Bag1Error, Bag2Error, SerdeError, TypesysError)
-    below = (sqlite3.Error, struct.error, OSError, EOFError, RuntimeError, ValueError, LookupError, AssertionError)
     try:
         yield
     except KarmmaError:
         raise
-    except (*ours, *below) as error:
-        raise MediaError(f"{path}: {error or type(error).__name__}") from error
+    except Exception as error:  # whatever a broken file leads YAML, SQLite, LZ4, MCAP and rosbags' own parsers to: no list is complete
+        raise MediaError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 @contextmanager
@@ -90,7 +81,9 @@ def open_bag(path: Path) -> Iterator[Bag]:
         reader = AnyReader([path], default_typestore=get_typestore(Stores.LATEST))
         reader.open()
     try:
-        yield Bag(path, reader)
+        with naming(path):
+            bag = Bag(path, reader)
+        yield bag
     finally:
         reader.close()
 
