@@ -37,14 +37,13 @@ from recording import RESULTS, write_result
 from torch import nn
 
 from karmma.config import Recipe, load_recipe
-from karmma.evaluation.evaluate import several_views, subset_logits
+from karmma.evaluation.evaluate import FIXED_LOGITS, LOGITS, several_views, subset_logits
 from karmma.evaluation.paired import Outcomes, join_folds
 from karmma.evaluation.plots import plot_subsets, save_png
 from karmma.experiment.comparison import describe as describe_difference
 from karmma.experiment.comparison import find_methods, read_outcomes
 from karmma.experiment.context import Context
 from karmma.experiment.run import run
-from karmma.experiment.testing import FIXED_LOGITS, LOGITS
 from karmma.models.checkpoint import load_checkpoint
 
 REFERENCES = ("karmma", "baseline_dropout", "own_votes", "specialists")  # arms that the others are compared with, where they were run

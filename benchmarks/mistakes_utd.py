@@ -14,8 +14,7 @@ from pathlib import Path
 from folds import numbers
 from recording import write_result
 
-from karmma.evaluation.evaluate import SubsetLogits
-from karmma.experiment.testing import LOGITS
+from karmma.evaluation.evaluate import LOGITS, SubsetLogits
 from karmma.models.checkpoint import load_checkpoint
 from karmma.types import subset_name
 

@@ -253,6 +253,31 @@ def test_messages_that_cannot_be_read_are_counted_and_broken_bags_named(tmp_path
     assert done.exit_code == 3 and "cut.bag" in done.output and "rgb 6 pictures" in done.output
 
 
+def test_a_driver_that_was_started_again_goes_on_in_the_same_file(tmp_path: Path) -> None:
+    """A topic of ROS 1 has a connection for each node that published it."""
+    store = get_typestore(Stores.ROS1_NOETIC)
+    with Writer1(tmp_path / "again.bag") as writer:
+        nodes = [writer.add_connection("/imu/data", "sensor_msgs/msg/Imu", typestore=store, callerid=f"/node{n}") for n in range(2)]
+        for index, (_, kind, came, stamp, fields) in enumerate(imu()):
+            raw = store.serialize_ros1(build(store, kind, stamp, fields), kind)
+            writer.write(nodes[index > 100], round(came * 1e9), raw)
+    assert convert_bag(tmp_path / "again.bag", tmp_path, {}).written["imu"] == "170 rows, 0.00 to 1.69 s"
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_a_recorder_that_was_killed_left_files_without_metadata(storage: str, tmp_path: Path) -> None:
+    suffix = "db3" if storage == "sqlite3" else storage
+    bags = [write_bag(tmp_path / f"walk_{n}", [m for m in imu() if (m[2] < START + 0.3) == (n == 9)], storage) for n in (9, 10)]
+    (tmp_path / "walk").mkdir()
+    for bag in bags:
+        (bag / f"{bag.name}.{suffix}").rename(tmp_path / "walk" / f"{bag.name}.{suffix}")
+    assert convert_bag(tmp_path / "walk", tmp_path / "out", {}).written["imu"] == "170 rows, 0.00 to 1.69 s"
+    last = tmp_path / "walk" / f"walk_10.{suffix}"
+    last.write_bytes(last.read_bytes()[:5000])
+    with pytest.raises(MediaError, match="if its recording was cut short: `ros2 bag reindex`, `mcap recover`"):
+        convert_bag(tmp_path / "walk", tmp_path / "out", {})
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [

@@ -11,9 +11,8 @@ import torch
 from typer.testing import CliRunner
 
 from karmma.cli import app
-from karmma.evaluation.evaluate import SubsetLogits
+from karmma.evaluation.evaluate import LOGITS, SubsetLogits
 from karmma.experiment.comparison import compare_runs, read_outcomes
-from karmma.experiment.testing import LOGITS
 from karmma.types import KarmmaError, subsets_of
 
 NAMES = ("rgb", "audio")

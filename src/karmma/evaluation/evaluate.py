@@ -27,6 +27,7 @@ from ..types import subset_name, subsets_of
 from .metrics import accuracies, correctness, headline_of, mean_of, retention
 
 WHOSE = ("names", "participants")
+LOGITS, FIXED_LOGITS = "logits.safetensors", "logits-single-view.safetensors"  # of a tested method, beside its checkpoint
 Accuracies = dict[str, float | None]
 Encode = Callable[[str, Tensor], Tensor]
 

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.evaluate import SubsetLogits
+from ..evaluation.evaluate import LOGITS, SubsetLogits
 from ..evaluation.metrics import headline_of
 from ..evaluation.paired import Outcomes, compare_parts, group_samples, join_folds
 from ..types import KarmmaError, subset_name
-from .testing import LOGITS
 
 
 def find_seeds(runs: Sequence[Path]) -> list[int]:

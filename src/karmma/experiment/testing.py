@@ -12,7 +12,16 @@ from .. import processes
 from ..data.clips import ClipStore
 from ..data.tokens import TokenStore
 from ..evaluation.card import write_card
-from ..evaluation.evaluate import SubsetLogits, evaluate, late_fusion, several_views, specialist_logits, subset_logits
+from ..evaluation.evaluate import (
+    FIXED_LOGITS,
+    LOGITS,
+    SubsetLogits,
+    evaluate,
+    late_fusion,
+    several_views,
+    specialist_logits,
+    subset_logits,
+)
 from ..files import write_json
 from ..models.checkpoint import load_checkpoint
 from ..progress import Progress
@@ -21,8 +30,6 @@ from ..training.tasks import TeacherTask
 from .arms import load_specialists
 from .context import TEACHER, Context
 from .pretraining import teacher_settings, with_extractors
-
-LOGITS, FIXED_LOGITS = "logits.safetensors", "logits-single-view.safetensors"
 
 
 def measure_unimodal(context: Context, stores: Mapping[str, ClipStore], tokens: TokenStore) -> None:

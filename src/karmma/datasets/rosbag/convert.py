@@ -60,7 +60,7 @@ class BagConversion:
         self.name = stem_of(bag.path)
         film = next((topic for topic in topics if topic.modality == "rgb"), None)
         self.begin = film.first_seconds if film is not None else min(topic.first_seconds for topic in topics)
-        self.done, self.total = 0, sum(bag.counts[topic.connection.topic] for topic in topics)
+        self.done, self.total = 0, sum(bag.counts[topic.name] for topic in topics)
         self.report = BagReport()
 
     def write(self) -> BagReport:
@@ -88,7 +88,7 @@ class BagConversion:
 
     def messages(self, topic: Topic) -> Iterator[tuple[float, Any]]:
         """With the seconds, from the begin on, at which they came."""
-        for came, message in self.bag.messages(topic.connection):
+        for came, message in self.bag.messages(topic.name):
             yield came - self.begin, message
             self.done += 1
             if self.on_done:
@@ -116,7 +116,7 @@ class BagConversion:
 
     def write_film(self, topic: Topic, sound: NDArray[np.float32] | None) -> str:
         """H.264 whose pictures are shown from when they were taken on, in the size of the first one, made even."""
-        read = unpacked_picture_of if topic.connection.msgtype == COMPRESSED else picture_of
+        read = unpacked_picture_of if self.bag.kinds[topic.name] == COMPRESSED else picture_of
         writer, size, count, last = None, (0, 0), 0, 0.0
         with ExitStack() as stack:
             for seconds, picture in self.samples(topic, read):
@@ -134,7 +134,7 @@ class BagConversion:
 
     def write_depth(self, topic: Topic, _: Any) -> str:
         """Without loss, in whole millimetres."""
-        read = unpacked_depth_of if topic.connection.msgtype == COMPRESSED else depth_of
+        read = unpacked_depth_of if self.bag.kinds[topic.name] == COMPRESSED else depth_of
         path, count = self.path_of(topic.modality, "mkv"), 0
         with replacing(path) as temporary, DepthWriter(temporary) as writer:
             for seconds, picture in self.samples(topic, lambda message: millimetres_of(read(message))):
@@ -158,7 +158,7 @@ class BagConversion:
         pieces, length = list[NDArray[np.float32]](), 0
         for came, message in self.messages(topic):
             content = message.audio.data if hasattr(message, "audio") else message.data
-            numbers = SOUNDS[topic.connection.msgtype]
+            numbers = SOUNDS[self.bag.kinds[topic.name]]
             samples = np.frombuffer(np.ascontiguousarray(content).tobytes(), numbers).astype(np.float32)
             samples = samples / np.float32(32768) if numbers == "<i2" else samples
             begin = round(came * self.audio_hz) - len(samples)

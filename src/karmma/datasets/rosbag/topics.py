@@ -21,16 +21,17 @@ SOUNDS = {  # by message the type of its samples
 }  # fmt: skip
 KINDS = {"rgb": (IMAGE, COMPRESSED), "depth": (IMAGE, COMPRESSED), "imu": (IMU,), "audio": tuple(SOUNDS)}
 FIRST_MESSAGES = 50  # by which a topic's clock is judged
+MEND = "; if its recording was cut short: `ros2 bag reindex`, `mcap recover` or `rosbag reindex` first"
 ONE_CLOCK_SECONDS = 2.0  # stamps no further from when they came are of the bag's clock
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A sensor of a bag: its modality, rosbags' connection, by how much its stamps are behind the bag's clock if they are of another
+    """A sensor of a bag: its modality, its topic's name, by how much its stamps are behind the bag's clock if they are of another
     one, how long its messages usually take to come, and when it begins."""
 
     modality: str
-    connection: Any
+    name: str
     behind_seconds: float
     delay_seconds: float
     first_seconds: float
@@ -46,39 +47,44 @@ class Bag:
 
     def __init__(self, path: Path, reader: Any) -> None:
         self.path, self.reader = path, reader
-        self.connections = {connection.topic: connection for connection in reader.connections}
-        self.counts = {topic: int(connection.msgcount) for topic, connection in self.connections.items()}  # of messages
+        found = reader.topics  # each with one connection for every node that published it and every file that holds some of it
+        self.connections: dict[str, list[Any]] = {topic: info.connections for topic, info in found.items()}
+        self.kinds = {topic: info.msgtype or "of several types" for topic, info in found.items()}
+        self.counts = {topic: int(info.msgcount) for topic, info in found.items()}  # of messages
 
-    def messages(self, connection: Any) -> Iterator[tuple[float, Any]]:
+    def messages(self, topic: str) -> Iterator[tuple[float, Any]]:
         """A topic's messages in order of their arrival, each with the second at which it came. Raises MediaError."""
         with naming(self.path):
-            for _, nanoseconds, raw in self.reader.messages(connections=[connection]):
+            for connection, nanoseconds, raw in self.reader.messages(connections=self.connections[topic]):
                 yield nanoseconds / 1e9, self.reader.deserialize(raw, connection.msgtype)
 
     @property
     def listed(self) -> str:
-        return ", ".join(f"{topic} ({connection.msgtype})" for topic, connection in self.connections.items()) or "none"
+        return ", ".join(f"{topic} ({kind})" for topic, kind in self.kinds.items()) or "none"
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Path, advice: str = "") -> Iterator[None]:
     """What rosbags and what it is built on raise for a broken bag, as MediaError with its path."""
     try:
         yield
     except KarmmaError:
         raise
     except Exception as error:  # whatever a broken file leads YAML, SQLite, LZ4, MCAP and rosbags' own parsers to: no list is complete
-        raise MediaError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise MediaError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}{advice}") from error
 
 
 @contextmanager
 def open_bag(path: Path) -> Iterator[Bag]:
-    """A bag of ROS 1 (a file) or ROS 2 (its directory). Raises MediaError for one that cannot be read."""
+    """A bag of ROS 1 (a file) or ROS 2 (its directory, or a file of it; a recorder that was killed has written no metadata.yaml).
+
+    Raises MediaError for one that cannot be read, with what mends a bag whose recording was cut short.
+    """
     from rosbags.highlevel import AnyReader
     from rosbags.typesys import Stores, get_typestore
 
-    with naming(path):
-        reader = AnyReader([path], default_typestore=get_typestore(Stores.LATEST))
+    with naming(path, MEND):
+        reader = AnyReader(files_of(path), default_typestore=get_typestore(Stores.LATEST))
         reader.open()
     try:
         with naming(path):
@@ -88,28 +94,36 @@ def open_bag(path: Path) -> Iterator[Bag]:
         reader.close()
 
 
+def files_of(path: Path) -> list[Path]:
+    """What rosbags is to open: a bag as it is, or the files of a directory without metadata.yaml in the order of their numbers."""
+    if not path.is_dir() or (path / "metadata.yaml").exists():
+        return [path]
+    files = [file for file in path.iterdir() if file.suffix in (".db3", ".mcap") and file.stat().st_size]
+    return sorted(files, key=lambda file: (len(file.name), file.name)) or [path]
+
+
 def choose_topics(bag: Bag, wanted: Mapping[str, str]) -> list[Topic]:
     """The topics of modalities; without any, the one topic of each kind. Raises KarmmaError with what there is."""
     for modality, topic in wanted.items():
         kinds = KINDS.get(kind_of(modality))
         if kinds is None:
             raise KarmmaError(f"{modality}={topic}: of bags are read {', '.join(KINDS)}, and others of these kinds")
-        if topic not in bag.connections:
+        if topic not in bag.kinds:
             raise KarmmaError(f"{bag.path}: no topic {topic}; there is: {bag.listed}")
-        if bag.connections[topic].msgtype not in kinds:
-            raise KarmmaError(f"{bag.path}: {topic} is {bag.connections[topic].msgtype}; {modality} has to be {' or '.join(kinds)}")
+        if bag.kinds[topic] not in kinds:
+            raise KarmmaError(f"{bag.path}: {topic} is {bag.kinds[topic]}; {modality} has to be {' or '.join(kinds)}")
     names = wanted or guess_topics(bag)
     if not names:
         raise KarmmaError(f"{bag.path}: no topic of a camera or an IMU; there is: {bag.listed}")
-    return [judge_clock(bag, modality, bag.connections[topic]) for modality, topic in names.items()]
+    return [judge_clock(bag, modality, topic) for modality, topic in names.items()]
 
 
 def guess_topics(bag: Bag) -> dict[str, str]:
     """The one topic of each kind but sound, whose rate nobody tells; raw pictures go before compressed ones."""
     found: dict[tuple[str, str], list[str]] = {}
-    for topic, connection in bag.connections.items():
-        if modality := kind_of_topic(bag, connection):
-            found.setdefault((modality, connection.msgtype), []).append(topic)
+    for topic, kind in bag.kinds.items():
+        if modality := modality_of_topic(bag, topic):
+            found.setdefault((modality, kind), []).append(topic)
     names = {}
     for modality in ("rgb", "depth", "imu"):
         listed = next((found[modality, kind] for kind in KINDS[modality] if (modality, kind) in found), [])
@@ -121,31 +135,32 @@ def guess_topics(bag: Bag) -> dict[str, str]:
     return names
 
 
-def kind_of_topic(bag: Bag, connection: Any) -> str:
+def modality_of_topic(bag: Bag, topic: str) -> str:
     """Which modality a topic may be, by its first message; none for one without messages, or of another type."""
-    if connection.msgtype == IMU:
+    kind = bag.kinds[topic]
+    if kind == IMU:
         return "imu"
-    first = next(bag.messages(connection), None) if connection.msgtype in (IMAGE, COMPRESSED) else None
+    first = next(bag.messages(topic), None) if kind in (IMAGE, COMPRESSED) else None
     if first is None:
         return ""
     message = first[1]
-    is_depth = message.encoding in DEPTH_ENCODINGS if connection.msgtype == IMAGE else DEPTH_FORMAT in message.format
+    is_depth = message.encoding in DEPTH_ENCODINGS if kind == IMAGE else DEPTH_FORMAT in message.format
     return "depth" if is_depth else "rgb"
 
 
-def judge_clock(bag: Bag, modality: str, connection: Any) -> Topic:
+def judge_clock(bag: Bag, modality: str, topic: str) -> Topic:
     """A topic with its clock: its stamps count as they are, unless they are of another clock than the bag's; then the least delay of
     its first messages is taken for none. Single odd stamps among them do not count."""
-    first = [(stamp_of(message), came) for came, message in islice(bag.messages(connection), FIRST_MESSAGES)]
+    first = [(stamp_of(message), came) for came, message in islice(bag.messages(topic), FIRST_MESSAGES)]
     if not first:
-        raise KarmmaError(f"{bag.path}: {connection.topic} has no messages")
+        raise KarmmaError(f"{bag.path}: {topic} has no messages")
     stamped = [(stamp, came - stamp) for stamp, came in first if stamp]
     if not stamped:
-        return Topic(modality, connection, 0.0, 0.0, first[0][1])
+        return Topic(modality, topic, 0.0, 0.0, first[0][1])
     usual = median_low(delay for _, delay in stamped)
     sound = [(stamp, delay) for stamp, delay in stamped if abs(delay - usual) <= ONE_CLOCK_SECONDS]
     behind = min(delay for _, delay in sound) if abs(usual) > ONE_CLOCK_SECONDS else 0.0
-    return Topic(modality, connection, behind, usual - behind, sound[0][0] + behind)
+    return Topic(modality, topic, behind, usual - behind, sound[0][0] + behind)
 
 
 def stamp_of(message: Any) -> float:
