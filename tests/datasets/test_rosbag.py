@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -72,6 +74,8 @@ def build(store: Any, kind: str, stamp: float, fields: dict[str, Any]) -> Any:
     make: Callable[[str], Any] = lambda name: store.types[name]  # noqa: E731
     if kind == "audio_common_msgs/msg/AudioData":
         return make(kind)(data=fields["data"])
+    if kind == "audio_common_msgs/msg/AudioInfo":
+        return make(kind)(**fields)
     if kind == "std_msgs/msg/String":
         return make(kind)(data="hello")
     time = make("builtin_interfaces/msg/Time")(sec=int(stamp), nanosec=round(stamp % 1 * 1e9))
@@ -89,6 +93,8 @@ def build(store: Any, kind: str, stamp: float, fields: dict[str, Any]) -> Any:
 def write_bag(path: Path, messages: list[Message], storage: str = "sqlite3") -> Path:
     store = get_typestore(Stores.ROS1_NOETIC if storage == "ros1" else Stores.ROS2_HUMBLE)
     store.register(get_types_from_msg("uint8[] data", "audio_common_msgs/msg/AudioData"))
+    words = "uint8 channels\nuint32 sample_rate\nstring sample_format\nuint32 bitrate\nstring coding_format"
+    store.register(get_types_from_msg(words, "audio_common_msgs/msg/AudioInfo"))
     writer: Any = Writer1(path) if storage == "ros1" else Writer2(
         path, version=9, storage_plugin=StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
     )  # fmt: skip
@@ -131,8 +137,8 @@ def test_sound_goes_into_the_film_and_gaps_are_silence(tmp_path: Path) -> None:
     sine = (8000 * np.sin(np.arange(2 * HZ) / 5)).astype("<i2")
     ends = [end for end in range(800, 2 * HZ, 800) if not 6400 < end <= 9600]
     heard = [(START - 0.2 + end / HZ, {"data": sine[end - 800 : end].view(np.uint8)}) for end in ends]
-    spoken = [("/audio", "audio_common_msgs/msg/AudioData", came, 0.0, fields) for came, fields in heard]
-    bag = write_bag(tmp_path / "talk", [*camera(late=0.0), *spoken])
+    words = [("/audio", "audio_common_msgs/msg/AudioData", came, 0.0, fields) for came, fields in heard]
+    bag = write_bag(tmp_path / "talk", [*camera(late=0.0), *words])
     report = convert_bag(bag, tmp_path / "out", {"rgb": "/camera/image_raw", "audio": "/audio"}, HZ)
     assert report.written["rgb"] == "8 pictures in 1.00 s" and probe(tmp_path / "out" / "talk.mp4").has_audio
     sound = read_audio(tmp_path / "out" / "talk.mp4", 0.0, 1.6, HZ)
@@ -143,6 +149,79 @@ def test_sound_goes_into_the_film_and_gaps_are_silence(tmp_path: Path) -> None:
     assert set(alone.written) == {"audio"} and probe(tmp_path / "alone" / "talk.flac").duration_seconds == pytest.approx(1.9, abs=0.11)
     with pytest.raises(KarmmaError, match="sound needs its rate: --audio-hz"):
         convert_bag(bag, tmp_path / "out", {"audio": "/audio"})
+
+
+def spoken(pieces: list[bytes], ends: list[float], topic: str = "/audio/audio") -> list[Message]:
+    kind = "audio_common_msgs/msg/AudioData"
+    timed = zip(pieces, ends, strict=True)
+    return [(topic, kind, START + end, 0.0, {"data": np.frombuffer(piece, np.uint8)}) for piece, end in timed]
+
+
+MOVING = [message for message in imu() if message[3] >= START]
+HEARD = {"audio": "/audio/audio", "imu": "/imu/data"}
+
+
+def info(topic: str = "/audio/audio_info", **changes: Any) -> Message:
+    fields = {"channels": 1, "sample_rate": HZ, "sample_format": "S16LE", "bitrate": 0, "coding_format": "wave", **changes}
+    return (topic, "audio_common_msgs/msg/AudioInfo", START, 0.0, fields)
+
+
+def test_mp3_is_decoded_wherever_messages_cut_it(tmp_path: Path) -> None:
+    """As audio_capture sends it unless told otherwise; taken for samples it would be noise."""
+    beep = np.where(np.arange(32000) % 16000 < 8000, 0.5 * np.sin(np.arange(32000) / 5), 0.0).astype(np.float32)
+    stream = io.BytesIO()
+    with av.open(stream, "w", format="mp3") as container:
+        track = container.add_stream("mp3", rate=16000, layout="mono")
+        for offset in range(0, 32000, 1152):
+            piece = beep[None, offset : offset + 1152]
+            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 16000, offset
+            container.mux(track.encode(frame))
+        container.mux(track.encode(None))
+    whole = stream.getvalue()
+    cuts = list(range(0, len(whole), 700))
+    pieces = [whole[cut : cut + 700] for cut in cuts]
+    bag = write_bag(tmp_path / "talk", [*MOVING, *spoken(pieces, [2.0 * (cut + 700) / len(whole) for cut in cuts])])
+    report = convert_bag(bag, tmp_path, HEARD)
+    sound = read_audio(tmp_path / "talk.flac", 0.0, 2.0, 16000)
+    assert sound is not None and float(report.written["audio"].split()[0]) == pytest.approx(2.1, abs=0.1)  # encoders begin late
+    loud = np.abs(sound).reshape(-1, 1600).mean(1) > 0.1
+    assert loud[2:5].all() and not loud[7:10].any() and loud[12:15].all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "numbers", "unit"),
+    [
+        ({}, "<i2", 32767),
+        ({"channels": 2}, "<i2", 32767),
+        ({"sample_format": "F32LE"}, "<f4", 1),
+        ({"sample_format": "U8"}, "u1", 127),
+    ],
+)
+def test_an_audio_info_tells_rate_channels_and_numbers(changes: dict[str, Any], numbers: str, unit: float, tmp_path: Path) -> None:
+    sine = 0.5 * np.sin(np.arange(HZ) / 5)
+    values = np.repeat(np.rint(sine * unit) if unit > 1 else sine, changes.get("channels", 1))
+    raw = (values + (128 if numbers == "u1" else 0)).astype(numbers).tobytes()
+    cut = len(raw) // 2 - 3  # within a sample
+    end = cut // (len(raw) // HZ) / HZ
+    other = info("/other/audio_info", sample_rate=44100)
+    bag = write_bag(tmp_path / "talk", [*MOVING, info(**changes), other, *spoken([raw[:cut], raw[cut:]], [end, 1.0])])
+    assert convert_bag(bag, tmp_path, HEARD).written["audio"] == "1.00 s"
+    sound = read_audio(tmp_path / "talk.flac", 0.0, 1.0, HZ)
+    assert sound is not None
+    np.testing.assert_allclose(sound, sine, atol=0.01)
+
+
+def test_sound_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    silent = spoken([bytes(3200)], [0.2])
+    for name, messages, words in (
+        ("odd", [info(sample_format="S24LE"), *silent], "/audio/audio: sound of format 'S24LE'; read are U8, S16LE"),
+        ("two", [info("/a/info"), info("/b/info"), *silent], "sound needs its rate: --audio-hz"),
+        ("before", [*camera(), *spoken([bytes(320)], [-1.0])], "no sound that can be read from second 0 on"),
+    ):
+        topics = {"audio": "/audio/audio", **({"rgb": "/camera/image_raw"} if name == "before" else {})}
+        with pytest.raises(KarmmaError, match=words):
+            convert_bag(write_bag(tmp_path / name, messages), tmp_path, topics, HZ if name == "before" else None)
 
 
 def test_a_driver_with_a_clock_of_its_own_is_put_on_the_bags(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def convert_rosbag(
     out: Annotated[Path, typer.Option(help="directory for NAME.mp4, NAME_imu.csv, NAME_depth.mkv of each bag")],
     topic: Annotated[list[str] | None, typer.Option(help="which topic is what, e.g. rgb=/camera/image_raw, side_rgb=…, imu=/imu/data, "
                                                     "depth=…, audio=…; default: the one topic of each kind")] = None,
-    audio_hz: Annotated[int | None, typer.Option(min=1000, help="rate of sound, which no bag tells")] = None,
+    audio_hz: Annotated[int | None, typer.Option(min=1000, help="rate of sound, where no AudioInfo and no MP3 says it")] = None,
 ) -> None:
     """Films, depth and motion out of ROS bags, by the film's seconds. Exit code 3: some could not be read and are named."""
     from ..datasets.rosbag import convert_bag

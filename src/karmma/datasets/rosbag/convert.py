@@ -19,9 +19,9 @@ from ...media.ros_messages import depth_of, motion_of, picture_of, unpacked_dept
 from ...media.write import DepthWriter, VideoWriter, flac_bytes
 from ...types import KarmmaError, kind_of
 from ..imu_tables import write_imu_table
-from .topics import COMPRESSED, SOUNDS, Bag, Topic, choose_topics, open_bag
+from .sound import Sound, read_sound
+from .topics import COMPRESSED, Bag, Topic, choose_topics, open_bag
 
-GAP_SECONDS = 0.1  # of sound, from which on it is filled with silence
 NOMINAL_HZ = 30.0  # of a film whose pictures come when they come
 CRF = 18
 PICTURES_APART, ROWS_APART = 0.0015, 0.00015  # seconds that films' and tables' clocks tell from each other
@@ -42,20 +42,19 @@ def convert_bag(
 ) -> BagReport:
     """Write `out/NAME.mp4`, `NAME_imu.csv`, `NAME_depth.mkv`, and others of a kind as `NAME_<modality>`; NAME is the bag's.
 
-    `topics` by modality; without any, the one topic of each kind is taken. Sound is mono and needs `audio_hz`; it goes into the film,
-    or into `NAME.flac` where there is none. Second 0 is the film's first picture, or without a film when the first sensor begins.
+    `topics` by modality; without any, the one topic of each kind is taken. Sound becomes mono and goes into the film, or into
+    `NAME.flac` where there is none; it needs `audio_hz` where neither an AudioInfo nor an MP3 says its rate. Second 0 is the film's
+    first picture, or without a film when the first sensor begins.
     Raises KarmmaError for a bag that cannot be read, a topic that it does not have, or several of which any could be meant.
     """
-    if any(kind_of(modality) == "audio" for modality in topics) and not audio_hz:
-        raise KarmmaError("sound needs its rate: --audio-hz")
     with open_bag(path) as bag:
-        return BagConversion(bag, out, choose_topics(bag, topics), audio_hz or 0, on_done).write()
+        return BagConversion(bag, out, choose_topics(bag, topics), audio_hz, on_done).write()
 
 
 class BagConversion:
     """One bag on its way into files."""
 
-    def __init__(self, bag: Bag, out: Path, topics: list[Topic], audio_hz: int, on_done: OnDone | None) -> None:
+    def __init__(self, bag: Bag, out: Path, topics: list[Topic], audio_hz: int | None, on_done: OnDone | None) -> None:
         self.bag, self.out, self.topics, self.audio_hz, self.on_done = bag, out, topics, audio_hz, on_done
         self.name = stem_of(bag.path)
         film = next((topic for topic in topics if topic.modality == "rgb"), None)
@@ -66,21 +65,21 @@ class BagConversion:
     def write(self) -> BagReport:
         """All files, each of which appears when it is complete."""
         self.out.mkdir(parents=True, exist_ok=True)
-        sounds = {topic.modality: self.sound(topic) for topic in self.topics if kind_of(topic.modality) == "audio"}
+        heard = [topic for topic in self.topics if kind_of(topic.modality) == "audio"]
+        sounds = {topic.modality: read_sound(self.bag, topic, self.messages(topic), self.audio_hz) for topic in heard}
         writers = {"rgb": self.write_film, "depth": self.write_depth, "imu": self.write_motion}
         for topic in self.topics:
             modality = topic.modality
             if kind_of(modality) in writers:
-                heard = sounds.get("audio") if modality == "rgb" else None
-                if said := writers[kind_of(modality)](topic, heard):
+                if said := writers[kind_of(modality)](topic, sounds.get("audio") if modality == "rgb" else None):
                     self.report.written[modality] = said
                 else:
                     self.report.left_out.setdefault(modality, "nothing that can be read")
-        for modality, samples in sounds.items():
+        for modality, sound in sounds.items():
             if modality != "audio" or "rgb" not in self.report.written:
                 with replacing(self.path_of(modality, "flac")) as temporary:
-                    temporary.write_bytes(flac_bytes(samples, self.audio_hz))
-            self.report.written[modality] = f"{len(samples) / self.audio_hz:.2f} s"
+                    temporary.write_bytes(flac_bytes(sound.samples, sound.rate_hz))
+            self.report.written[modality] = f"{sound.seconds:.2f} s"
         return self.report
 
     def path_of(self, modality: str, suffix: str) -> Path:
@@ -114,7 +113,7 @@ class BagConversion:
         if counts:
             self.report.left_out[topic.modality] = "; ".join(f"{count} messages: {words}" for words, count in counts.items())
 
-    def write_film(self, topic: Topic, sound: NDArray[np.float32] | None) -> str:
+    def write_film(self, topic: Topic, sound: Sound | None) -> str:
         """H.264 whose pictures are shown from when they were taken on, in the size of the first one, made even."""
         read = unpacked_picture_of if self.bag.kinds[topic.name] == COMPRESSED else picture_of
         writer, size, count, last = None, (0, 0), 0, 0.0
@@ -124,12 +123,12 @@ class BagConversion:
                     continue
                 if writer is None:
                     size, path = (picture.shape[1] // 2 * 2, picture.shape[0] // 2 * 2), self.path_of(topic.modality, "mp4")
-                    rate_hz = None if sound is None else self.audio_hz
+                    rate_hz = sound.rate_hz if sound else None
                     writer = stack.enter_context(VideoWriter(path, *size, NOMINAL_HZ, rate_hz, crf=CRF, timed=True))
                 writer.write_frame(fitted(picture, *size), seconds)
                 count, last = count + 1, seconds
             if writer is not None and sound is not None:
-                writer.write_audio(sound)
+                writer.write_audio(sound.samples)
         return f"{count} pictures in {last:.2f} s" if count else ""
 
     def write_depth(self, topic: Topic, _: Any) -> str:
@@ -152,27 +151,6 @@ class BagConversion:
         values = np.array(rows)
         table = write_imu_table(self.path_of(topic.modality, "csv"), values[:, 0], values[:, 1:], len(rows))
         return f"{table.rows} rows, {table.start_seconds:.2f} to {table.stop_seconds:.2f} s"
-
-    def sound(self, topic: Topic) -> NDArray[np.float32]:
-        """Mono samples from second 0 on. The last sample of a message is of when it came; gaps are silence."""
-        pieces, length = list[NDArray[np.float32]](), 0
-        for came, message in self.messages(topic):
-            content = message.audio.data if hasattr(message, "audio") else message.data
-            numbers = SOUNDS[self.bag.kinds[topic.name]]
-            samples = np.frombuffer(np.ascontiguousarray(content).tobytes(), numbers).astype(np.float32)
-            samples = samples / np.float32(32768) if numbers == "<i2" else samples
-            begin = round(came * self.audio_hz) - len(samples)
-            if not pieces and begin < 0:  # heard before the film began
-                samples, begin = samples[-begin:], 0
-            if not len(samples):
-                continue
-            gap = begin - length
-            if gap > (GAP_SECONDS * self.audio_hz if pieces else 0):
-                pieces.append(np.zeros(gap, np.float32))
-                length += gap
-            pieces.append(samples)
-            length += len(samples)
-        return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
 
 
 def fitted(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

@@ -19,6 +19,7 @@ SOUNDS = {  # by message the type of its samples
     "audio_common_msgs/msg/AudioData": "<i2", "audio_common_msgs/msg/AudioDataStamped": "<i2",
     "std_msgs/msg/Int16MultiArray": "<i2", "std_msgs/msg/Float32MultiArray": "<f4",
 }  # fmt: skip
+AUDIO_INFO = "audio_common_msgs/msg/AudioInfo"
 KINDS = {"rgb": (IMAGE, COMPRESSED), "depth": (IMAGE, COMPRESSED), "imu": (IMU,), "audio": tuple(SOUNDS)}
 FIRST_MESSAGES = 50  # by which a topic's clock is judged
 MEND = "; if its recording was cut short: `ros2 bag reindex`, `mcap recover` or `rosbag reindex` first"
