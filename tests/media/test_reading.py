@@ -108,6 +108,36 @@ def test_audio_is_cut_by_seconds(clock_video: Path) -> None:
     assert np.flatnonzero(np.abs(onset) > 0.25)[0] == pytest.approx(1600, abs=160)
 
 
+def shifted(film: Path, path: Path, late: dict[str, float]) -> Path:
+    """The film again, its streams of a kind later."""
+    with av.open(str(film)) as source, av.open(str(path), "w") as target:
+        streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None and packet.pts is not None:
+                ticks = round(late.get(packet.stream.type, 0.0) / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts + ticks, packet.dts + ticks, streams[packet.stream.index]
+                target.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize(("sound", "pictures"), [(1.0, 0.0), (0.0, 0.5), (1.5, 0.5)])
+def test_sound_and_pictures_stay_together_where_one_of_them_begins_later(
+    sound: float, pictures: float, suffix: str, clock_video: Path, tmp_path: Path
+) -> None:
+    """A file's second 0 is when the first of them begins, as players count."""
+    film = shifted(clock_video, tmp_path / f"late.{suffix}", {"audio": sound, "video": pictures})
+    moments = [index / 100 for index in range(600)]
+    shown = np.array([level(picture) for picture in read_frames(film, moments, 32, 24)])
+    heard = read_audio(film, 0.0, 6.0, 16000)
+    assert heard is not None
+    bright, loud = moments[int(np.argmax(shown > 117))], float(np.argmax(np.abs(heard) > 0.2)) / 16000  # both at second 2 before
+    assert bright - loud == pytest.approx(pictures - sound, abs=0.02)
+    assert min(bright - pictures, loud - sound) == pytest.approx(2.0 - min(sound, pictures), abs=0.08)  # AAC's first packet is earlier
+    for moment in (0.61, 1.37, 2.66, 3.9):  # entered anywhere
+        assert level(read_frames(film, [moment], 32, 24)[0]) == shown[round(100 * moment)]
+
+
 def test_silence_is_not_absence(clock_video: Path, mute_video: Path) -> None:
     assert read_audio(clock_video, 0.0, 1.0, 16000) is not None
     assert read_audio(mute_video, 0.0, 1.0, 16000) is None

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..media.audio import audio_stream, decode_sound
 from ..media.codecs import is_input
-from ..media.containers import MediaError, borrow_container, open_container
+from ..media.containers import MediaError, borrow_container, open_container, start_of
 from ..media.duration import find_span, span_of_table
 from ..media.series import SUFFIXES, key_in_file, read_series
 from ..media.tables import SENSOR_COLUMNS, read_table
@@ -81,7 +81,7 @@ class AudioFile:
                 return
             stream = audio_stream(self.path, container)
             resampler = av.AudioResampler("fltp", "mono", self.rate_hz, frame_size=round(self.rate_hz * CHUNK_SECONDS))
-            origin = float((stream.start_time or 0) * (stream.time_base or 0))
+            origin = start_of(container, stream)
             for frame in decode_sound(container, stream, origin, math.inf):
                 for piece in resampler.resample(frame):
                     seconds = float((piece.pts or 0) * (piece.time_base or 0)) - origin

@@ -13,7 +13,7 @@ from av.audio.stream import AudioStream
 from av.container.input import InputContainer
 from numpy.typing import NDArray
 
-from .containers import MediaError, borrow_container
+from .containers import MediaError, borrow_container, start_of
 
 Samples = NDArray[np.float32]
 
@@ -33,7 +33,7 @@ def read_audio(
         if not container.streams.audio:
             return None
         stream = audio_stream(path, container)
-        origin = float((stream.start_time or 0) * (stream.time_base or 0))
+        origin = start_of(container, stream)
         resampler = av.AudioResampler("fltp", "mono", sample_rate_hz)
         try:
             for frame in decode_sound(container, stream, start_seconds - 0.1 + origin, stop_seconds + 0.1 + origin):

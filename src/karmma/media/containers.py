@@ -65,6 +65,14 @@ def open_container(address: str, **options: Any) -> InputContainer:
     return av.open(address, "r", metadata_errors="replace", **options)
 
 
+def start_of(container: InputContainer, stream: Any) -> float:
+    """The file's second 0 by a stream's clock: when the first of its streams begins, as players count, so that sound that begins later
+    than the pictures, or before them, stays where it belongs."""
+    if container.start_time is not None:
+        return container.start_time / av.time_base
+    return float((stream.start_time or 0) * (stream.time_base or 0))
+
+
 def file_key(path: Path) -> FileKey:
     """What changes when the file does."""
     status = path.stat()

@@ -13,7 +13,7 @@ import numpy as np
 from av.container.input import InputContainer
 from numpy.typing import NDArray
 
-from .containers import MediaError, open_container
+from .containers import MediaError, open_container, start_of
 
 NUMBERS = {"b": ">i1", "B": ">u1", "s": ">i2", "S": ">u2", "l": ">i4", "L": ">u4", "f": ">f4", "d": ">f8"}
 DISCARD_ALL = 48  # FFmpeg's number
@@ -89,6 +89,7 @@ def read_telemetry(path: Path) -> Telemetry:
 def payloads_of(container: InputContainer) -> Iterator[tuple[float, float, bytes]]:
     """Start, length and content of every payload of a track of GPMF, known by how its first one begins; nothing without one."""
     tracks = container.streams.data
+    origin = start_of(container, tracks[0]) if tracks else 0.0
     others: list[Any] = [stream for stream in container.streams if stream not in tracks]
     for stream in others:
         if hasattr(stream, "discard"):  # of newer PyAV: hours of film need not be read then
@@ -96,7 +97,7 @@ def payloads_of(container: InputContainer) -> Iterator[tuple[float, float, bytes
     for packet in container.demux(tracks) if tracks else ():
         content = bytes(packet)
         if content.startswith(b"DEVC") and packet.pts is not None and packet.time_base is not None:
-            yield float(packet.pts * packet.time_base), float((packet.duration or 0) * packet.time_base), content
+            yield float(packet.pts * packet.time_base) - origin, float((packet.duration or 0) * packet.time_base), content
 
 
 def read_items(payload: bytes) -> Iterator[Item]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import av
 
-from .containers import MediaError, borrow_container
+from .containers import MediaError, borrow_container, start_of
 from .video import video_stream
 
 
@@ -26,7 +26,11 @@ def probe(path: Path) -> MediaInfo:
         streams = [*container.streams.video[:1], *container.streams.audio[:1]]
         if not streams:
             raise MediaError(f"{path}: has neither video nor audio")
-        lengths = [float(stream.duration * stream.time_base) for stream in streams if stream.duration and stream.time_base]
+        lengths = [
+            float(((stream.start_time or 0) + stream.duration) * stream.time_base) - start_of(container, stream)
+            for stream in streams
+            if stream.duration and stream.time_base
+        ]
         if container.duration:
             lengths.append(container.duration / av.time_base)
         if not lengths:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,12 +19,13 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from .containers import MediaError, borrow_container
+from .containers import MediaError, borrow_container, start_of
 
 Pictures = NDArray[np.uint8]
 Packets = list[Any]  # of PyAV
 GREY16 = ("gray16le", "gray16be")
 HELD_SECONDS = 0.5  # for which a segment may begin after a film's last frame
+SEEKS_EARLIER = (0.0, 10.0, 1e6)  # seconds; streams without an index (MPEG-TS) are entered somewhere behind the frame that is needed
 SKIPPABLE = ("h264", "hevc")  # decoders that can leave out frames which no other frame refers to
 
 
@@ -75,9 +77,15 @@ def decode_from(path: Path, start_seconds: float) -> Iterator[DecodedFrame]:
         stream = video_stream(path, container)
         stream.codec_context.skip_frame = "DEFAULT"
         base = float(stream.time_base or 0)
-        origin = float((stream.start_time or 0) * base)
-        container.seek(max(int((start_seconds + origin) / base), 0), stream=stream, backward=True)
-        yield from skip_until(start_seconds, decoded(container, stream, base, origin))
+        origin = start_of(container, stream)
+        for earlier_seconds in SEEKS_EARLIER:
+            container.seek(max(int((start_seconds - earlier_seconds + origin) / base), 0), stream=stream, backward=True)
+            frames = decoded(container, stream, base, origin)
+            first = next(frames, None)
+            begun = (stream.start_time or 0) * base - origin
+            if first is not None and first.seconds <= max(start_seconds, begun) + 1e-6:
+                break
+        yield from skip_until(start_seconds, frames if first is None else itertools.chain([first], frames))
 
 
 def video_stream(path: Path, container: InputContainer) -> VideoStream:
@@ -186,7 +194,7 @@ def read_needed(
         if stream.codec_context.name not in SKIPPABLE:
             return None
         base = float(stream.time_base or 0)
-        origin = float((stream.start_time or 0) * base)
+        origin = start_of(container, stream)
         try:
             container.seek(max(int((seconds[0] + origin) / base), 0), stream=stream, backward=True)
             packets = packets_until(container, stream, (seconds[-1] + origin) / base)
