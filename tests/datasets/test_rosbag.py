@@ -332,6 +332,23 @@ def test_messages_that_cannot_be_read_are_counted_and_broken_bags_named(tmp_path
     assert done.exit_code == 3 and "cut.bag" in done.output and "rgb 6 pictures" in done.output
 
 
+def test_cameras_that_begin_later_keep_the_films_seconds(tmp_path: Path) -> None:
+    """A file's seconds count from its first picture: one that begins later, or whose first messages are torn, must not move."""
+    torn = [(topic, kind, came, stamp, {**fields, "data": fields["data"][:9]}) for topic, kind, came, stamp, fields in camera()[:2]]
+    depth = [("/depth", "sensor_msgs/msg/Image", START + s, START + s, picture(s, "16UC1")) for s in (0.4, 0.6)]
+    bag = write_bag(tmp_path / "late", [*torn, *camera()[2:], *camera("/side")[3:], *depth])
+    report = convert_bag(bag, tmp_path, {"rgb": "/camera/image_raw", "side_rgb": "/side", "depth": "/depth"})
+    assert report.written == {
+        "rgb": "6 pictures in 1.00 s (none before 0.25 s: the first one stands from second 0 on)",
+        "side_rgb": "5 pictures in 1.00 s (none before 0.30 s: the first one stands from second 0 on)",
+        "depth": "2 pictures (none before 0.40 s: the first one stands from second 0 on)",
+    }
+    for film, first in (("late.mp4", 0.25), ("late_side_rgb.mp4", 0.3)):
+        seen = [float(shown[..., 0].mean()) for shown in read_frames(tmp_path / film, [0.1, 0.75, 0.95], 64, 48)]
+        assert seen == pytest.approx([level(second) for second in (first, 0.7, 0.9)], abs=6)
+    assert read_depth_film(tmp_path / "late_depth.mkv", [0.1, 0.5, 0.7])[:, 0, 0].tolist() == [900, 900, 1100]
+
+
 def test_a_driver_that_was_started_again_goes_on_in_the_same_file(tmp_path: Path) -> None:
     """A topic of ROS 1 has a connection for each node that published it."""
     store = get_typestore(Stores.ROS1_NOETIC)

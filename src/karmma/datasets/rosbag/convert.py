@@ -26,6 +26,7 @@ NOMINAL_HZ = 30.0  # of a film whose pictures come when they come
 CRF = 18
 PICTURES_APART, ROWS_APART = 0.0015, 0.00015  # seconds that films' and tables' clocks tell from each other
 JUMP_SECONDS = 5.0
+LATE_SECONDS = 0.1
 OnDone = Callable[[int, int], None]
 
 
@@ -114,9 +115,10 @@ class BagConversion:
             self.report.left_out[topic.modality] = "; ".join(f"{count} messages: {words}" for words, count in counts.items())
 
     def write_film(self, topic: Topic, sound: Sound | None) -> str:
-        """H.264 whose pictures are shown from when they were taken on, in the size of the first one, made even."""
+        """H.264 whose pictures are shown from when they were taken on, in the size of the first one, made even. The first one is shown
+        from second 0 on: files count from their first picture."""
         read = unpacked_picture_of if self.bag.kinds[topic.name] == COMPRESSED else picture_of
-        writer, size, count, last = None, (0, 0), 0, 0.0
+        writer, size, count, first, last = None, (0, 0), 0, 0.0, 0.0
         with ExitStack() as stack:
             for seconds, picture in self.samples(topic, read):
                 if seconds < 0:
@@ -124,25 +126,25 @@ class BagConversion:
                 if writer is None:
                     size, path = (picture.shape[1] // 2 * 2, picture.shape[0] // 2 * 2), self.path_of(topic.modality, "mp4")
                     rate_hz = sound.rate_hz if sound else None
-                    writer = stack.enter_context(VideoWriter(path, *size, NOMINAL_HZ, rate_hz, crf=CRF, timed=True))
-                writer.write_frame(fitted(picture, *size), seconds)
+                    writer, first = stack.enter_context(VideoWriter(path, *size, NOMINAL_HZ, rate_hz, crf=CRF, timed=True)), seconds
+                writer.write_frame(fitted(picture, *size), seconds if count else 0.0)
                 count, last = count + 1, seconds
             if writer is not None and sound is not None:
                 writer.write_audio(sound.samples)
-        return f"{count} pictures in {last:.2f} s" if count else ""
+        return f"{count} pictures in {last:.2f} s{words_of_begin(first)}" if count else ""
 
     def write_depth(self, topic: Topic, _: Any) -> str:
-        """Without loss, in whole millimetres."""
+        """Without loss, in whole millimetres; the first picture from second 0 on, as films have it."""
         read = unpacked_depth_of if self.bag.kinds[topic.name] == COMPRESSED else depth_of
-        path, count = self.path_of(topic.modality, "mkv"), 0
+        path, count, first = self.path_of(topic.modality, "mkv"), 0, 0.0
         with replacing(path) as temporary, DepthWriter(temporary) as writer:
             for seconds, picture in self.samples(topic, lambda message: millimetres_of(read(message))):
                 if seconds >= 0:
-                    writer.write(picture, seconds)
-                    count += 1
+                    writer.write(picture, seconds if count else 0.0)
+                    count, first = count + 1, first if count else seconds
         if not count:
             path.unlink()
-        return f"{count} pictures" if count else ""
+        return f"{count} pictures{words_of_begin(first)}" if count else ""
 
     def write_motion(self, topic: Topic, _: Any) -> str:
         rows = [(seconds, *row) for seconds, row in self.samples(topic, motion_of, ROWS_APART)]
@@ -151,6 +153,11 @@ class BagConversion:
         values = np.array(rows)
         table = write_imu_table(self.path_of(topic.modality, "csv"), values[:, 0], values[:, 1:], len(rows))
         return f"{table.rows} rows, {table.start_seconds:.2f} to {table.stop_seconds:.2f} s"
+
+
+def words_of_begin(seconds: float) -> str:
+    """What is said of pictures that begin later than the film that all seconds count from."""
+    return f" (none before {seconds:.2f} s: the first one stands from second 0 on)" if seconds > LATE_SECONDS else ""
 
 
 def fitted(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
