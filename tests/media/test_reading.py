@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import wave
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from karmma.media import video
-from karmma.media.audio import read_audio
+from karmma.media.audio import MonoResampler, read_audio
 from karmma.media.containers import MediaError
 from karmma.media.flow import compute_flow, quantise, resolved
 from karmma.media.probe import probe
@@ -106,6 +108,33 @@ def test_audio_is_cut_by_seconds(clock_video: Path) -> None:
     onset = read_audio(clock_video, 1.9, 2.1, 16000)
     assert onset is not None
     assert np.flatnonzero(np.abs(onset) > 0.25)[0] == pytest.approx(1600, abs=160)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6, 8, 16])
+def test_the_same_sound_on_several_channels_is_as_loud_as_on_one(channels: int, tmp_path: Path) -> None:
+    """As in the .wav files that `ffmpeg -ac 1` writes and published extractors were trained on."""
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as target:
+        target.setnchannels(channels)
+        target.setsampwidth(2)
+        target.setframerate(16000)
+        target.writeframes(np.full((16000, channels), 8192, "<i2").tobytes())
+    heard = read_audio(tmp_path / "sound.wav", 0.0, 1.0, 8000)
+    assert heard is not None
+    np.testing.assert_allclose(heard[100:-100], 0.25, atol=1e-3)
+
+
+def test_a_stream_may_change_its_channels_midway() -> None:
+    mono, heard = MonoResampler(8000), []
+    for number, layout in enumerate(("mono", "stereo", "stereo", "5.1")):
+        samples = np.full((1, 4000 * av.AudioLayout(layout).nb_channels), 0.25, np.float32)
+        frame = av.AudioFrame.from_ndarray(samples, format="flt", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = 16000, 4000 * number, Fraction(1, 16000)
+        heard += mono.resample(frame)
+    heard += mono.resample(None)
+    begins = [(round(seconds * 8000), len(samples)) for samples, seconds in heard]
+    assert all(first + length == second for (first, length), (second, _) in itertools.pairwise(begins))
+    whole = np.concatenate([samples for samples, _ in heard])
+    assert len(whole) == 8000 and np.abs(whole - 0.25).mean() < 2e-3
 
 
 def shifted(film: Path, path: Path, late: dict[str, float]) -> Path:

@@ -18,7 +18,7 @@ import av
 import av.error
 import numpy as np
 
-from ..media.audio import audio_stream, decode_sound
+from ..media.audio import MonoResampler, audio_stream, decode_sound
 from ..media.codecs import is_input
 from ..media.containers import MediaError, borrow_container, open_container, start_of
 from ..media.duration import find_span, span_of_table
@@ -80,12 +80,11 @@ class AudioFile:
             if not container.streams.audio:
                 return
             stream = audio_stream(self.path, container)
-            resampler = av.AudioResampler("fltp", "mono", self.rate_hz, frame_size=round(self.rate_hz * CHUNK_SECONDS))
+            resampler = MonoResampler(self.rate_hz, round(self.rate_hz * CHUNK_SECONDS))
             origin = start_of(container, stream)
             for frame in decode_sound(container, stream, origin, math.inf):
-                for piece in resampler.resample(frame):
-                    seconds = float((piece.pts or 0) * (piece.time_base or 0)) - origin
-                    yield seconds, piece.to_ndarray()[0]
+                for samples, seconds in resampler.resample(frame):
+                    yield seconds - origin, samples
 
 
 @dataclass(frozen=True)
@@ -157,10 +156,10 @@ class Microphone:
         system = sound_system(self.address)
         device = self.address if system is None else self.address.removeprefix(f"{system}:")
         while True:
-            resampler = av.AudioResampler("fltp", "mono", self.rate_hz)
+            resampler = MonoResampler(self.rate_hz)
             for seconds, frame in until_lost(device, system, "audio"):
-                for piece in resampler.resample(frame):
-                    yield seconds, piece.to_ndarray()[0]
+                for samples, _ in resampler.resample(frame):
+                    yield seconds, samples
             time.sleep(RETRY_SECONDS)
 
 

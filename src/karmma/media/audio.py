@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -34,16 +35,16 @@ def read_audio(
             return None
         stream = audio_stream(path, container)
         origin = start_of(container, stream)
-        resampler = av.AudioResampler("fltp", "mono", sample_rate_hz)
+        mono, begin = MonoResampler(sample_rate_hz), start_seconds + origin
         try:
             for frame in decode_sound(container, stream, start_seconds - 0.1 + origin, stop_seconds + 0.1 + origin):
                 plain = plain_samples(frame, sample_rate_hz)
-                pieces = [(plain, frame)] if plain is not None else [(p.to_ndarray()[0], p) for p in resampler.resample(frame)]
-                for samples, piece in pieces:
-                    low, high = place(samples, piece, wanted, start_seconds + origin, sample_rate_hz)
+                pieces = [(plain, float((frame.pts or 0) * (frame.time_base or 0)))] if plain is not None else mono.resample(frame)
+                for samples, seconds in pieces:
+                    low, high = place(samples, wanted, round((seconds - begin) * sample_rate_hz))
                     heard |= max(low, first) < min(high, last)
-            for piece in resampler.resample(None):
-                low, high = place(piece.to_ndarray()[0], piece, wanted, start_seconds + origin, sample_rate_hz)
+            for samples, seconds in mono.resample(None):
+                low, high = place(samples, wanted, round((seconds - begin) * sample_rate_hz))
                 heard |= max(low, first) < min(high, last)
         except (av.error.FFmpegError, OSError):
             if not heard:
@@ -92,9 +93,42 @@ def plain_samples(frame: av.AudioFrame, sample_rate_hz: int) -> Samples | None:
     return frame.to_ndarray()[0] if frame.format.name in ("flt", "fltp") else None
 
 
-def place(samples: Samples, frame: av.AudioFrame, wanted: Samples, start_seconds: float, sample_rate_hz: int) -> tuple[int, int]:
+class MonoResampler:
+    """Frames of one stream as mono samples at a rate, in pieces of `piece_samples` if that is given.
+
+    Channels are mixed as `ffmpeg -ac 1` writes them into a .wav, with shares that add up to one: the same sound on two channels, or on
+    six, is as loud as on one. A stream may change its channels, rate or format midway.
+    """
+
+    def __init__(self, sample_rate_hz: int, piece_samples: int | None = None) -> None:
+        self.sample_rate_hz, self.piece_samples = sample_rate_hz, piece_samples
+        self.resampler, self.kind, self.gain = self.new_resampler(), ("", "", 0), np.float32(1)
+
+    def new_resampler(self) -> av.AudioResampler:
+        return av.AudioResampler("fltp", "mono", self.sample_rate_hz, frame_size=self.piece_samples)
+
+    def resample(self, frame: av.AudioFrame | None) -> list[tuple[Samples, float]]:
+        """Samples, and the second by the stream's clock at which they begin; what is left after the last frame for None."""
+        done: list[tuple[Samples, float]] = []
+        if frame is not None and self.kind != (kind := (frame.format.name, frame.layout.name, frame.sample_rate)):
+            done = self.resample(None) if self.kind[0] else []
+            self.resampler, self.kind, self.gain = self.new_resampler(), kind, mono_gain(frame.layout.name)
+        pieces = self.resampler.resample(frame)
+        return done + [(piece.to_ndarray()[0] / self.gain, float((piece.pts or 0) * (piece.time_base or 0))) for piece in pieces]
+
+
+@lru_cache(maxsize=64)
+def mono_gain(layout: str) -> np.float32:
+    """How many times as loud FFmpeg's mono of floating point is as the same sound on every channel."""
+    ones = np.ones((1, 64 * av.AudioLayout(layout).nb_channels), np.float32)
+    frame = av.AudioFrame.from_ndarray(ones, format="flt", layout=layout)
+    frame.sample_rate, frame.pts = 8000, 0
+    (mixed,) = av.AudioResampler("fltp", "mono", 8000).resample(frame)
+    return np.float32(max(float(mixed.to_ndarray()[0, 32]), 1.0))
+
+
+def place(samples: Samples, wanted: Samples, first: int) -> tuple[int, int]:
     """Copy a decoded piece to where it belongs; from which sample of `wanted` to which, empty if none of it lay inside."""
-    first = round((float((frame.pts or 0) * (frame.time_base or 0)) - start_seconds) * sample_rate_hz)
     low, high = max(first, 0), min(first + len(samples), len(wanted))
     if low < high:
         wanted[low:high] = samples[low - first : high - first]
