@@ -68,9 +68,9 @@ def test_what_is_no_csv_is_named(content: bytes, tmp_path: Path) -> None:
 
 
 def test_csv_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
-    """A byte order mark, Windows' line ends, empty lines."""
+    """A byte order mark, Windows' line ends, empty lines, spaces around cells."""
     path = tmp_path / "table.csv"
-    path.write_bytes("\ufeffseconds,label\r\n0.1,a\r\n\r\n0.2,b\r\n\r\n".encode())
+    path.write_bytes("\ufeffseconds, label\r\n0.1, a \r\n\r\n0.2,\"b\"\r\n\r\n".encode())
     table = read_csv(path, ("seconds",))
     assert (table.header, table.lines, table.rows) == (("seconds", "label"), (2, 4), (["0.1", "a"], ["0.2", "b"]))
     assert list(rows_of(path, ())) == [(2, {"seconds": "0.1", "label": "a"}), (4, {"seconds": "0.2", "label": "b"})]

@@ -104,7 +104,9 @@ def read_json_as(path: Path, kind: type[T]) -> T:
 
 
 def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of every row of a CSV in UTF-8, with or without a byte order mark; empty lines are left out.
+    """Line number and cells, without spaces around them, of every row of a CSV in UTF-8, with or without a byte order mark.
+
+    Empty lines are left out.
 
     Raises KarmmaError for a file that cannot be opened or is no such text.
     """
@@ -112,10 +114,10 @@ def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         with path.open(newline="", encoding="utf-8") as file:
             if file.read(1) != BYTE_ORDER_MARK:
                 file.seek(0)
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(file, strict=True, skipinitialspace=True)
             for row in reader:
                 if row:
-                    yield reader.line_num, row
+                    yield reader.line_num, [cell.strip() for cell in row]
     except OSError as error:
         raise KarmmaError(f"{path}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:

@@ -65,6 +65,8 @@ def test_tables_are_looked_at(tmp_path: Path) -> None:
     report = inspect_file(imu, ("imu",))
     assert report.warnings == ["column 'accel_x' never changes"]
     assert report.errors == ["column 'gyro_z' is not a number at 0.700 s"]
+    imu.write_text(header + "".join(f"{i * 20},0,0,9.8,{i},0,0\n" for i in range(20)))
+    assert "a sample every 20 s: are its seconds milliseconds?" in inspect_file(imu, ("imu",)).warnings
     imu.write_text("seconds,accel_x\n0,1\n")
     assert "no column 'accel_y'; found: seconds, accel_x" in inspect_file(imu, ("imu",)).errors[0]
     imu.write_text(header + "0,1,1,1,1,1,1\n2,1,1,1,1,1,1\n1,1,1,1,1,1,1\n")

@@ -160,9 +160,10 @@ def print_check(check: Any) -> None:
     console = Console()
     rows = [("error", str(report.path), words) for report in check.files for words in report.errors]
     rows += [(f"error in {name}", path, words) for name, path, words in check.segments]
+    rows += [("warning", "clips", words) for words in check.doubts]
     rows += [("warning", str(report.path), words) for report in check.files for words in report.warnings]
     if console.is_terminal and rows:
-        table = Table(title=f"{len(check.files)} files: {check.errors} errors, {check.warnings} files with warnings")
+        table = Table(title=f"{len(check.files)} files: {check.errors} errors, {check.warnings} with warnings")
         for column in ("what", "file", "found"):
             table.add_column(column, overflow="fold")
         for row in rows[:SHOWN]:

@@ -18,6 +18,7 @@ from ..data.clips import ClipStore
 from ..data.loading import EpochLoader
 from ..data.manifest import Manifest
 from ..data.reading import doubt_sources
+from ..data.splits import doubt_splits
 from ..data.streaming import StreamStore
 from ..datasets import DataSet, find_data_set
 from ..evaluation.evaluate import headline_figures, subset_logits
@@ -140,6 +141,8 @@ class Context:
             )
         for split in self.splits:
             self.manifest.labelled_split(split)
+        for words in doubt_splits(self.manifest) if processes.is_first() else ():
+            print(f"data: {words}")
 
     def clips_of(self, split: str) -> ClipStore:
         """A split's clips, as they are stored by now."""

@@ -11,7 +11,7 @@ from scipy.constants import degree, g
 
 from .containers import MediaError
 from .series import MATLAB_KEYS, Series, read_series
-from .tables import AXES, Columns, read_table
+from .tables import AXES, Columns, doubt_clock, read_table
 
 MATLAB_UNITS = np.array([g] * 3 + [degree] * 3, np.float32)  # of UTD-MHAD's files
 FORCE_MPS2 = (3.0, 30.0)  # between which the median lies of sensors that measure gravity and are carried
@@ -33,8 +33,9 @@ def axes_of(rows: Columns) -> NDArray[np.float64]:
 
 
 def doubt_table(path: Path) -> str:
-    """What speaks against a table's units, see `doubt_units`. Raises MediaError."""
-    return doubt_units(axes_of(read_table(path, AXES)))
+    """What speaks against a table's units, see `doubt_units` and `doubt_clock`. Raises MediaError."""
+    table = read_table(path, AXES)
+    return " ".join(filter(None, (doubt_units(axes_of(table)), doubt_clock(table["seconds"]))))
 
 
 def doubt_units(values: NDArray[np.floating]) -> str:

@@ -16,13 +16,14 @@ from .audio import audio_stream, read_audio
 from .containers import MediaError, open_container
 from .inertial import axes_of, doubt_units
 from .series import Series, key_in_file, read_series
-from .tables import EDGES, SENSOR_COLUMNS, find_gaps, find_holes, read_table
+from .tables import EDGES, SENSOR_COLUMNS, doubt_clock, find_gaps, find_holes, read_table
 from .video import GREY16, decode_from, video_stream
 
 SILENT_PEAK = 1e-4  # of full scale
 SAMPLE_SECONDS = 10.0  # of sound that is listened to, in the middle
 UNEVEN = 1.5  # the longest step between frames against the median, from which on a rate counts as variable
 PROBED_FRAMES = 48
+TICKING = ("skeleton", "hands", "depth")  # modalities of arrays that come many times a second
 TABLES, SERIES = (".csv",), (".mat", ".npz", ".npy")
 
 
@@ -150,7 +151,9 @@ def inspect_table(report: FileReport) -> None:
             report.warnings.append(f"{int(outside.sum())} boxes outside the picture or empty; first at {first:.3f} s")
         return
     if sensor == "imu":
-        report.warnings += filter(None, (doubt_units(axes_of(table)), words_of_holes(table["seconds"])))
+        report.warnings += filter(
+            None, (doubt_units(axes_of(table)), doubt_clock(table["seconds"]), words_of_holes(table["seconds"]))
+        )
     for name, values in table.items():
         if name not in (*gaps, "seconds") and values.dtype != object and len(values) > 10 and np.ptp(values) == 0:
             report.warnings.append(f"column {name!r} never changes")
@@ -180,6 +183,7 @@ def inspect_series(report: FileReport) -> None:
             warn_of_lost_joints(report, series)
         if series.seconds is not None:
             report.facts["seconds"] = round(float(series.seconds[-1]), 3)
+            report.warnings += filter(None, [doubt_clock(series.seconds) if modality in TICKING else ""])
         if series.seconds is not None and not gaps:
             lost = ~np.isfinite(series.values).reshape(len(series.values), -1).all(1)
             if lost.any():

@@ -20,6 +20,8 @@ EDGES = ("left", "top", "right", "bottom")
 SENSOR_COLUMNS = {"imu": AXES, "detections": (*EDGES, "score", "label")}  # beside `seconds`
 TEXT = ("label",)
 HOLE_SECONDS, HOLE_STEPS = 0.5, 5
+FEWEST_ROWS, SLOWEST_STEP = 10, 1.5
+TICKS = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}  # and how many of them a sensor's step has at most
 KEPT: KeptFiles[Columns] = KeptFiles(64)
 
 
@@ -90,6 +92,13 @@ def find_holes(seconds: NDArray[np.float64]) -> list[tuple[float, float]]:
         return []
     wide = steps > max(HOLE_SECONDS, HOLE_STEPS * float(np.median(steps)))
     return [(float(seconds[place]), float(seconds[place + 1])) for place in np.flatnonzero(wide)]
+
+
+def doubt_clock(seconds: NDArray[np.float64]) -> str:
+    """What speaks against seconds as the unit of a sensor's clock that ticks at a rate; nothing if it looks right or rows are few."""
+    step = float(np.median(np.diff(seconds))) if len(seconds) > FEWEST_ROWS else 0.0
+    unit = next((name for name, longest in TICKS.items() if SLOWEST_STEP < step <= longest), "")
+    return f"a sample every {step:.4g} s: are its seconds {unit}?" if unit else ""
 
 
 def require_finite(path: Path, rows: Columns) -> None:

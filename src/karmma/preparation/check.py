@@ -1,13 +1,14 @@
-"""`karmma check`: every file of a data set looked at, and every segment against the file it lies in."""
+"""`karmma check`: every file of a data set looked at, every segment against the file it lies in, classes and splits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..data.manifest import Manifest, Segment
+from ..data.splits import doubt_splits
 from ..files import write_csv
 from ..media.containers import MediaError
 from ..media.inspection import FileReport, inspect_file
@@ -23,11 +24,12 @@ OnDone = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Check:
-    """Reports of all files, and what is wrong with segments: (segment, file, words)."""
+    """Reports of all files, what is wrong with segments: (segment, file, words), and what speaks against classes and splits."""
 
     files: list[FileReport]
     segments: list[tuple[str, str, str]]
     counts: dict[str, Any]
+    doubts: list[str] = field(default_factory=list)
 
     @property
     def errors(self) -> int:
@@ -35,7 +37,7 @@ class Check:
 
     @property
     def warnings(self) -> int:
-        return sum(bool(report.warnings) for report in self.files)
+        return sum(bool(report.warnings) for report in self.files) + len(self.doubts)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -45,6 +47,7 @@ class Check:
                  "warnings": report.warnings} for report in self.files
             ],
             "segments": [{"segment": name, "path": path, "error": words} for name, path, words in self.segments],
+            "doubts": self.doubts,
         }  # fmt: skip
 
     def write_csv(self, path: Path) -> None:
@@ -59,7 +62,7 @@ class Check:
 
 
 def check_manifest(manifest: Manifest, workers: int = 0, on_done: OnDone | None = None) -> Check:
-    """Look at every file once, and at the clocks of those that belong together, in worker processes."""
+    """Look at every file once, and at the clocks of those that belong together, in worker processes; and at classes and splits."""
     segments = [segment for split in manifest.splits.values() for segment in split]
     wanted: dict[Path | PictureSequence, dict[str, None]] = {}
     for segment in segments:
@@ -93,7 +96,7 @@ def check_manifest(manifest: Manifest, workers: int = 0, on_done: OnDone | None 
         "splits": {name: len(split) for name, split in manifest.splits.items()}, "files": len(reports),
         **{key: value for key, value in manifest.provenance.items() if "missing" in key or "without" in key},
     }  # fmt: skip
-    return Check(sorted(reports, key=lambda report: str(report.path)), bad, counts)
+    return Check(sorted(reports, key=lambda report: str(report.path)), bad, counts, doubt_splits(manifest))
 
 
 def inspect_source(job: tuple[Path | PictureSequence, tuple[str, ...]]) -> FileReport:
