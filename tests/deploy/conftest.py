@@ -12,6 +12,7 @@ import torch
 
 import karmma
 from karmma.config import EncoderConfig
+from karmma.deploy.recognition import Recognition
 from karmma.media.tables import AXES, read_table
 from karmma.modalities import make_modalities
 from karmma.models.checkpoint import CheckpointInfo, save_checkpoint
@@ -24,6 +25,7 @@ from ..conftest import TINY_RECOGNIZER
 SETTINGS: dict[str, dict[str, Any]] = {
     "rgb": {"frames": 2, "height": 24, "width": 32}, "audio": {"seconds": 0.5, "bands": 16}, "imu": {"seconds": 1.0},
 }  # fmt: skip
+ENGINES = ("openvino", "onnxruntime")
 LABELS = LabelSpace({"verb": ("take", "put", "cut"), "noun": ("cup", "pan")})
 
 
@@ -43,6 +45,11 @@ def save_student(directory: Path, settings: dict[str, dict[str, Any]], labels: L
     info = CheckpointInfo(config, specs, labels, {n: plain(m) for n, m in modalities.items()}, provenance)
     save_checkpoint(directory, model, info)
     return directory
+
+
+def inputs_for(recognition: Recognition, count: int) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    return {name: random.normal(size=(count, *spec.input_shape)).astype(np.float32) for name, spec in recognition.specs.items()}
 
 
 @pytest.fixture(scope="session")

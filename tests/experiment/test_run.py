@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 import torch
 import yaml
 
+from karmma.cli import main
 from karmma.config import DataConfig, DistillationConfig, MethodConfig, Recipe, load_recipe
 from karmma.data.loading import EpochLoader, TrainingBatch
 from karmma.datasets.kitchen.manifest import load_kitchen
@@ -56,6 +58,23 @@ def tiny_recipe(root: Path) -> dict[str, Any]:
 def run_cli(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "karmma.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """What the command says of arguments that it ends at with exit code 2; in this process, where all is loaded."""
+
+    def call(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["karmma", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2
+        return capsys.readouterr().err
+
+    return call
 
 
 @pytest.fixture(scope="module")
@@ -248,14 +267,19 @@ SONAR = [
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_exit_code_2(
-    arguments: list[str], words: str, finished: Path, recipe_path: Path, kitchen_root: Path, tmp_path: Path
+    arguments: list[str], words: str, finished: Path, recipe_path: Path, kitchen_root: Path, tmp_path: Path, refused: Refused
 ) -> None:
     places = {"recipe": recipe_path, "tmp": tmp_path, "run": finished, "video": kitchen_root / "videos/P05/P05_01.MP4"}
     places["table"] = tmp_path / "imu.csv"
     places["table"].write_text("seconds,accel_x\n")
-    done = run_cli(*[argument.format(**places) for argument in arguments])
-    assert done.returncode == 2
-    assert words.format(**places) in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    said = refused(*[argument.format(**places) for argument in arguments])
+    assert words.format(**places) in said and said.count("\n") == 1, said
+
+
+def test_a_misspelt_key_is_told_by_the_command_before_what_trains_is_loaded(recipe_path: Path, tmp_path: Path) -> None:
+    done = run_cli("run", recipe_path, "--out", tmp_path / "x", "student.training.epoch=1", env={**os.environ, "PYTHONVERBOSE": "1"})
+    assert done.returncode == 2 and "\nkarmma: " in done.stderr
+    assert "import 'yaml'" in done.stderr and "import 'torch'" not in done.stderr
 
 
 def test_a_second_run_in_the_same_directory_is_refused(recipe_path: Path, tmp_path: Path) -> None:
@@ -265,28 +289,29 @@ def test_a_second_run_in_the_same_directory_is_refused(recipe_path: Path, tmp_pa
     assert f"another run is at work here (process {os.getpid()}" in done.stderr
 
 
-def test_an_empty_split_and_a_backward_row_are_named(recipe_path: Path, kitchen_root: Path, tmp_path: Path) -> None:
+def test_an_empty_split_and_a_backward_row_are_named(
+    recipe_path: Path, kitchen_root: Path, tmp_path: Path, refused: Refused
+) -> None:
     root = tmp_path / "kitchen"
     shutil.copytree(kitchen_root, root)
     table = root / "annotations" / "KITCHEN_test.csv"
     lines = table.read_text().splitlines()
     table.write_text(lines[0] + "\n")
-    done = run_cli("run", recipe_path, "--out", tmp_path / "x", f"data.root={root}")
-    assert (done.returncode, "split 'test' is empty" in done.stderr) == (2, True)
+    assert "split 'test' is empty" in refused("run", recipe_path, "--out", tmp_path / "x", f"data.root={root}")
     cells = lines[1].split(",")
     cells[5] = cells[4]
     table.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]) + "\n")
-    done = run_cli("run", recipe_path, "--out", tmp_path / "x", f"data.root={root}")
-    assert done.returncode == 2 and "KITCHEN_test.csv: line 2: stop" in done.stderr
+    assert "KITCHEN_test.csv: line 2: stop" in refused("run", recipe_path, "--out", tmp_path / "x", f"data.root={root}")
 
 
-def test_a_checkpoint_of_another_label_set_is_refused(finished: Path, kitchen_root: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_label_set_is_refused(
+    finished: Path, kitchen_root: Path, tmp_path: Path, refused: Refused
+) -> None:
     root = tmp_path / "kitchen"
     shutil.copytree(kitchen_root, root)
     table = root / "annotations" / "KITCHEN_noun_classes.csv"
     table.write_text(table.read_text().replace("cup\r\n", "mug\r\n", 1).replace("cup\n", "mug\n", 1))
-    done = run_cli("evaluate", finished / "seed0/karmma", root)
-    assert done.returncode == 2 and "label set 'noun' has other classes" in done.stderr
+    assert "label set 'noun' has other classes" in refused("evaluate", finished / "seed0/karmma", root)
 
 
 def test_several_views_are_averaged_and_the_single_one_is_kept(

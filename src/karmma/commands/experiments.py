@@ -19,13 +19,16 @@ def run(
     ] = None,
 ) -> None:
     """Run every stage of RECIPE that is not yet done in OUT: data, pre-training, teacher, students, evaluation, report."""
-    from .. import processes
     from ..config import load_recipe
+
+    loaded = load_recipe(recipe, overrides)
+    chosen = loaded.only(only.split(",") if only else loaded.default_methods)
+
+    from .. import processes  # what trains takes seconds to load, in which nobody should wait to be told of a misspelt key
     from ..evaluation.tables import print_results
     from ..experiment.run import run as run_recipe
 
-    loaded = load_recipe(recipe, overrides)
-    results = run_recipe(loaded.only(only.split(",") if only else loaded.default_methods), out)
+    results = run_recipe(chosen, out)
     if processes.is_first():
         print_results(results, out)
 
