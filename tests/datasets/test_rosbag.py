@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 
 from karmma.cli import app
 from karmma.datasets.rosbag import convert_bag
+from karmma.datasets.rosbag.packets import packet_of
 from karmma.deploy.recordings import find_recordings
 from karmma.media.audio import read_audio
 from karmma.media.containers import MediaError
@@ -76,6 +78,9 @@ def build(store: Any, kind: str, stamp: float, fields: dict[str, Any]) -> Any:
         return make(kind)(data=fields["data"])
     if kind == "audio_common_msgs/msg/AudioInfo":
         return make(kind)(**fields)
+    if kind == "foxglove_msgs/msg/CompressedVideo":
+        time = make("builtin_interfaces/msg/Time")(sec=int(stamp), nanosec=round(stamp % 1 * 1e9))
+        return make(kind)(timestamp=time, frame_id="head", **fields)
     if kind == "std_msgs/msg/String":
         return make(kind)(data="hello")
     time = make("builtin_interfaces/msg/Time")(sec=int(stamp), nanosec=round(stamp % 1 * 1e9))
@@ -95,6 +100,11 @@ def write_bag(path: Path, messages: list[Message], storage: str = "sqlite3") -> 
     store.register(get_types_from_msg("uint8[] data", "audio_common_msgs/msg/AudioData"))
     words = "uint8 channels\nuint32 sample_rate\nstring sample_format\nuint32 bitrate\nstring coding_format"
     store.register(get_types_from_msg(words, "audio_common_msgs/msg/AudioInfo"))
+    words = "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format"
+    store.register(get_types_from_msg(words, "foxglove_msgs/msg/CompressedVideo"))
+    words = "std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\nuint8 flags\nbool is_bigendian"
+    words += "\nuint8[] data"
+    store.register(get_types_from_msg(words, "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"))
     writer: Any = Writer1(path) if storage == "ros1" else Writer2(
         path, version=9, storage_plugin=StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
     )  # fmt: skip
@@ -330,6 +340,55 @@ def test_messages_that_cannot_be_read_are_counted_and_broken_bags_named(tmp_path
             convert_bag(broken, tmp_path / "again", {})
     done = CliRunner().invoke(app, ["convert", "rosbag", str(cut), str(bag), "--out", str(tmp_path / "out"), *topics])
     assert done.exit_code == 3 and "cut.bag" in done.output and "rgb 6 pictures" in done.output
+
+
+def encoded(codec: str, every: int) -> list[bytes]:
+    """What a codec makes of each picture, with a key frame every few."""
+    encoder: Any = av.CodecContext.create(codec, "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = SIZE[1], SIZE[0], "yuv420p", Fraction(1, 30)
+    encoder.options = {"g": str(every), "bf": "0", "crf": "10", "tune": "zerolatency", "x265-params": f"keyint={every}:log-level=none"}
+    packets = []
+    for index, second in enumerate(SHOWN):
+        pixels = np.zeros((*SIZE, 3), np.uint8)
+        pixels[..., 0] = level(second)
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        frame.pts = index
+        packets += encoder.encode(frame)
+    return [bytes(packet) for packet in [*packets, *encoder.encode(None)]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "words"),
+    [
+        ("foxglove_msgs/msg/CompressedVideo", "libx264", {"format": "h264"}),
+        ("foxglove_msgs/msg/CompressedVideo", "libx265", {"format": "h265"}),
+        ("ffmpeg_image_transport_msgs/msg/FFMPEGPacket", "libx264", {"encoding": "h264_nvenc;yuv420p;bgr8;bgr8"}),
+    ],
+)
+def test_cameras_that_were_recorded_as_video(kind: str, codec: str, words: dict[str, str], tmp_path: Path) -> None:
+    """Recording began within a group of pictures, and one packet is broken."""
+    packets = encoded(codec, 3)
+    assert len(packets) == len(SHOWN)
+    packets[7] = b"\0" * 40
+    more = {"width": SIZE[1], "height": SIZE[0], "pts": 0, "flags": 0, "is_bigendian": False} if "encoding" in words else {}
+    messages = [
+        ("/video", kind, START + s + 0.03, START + s, {"data": np.frombuffer(packet, np.uint8), **words, **more})
+        for s, packet in zip(SHOWN, packets, strict=True)
+    ]
+    report = convert_bag(write_bag(tmp_path / "walk", [*messages[1:], *imu()]), tmp_path, {})
+    assert report.left_out == {"rgb": "3 messages: no picture comes of them, as before the first key frame"}
+    assert report.written["rgb"].startswith("4 pictures in 0.80 s") and "imu" in report.written
+    seen = read_frames(tmp_path / "walk.mp4", [0.4, 0.65, 0.75], 64, 48)[..., 0].mean((1, 2))  # from the second message on
+    assert seen == pytest.approx([level(second) for second in (0.3, 0.7, 0.8)], abs=8)
+
+
+def test_video_that_is_no_cameras_is_left_out(tmp_path: Path) -> None:
+    with pytest.raises(KarmmaError, match="video of format 'prores;yuv422p' is left out; known: h264, hevc"):
+        packet_of(SimpleNamespace(encoding="prores;yuv422p", data=np.zeros(3, np.uint8)))
+    depth = {"width": 64, "height": 48, "encoding": "hevc;gray12le;mono16;16UC1", "pts": 0, "flags": 0, "is_bigendian": False}
+    kind, data = "ffmpeg_image_transport_msgs/msg/FFMPEGPacket", np.zeros(9, np.uint8)
+    bag = write_bag(tmp_path / "walk", [("/depth", kind, START, START, {**depth, "data": data}), *imu()])
+    assert convert_bag(bag, tmp_path, {}).written.keys() == {"imu"}
 
 
 def test_cameras_that_begin_later_keep_the_films_seconds(tmp_path: Path) -> None:

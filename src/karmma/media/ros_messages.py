@@ -24,7 +24,12 @@ DEPTH_FORMAT, DEPTH_HEADER_BYTES = "compressedDepth", 12  # of compressed depth 
 
 def stamp_seconds(header: Any) -> float:
     """When a message was measured by its sensor's clock; 0 where nobody wrote it down."""
-    return float(header.stamp.sec) + float(header.stamp.nanosec) / 1e9
+    return seconds_of(header.stamp)
+
+
+def seconds_of(stamp: Any) -> float:
+    """ROS's time in seconds."""
+    return float(stamp.sec) + float(stamp.nanosec) / 1e9
 
 
 def picture_of(message: Any) -> NDArray[np.uint8]:

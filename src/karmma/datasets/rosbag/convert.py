@@ -19,8 +19,9 @@ from ...media.ros_messages import depth_of, motion_of, picture_of, unpacked_dept
 from ...media.write import DepthWriter, VideoWriter, flac_bytes
 from ...types import KarmmaError, kind_of
 from ..imu_tables import write_imu_table
+from .packets import PacketDecoder, packet_of
 from .sound import Sound, read_sound
-from .topics import COMPRESSED, Bag, Topic, choose_topics, open_bag
+from .topics import COMPRESSED, PACKET, VIDEO, Bag, Topic, choose_topics, open_bag
 
 NOMINAL_HZ = 30.0  # of a film whose pictures come when they come
 CRF = 18
@@ -114,13 +115,24 @@ class BagConversion:
         if counts:
             self.report.left_out[topic.modality] = "; ".join(f"{count} messages: {words}" for words, count in counts.items())
 
+    def pictures(self, topic: Topic) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+        """RGB, by rising seconds, of raw or compressed pictures or of video."""
+        kind = self.bag.kinds[topic.name]
+        if kind not in (VIDEO, PACKET):
+            yield from self.samples(topic, unpacked_picture_of if kind == COMPRESSED else picture_of)
+            return
+        decoder = PacketDecoder()
+        yield from decoder.pictures(self.samples(topic, packet_of))
+        if decoder.undecoded:
+            words = f"{decoder.undecoded} messages: no picture comes of them, as before the first key frame"
+            self.report.left_out[topic.modality] = "; ".join(filter(None, (self.report.left_out.get(topic.modality), words)))
+
     def write_film(self, topic: Topic, sound: Sound | None) -> str:
         """H.264 whose pictures are shown from when they were taken on, in the size of the first one, made even. The first one is shown
         from second 0 on: files count from their first picture."""
-        read = unpacked_picture_of if self.bag.kinds[topic.name] == COMPRESSED else picture_of
         writer, size, count, first, last = None, (0, 0), 0, 0.0, 0.0
         with ExitStack() as stack:
-            for seconds, picture in self.samples(topic, read):
+            for seconds, picture in self.pictures(topic):
                 if seconds < 0:
                     continue
                 if writer is None:

@@ -11,7 +11,7 @@ from statistics import median_low
 from typing import Any
 
 from ...media.containers import MediaError
-from ...media.ros_messages import DEPTH_ENCODINGS, DEPTH_FORMAT, stamp_seconds
+from ...media.ros_messages import DEPTH_ENCODINGS, DEPTH_FORMAT, seconds_of, stamp_seconds
 from ...types import KarmmaError, kind_of
 
 IMAGE, COMPRESSED, IMU = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/Imu"
@@ -20,7 +20,8 @@ SOUNDS = {  # by message the type of its samples
     "std_msgs/msg/Int16MultiArray": "<i2", "std_msgs/msg/Float32MultiArray": "<f4",
 }  # fmt: skip
 AUDIO_INFO = "audio_common_msgs/msg/AudioInfo"
-KINDS = {"rgb": (IMAGE, COMPRESSED), "depth": (IMAGE, COMPRESSED), "imu": (IMU,), "audio": tuple(SOUNDS)}
+VIDEO, PACKET = "foxglove_msgs/msg/CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"
+KINDS = {"rgb": (IMAGE, COMPRESSED, VIDEO, PACKET), "depth": (IMAGE, COMPRESSED), "imu": (IMU,), "audio": tuple(SOUNDS)}
 FIRST_MESSAGES = 50  # by which a topic's clock is judged
 MEND = "; if its recording was cut short: `ros2 bag reindex`, `mcap recover` or `rosbag reindex` first"
 ONE_CLOCK_SECONDS = 2.0  # stamps no further from when they came are of the bag's clock
@@ -141,10 +142,13 @@ def modality_of_topic(bag: Bag, topic: str) -> str:
     kind = bag.kinds[topic]
     if kind == IMU:
         return "imu"
-    first = next(bag.messages(topic), None) if kind in (IMAGE, COMPRESSED) else None
+    first = next(bag.messages(topic), None) if kind in KINDS["rgb"] else None
     if first is None:
         return ""
     message = first[1]
+    if kind in (VIDEO, PACKET):
+        source = message.encoding.rpartition(";")[2] if kind == PACKET else ""
+        return "" if source in DEPTH_ENCODINGS else "rgb"
     is_depth = message.encoding in DEPTH_ENCODINGS if kind == IMAGE else DEPTH_FORMAT in message.format
     return "depth" if is_depth else "rgb"
 
@@ -166,5 +170,6 @@ def judge_clock(bag: Bag, modality: str, topic: str) -> Topic:
 
 def stamp_of(message: Any) -> float:
     """A message's stamp in seconds, 0 without one."""
-    header = getattr(message, "header", None)
-    return 0.0 if header is None else stamp_seconds(header)
+    if hasattr(message, "header"):
+        return stamp_seconds(message.header)
+    return seconds_of(message.timestamp) if hasattr(message, "timestamp") else 0.0
