@@ -18,6 +18,7 @@ from karmma.media import video
 from karmma.media.audio import MonoResampler, read_audio
 from karmma.media.containers import MediaError
 from karmma.media.flow import compute_flow, quantise, resolved
+from karmma.media.inspection import inspect_file
 from karmma.media.probe import probe
 from karmma.media.tables import read_table, require_finite, rows_between
 from karmma.media.video import read_frames
@@ -165,6 +166,12 @@ def test_sound_and_pictures_stay_together_where_one_of_them_begins_later(
     assert min(bright - pictures, loud - sound) == pytest.approx(2.0 - min(sound, pictures), abs=0.08)  # AAC's first packet is earlier
     for moment in (0.61, 1.37, 2.66, 3.9):  # entered anywhere
         assert level(read_frames(film, [moment], 32, 24)[0]) == shown[round(100 * moment)]
+
+
+def test_sound_that_goes_on_behind_the_pictures_is_no_broken_file(clock_video: Path, tmp_path: Path) -> None:
+    report = inspect_file(shifted(clock_video, tmp_path / "late.mkv", {"audio": 2.5}), ("rgb", "audio"))
+    assert not report.errors and report.warnings == ["its pictures end at 3.90 s, its sound goes on to 6.50 s"]
+    assert report.facts["decodable_seconds"] == pytest.approx(3.9, abs=0.01)
 
 
 def test_silence_is_not_absence(clock_video: Path, mute_video: Path) -> None:
