@@ -21,6 +21,7 @@ from karmma.media.depth_pictures import millimetres_of
 from karmma.media.tables import SENSOR_COLUMNS
 from karmma.modalities.depth import Depth
 
+from ..media.test_reading import shifted
 from .conftest import save_student
 from .test_body_stream import write_depth_film
 
@@ -136,3 +137,12 @@ def test_a_check_warns(in_g: Path, body_files: dict[str, Path]) -> None:
 
     assert any(WORDS in words for words in inspect_file(in_g, ("imu",)).warnings)
     assert not inspect_file(body_files["imu"], ("imu",)).warnings
+
+
+def test_windows_behind_the_end_of_the_pictures_say_so(student_path: Path, clock_video: Path, tmp_path: Path) -> None:
+    film = shifted(clock_video, tmp_path / "late.mkv", {"audio": 2.5})
+    windows = list(karmma.load(student_path).predict_file(film, window_seconds=2.0, hop_seconds=1.5))
+    assert [(w.stop_seconds, "rgb" in w.modalities, bool(w.doubted)) for w in windows] == [
+        (2.0, True, False), (3.5, True, False), (5.0, True, True), (6.5, False, False),
+    ]  # fmt: skip
+    assert windows[2].doubted == {"rgb": f"{film}: its pictures end at 3.90 s, the recording goes on to 6.50 s"}

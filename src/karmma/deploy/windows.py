@@ -13,7 +13,7 @@ from ..media.duration import TABLES, has_clock, span_of_table
 from ..media.live import FrameBuffer
 from ..media.pictures import PictureSequence
 from ..media.probe import probe
-from ..media.video import DecodedFrame, decode_from
+from ..media.video import HELD_SECONDS, DecodedFrame, decode_from
 from ..modalities import FROM_PICTURES, LiveReader
 from ..modalities.features import Features
 from ..types import KarmmaError, Prediction
@@ -52,6 +52,7 @@ class RecordingReader:
         film = file if isinstance(file, Path) and probe(file).has_video else None  # numbered pictures are looked up one by one
         self.decoded = [name for name in FROM_PICTURES if film is not None and self.files.get(name) == film]
         sizes = [recognition.modalities_by_name[name].stored_size[::-1] for name in self.decoded]  # type: ignore[attr-defined]
+        self.last_seconds, self.step_seconds, self.ended = 0.0, 0.0, False  # of the film's last picture, behind the one before
         self.buffer = FrameBuffer(horizon_seconds + AHEAD_SECONDS, sizes)
         self.decoder: Iterator[DecodedFrame] = decode_from(film, 0.0) if film is not None and self.decoded else iter(())
 
@@ -89,7 +90,15 @@ class RecordingReader:
             if stored is not None:
                 inputs[name] = self.recognition.prepare(name, stored)
         self.failures |= unreadable
-        return Window(inputs, self.name, start_seconds, stop_seconds, unreadable=unreadable, doubted=self.doubted)
+        doubted = {**self.doubted, **self.doubt_end(stop_seconds)}
+        return Window(inputs, self.name, start_seconds, stop_seconds, unreadable=unreadable, doubted=doubted)
+
+    def doubt_end(self, stop_seconds: float) -> dict[str, str]:
+        """What is said of pictures of a film that breaks off, or ends before its sound, well before a window does."""
+        if not self.ended or stop_seconds <= self.last_seconds + max(HELD_SECONDS, 2 * self.step_seconds):
+            return {}
+        words = f"its pictures end at {self.last_seconds:.2f} s, the recording goes on to {self.stop_seconds:.2f} s"
+        return {name: f"{self.files[name]}: {words}" for name in self.decoded}
 
     def other_clock(self, modality: str) -> str:
         """What is wrong with a file none of whose samples lies within the recording; nothing for others."""
@@ -115,7 +124,9 @@ class RecordingReader:
                 self.undecodable, self.decoder = dict.fromkeys(self.decoded, str(error)), iter(())
                 return
             if frame is None:
+                self.ended = True
                 return
+            self.step_seconds, self.last_seconds = frame.seconds - self.last_seconds, frame.seconds
             self.buffer.push(frame.seconds, frame, frame.frame.width * frame.frame.height)
 
 
