@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from karmma.augmentation import Augmentation, BatchAugmentation
 from karmma.media.containers import MediaError
+from karmma.media.inspection import inspect_file
 from karmma.modalities import MODALITIES, make_for_fixed_looks, make_modalities
 from karmma.modalities.audio import Audio, log_mel, mel_filters
 from karmma.modalities.base import mirror_pictures, pick_frames, sample_seconds, warped_positions, window
@@ -298,3 +299,16 @@ def test_all_directions_are_drawn_alike_and_one_per_clip() -> None:
     assert torch.equal(seen.flatten(1).amin(1), seen.flatten(1).amax(1))
     counts = torch.bincount((seen[:, 0, 0, 0, 0] * 255 / 100).round().long(), minlength=5)
     assert counts.min() > 70 and counts.max() < 130
+
+
+def test_places_of_depth_that_nothing_was_measured_at_are_empty_whatever_number_they_have(tmp_path: Path) -> None:
+    """Floats of a depth camera have nan or infinity there, its whole numbers 0."""
+    metres = np.full((20, 24, 30), 1.5, np.float32)
+    metres[:, 4:20, :12], metres[7] = 0, 0
+    read = []
+    for hole in (0.0, np.nan, np.inf, -np.inf):
+        np.savez(tmp_path / "depth.npz", depth_metres=np.where(metres > 0, metres, hole), seconds=np.arange(20) / 10)
+        read.append(Depth(frames=8).read(tmp_path / "depth.npz", 0.0, 2.0))
+        assert not Depth().doubt(tmp_path / "depth.npz") and not inspect_file(tmp_path / "depth.npz", ("depth",)).errors
+    assert read[0] is not None and 0 < float((read[0] > 0).mean()) < 1
+    assert all(np.array_equal(read[0], other) for other in read[1:])  # type: ignore[arg-type]

@@ -33,6 +33,18 @@ def test_films_and_arrays_of_depth(tmp_path: Path, clock_video: Path) -> None:
     assert "depth has to be 16-bit grey (millimetres), not yuv420p" in inspect_file(clock_video, ("depth",)).errors
 
 
+def test_depth_in_another_unit_or_shape_is_told(tmp_path: Path) -> None:
+    depths = np.full((12, 20, 30), 1500.0)
+    np.savez(tmp_path / "unit.npz", depth_metres=depths, seconds=np.arange(12) / 10)
+    np.savez(tmp_path / "shape.npz", depth_metres=depths[..., None] / 1000, seconds=np.arange(12) / 10)
+    rows = [Segment(name, "", 0, 1.0, {"action": 0}, {"depth": tmp_path / f"{name}.npz"}) for name in ("unit", "shape")]
+    result = check_manifest(Manifest("m", LabelSpace({"action": ("a",)}), {"train": tuple(rows)}), workers=1)
+    assert [(report.path.stem, report.errors, report.warnings) for report in result.files] == [
+        ("shape", ["depth has shape (12, 20, 30, 1), expected time, height and width"], []),
+        ("unit", [], ["the median depth is 1500 m: in another unit?"]),
+    ]
+
+
 def test_a_sound_file_has_facts_and_nothing_else(clock_video: Path) -> None:
     report = inspect_file(clock_video, ("rgb", "audio"))
     assert not report.errors and not report.warnings

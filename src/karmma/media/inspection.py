@@ -178,7 +178,7 @@ def inspect_series(report: FileReport) -> None:
     for modality in sorted(report.kinds):
         key, axis = key_in_file(modality, report.path.suffix)
         gaps = modality in ("skeleton", "hands") and report.path.suffix != ".mat"
-        series = read_series(report.path, key, axis, gaps)
+        series = read_series(report.path, key, axis, gaps or modality == "depth")
         report.facts |= {"samples": len(series.values), "shape": list(series.values.shape[1:])}
         if modality == "hands":
             tell_of_hands(report, series)
@@ -187,7 +187,7 @@ def inspect_series(report: FileReport) -> None:
         if series.seconds is not None:
             report.facts["seconds"] = round(float(series.seconds[-1]), 3)
             report.warnings += filter(None, [doubt_clock(series.seconds) if modality in TICKING else ""])
-        if series.seconds is not None and not gaps:
+        if series.seconds is not None and not gaps and modality != "depth":  # whose places without a measurement may be no numbers
             lost = ~np.isfinite(series.values).reshape(len(series.values), -1).all(1)
             if lost.any():
                 first = series.seconds[int(lost.argmax())]

@@ -49,9 +49,14 @@ class Series:
         share = (positions - below).reshape(-1, *[1] * (self.values.ndim - 1)).astype(np.float32)
         return self.finite(self.values[below] * (1 - share) + self.values[above] * share, moments)
 
-    def nearest(self, moments: NDArray[np.float64], start_seconds: float, stop_seconds: float) -> NDArray[Any]:
-        """The samples nearest to `moments` (seconds) of a segment, as they are."""
-        return self.finite(self.values[np.rint(self.positions(moments, start_seconds, stop_seconds)).astype(np.int64)], moments)
+    def nearest(
+        self, moments: NDArray[np.float64], start_seconds: float, stop_seconds: float, gap: float | None = None
+    ) -> NDArray[Any]:
+        """The samples nearest to `moments` (seconds) of a segment, as they are, or with a `gap` where something is no number."""
+        values = self.values[np.rint(self.positions(moments, start_seconds, stop_seconds)).astype(np.int64)]
+        if gap is not None:
+            return np.where(np.isfinite(values), values, values.dtype.type(gap))
+        return self.finite(values, moments)
 
     def finite(self, values: NDArray[Any], moments: NDArray[np.float64]) -> NDArray[Any]:
         """The values at some moments. Raises MediaError if one is no number; without a clock that was seen when it was read."""

@@ -18,7 +18,7 @@ from ..media.containers import MediaError
 from ..media.depth_pictures import METRES, read_depth_film
 from ..media.live import ArrayBuffer
 from ..media.pictures import PictureSequence, read_picture_depths
-from ..media.series import SUFFIXES, key_in_file, read_series
+from ..media.series import SUFFIXES, Series, key_in_file, read_series
 from ..types import ModalitySpec
 from .base import crop, mirror_pictures, pick_instants, sample_seconds, warped_positions
 
@@ -85,13 +85,10 @@ class Depth:
         moments = np.array(sample_seconds(start_seconds, stop_seconds, 2 * self.frames))
         if source.suffix.lower() not in SUFFIXES:
             return self.stored(read_depth_film(source, moments.tolist()), METRES)
-        matlab = source.suffix == ".mat"
-        series = read_series(source, *key_in_file("depth", source.suffix))
-        if series.values.ndim != 3:
-            raise MediaError(f"{source}: depth has shape {series.values.shape}, expected time, height and width")
+        series, unit_metres = read_depths(source), METRES if source.suffix == ".mat" else np.float32(1)
         if not series.covers(start_seconds, stop_seconds):
             return None
-        return self.stored(series.nearest(moments, start_seconds, stop_seconds), METRES if matlab else np.float32(1))
+        return self.stored(series.nearest(moments, start_seconds, stop_seconds, gap=0.0), unit_metres)
 
     def read_pictures(self, source: PictureSequence, start_seconds: float, stop_seconds: float) -> NDArray[np.uint8] | None:
         return self.stored(read_picture_depths(source, sample_seconds(start_seconds, stop_seconds, 2 * self.frames)), METRES)
@@ -110,7 +107,7 @@ class Depth:
             return ""
         if suffix not in SUFFIXES:
             return self.doubt_pictures(read_depth_film(source, LOOKED_SECONDS) * METRES)
-        pictures = read_series(source, *key_in_file("depth", suffix)).values
+        pictures = read_depths(source).values
         return self.doubt_pictures(pictures[np.linspace(0, len(pictures) - 1, len(LOOKED_SECONDS)).astype(int)])
 
     def doubt_live(self, source: ArrayBuffer) -> str:
@@ -120,7 +117,7 @@ class Depth:
 
     def doubt_pictures(self, metres: NDArray[np.float32]) -> str:
         """What speaks against some depth pictures `(pictures, height, width)`."""
-        measured = metres > 0
+        measured = (metres > 0) & np.isfinite(metres)
         if not measured.any():
             return ""
         usual, share = float(np.median(metres[measured])), float(measured.mean())
@@ -206,6 +203,14 @@ class Depth:
         stretch = 1 + augmentation.uniform((batch,), -self.stretch, self.stretch)
         rows = stretched_rows(self.size, stretch) * gain * (2 / 255)
         return torch.matmul(rows[:, None], pictures[..., 0]).unsqueeze(-1)
+
+
+def read_depths(source: Path) -> Series:
+    """The depth pictures of an array, `(time, height, width)`, no numbers where nothing was measured. Raises MediaError."""
+    series = read_series(source, *key_in_file("depth", source.suffix), gaps=True)
+    if series.values.ndim != 3:
+        raise MediaError(f"{source}: depth has shape {series.values.shape}, expected time, height and width")
+    return series
 
 
 def stretched_rows(height: int, stretch: Tensor) -> Tensor:

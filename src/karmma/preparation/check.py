@@ -14,6 +14,7 @@ from ..media.containers import MediaError
 from ..media.inspection import FileReport, inspect_file
 from ..media.members import TarMember
 from ..media.pictures import PictureSequence, doubt_pictures, length_of_pictures, list_pictures
+from ..modalities.depth import Depth
 from ..types import kind_of
 from ..workers import count_workers, worker_pool
 from .clock_check import ClockReport, clock_facts, compare_clocks, find_pairs
@@ -103,7 +104,7 @@ def inspect_source(job: tuple[Path | PictureSequence, tuple[str, ...]]) -> FileR
     """Runs in a worker."""
     source, names = job
     if isinstance(source, Path):
-        return inspect_file(source, names)
+        return with_doubts(inspect_file(source, names))
     report = FileReport(source.path, names)
     try:
         numbers, doubt = list_pictures(source.path, source.part).numbers, doubt_pictures(source)
@@ -115,6 +116,16 @@ def inspect_source(job: tuple[Path | PictureSequence, tuple[str, ...]]) -> FileR
     gaps = int(numbers[-1] - numbers[0]) + 1 - len(numbers)
     if gaps:
         report.errors.append(f"{gaps} pictures are missing between {numbers[0]} and {numbers[-1]}")
+    return report
+
+
+def with_doubts(report: FileReport) -> FileReport:
+    """A report with what speaks against depth, whose shape and unit its modality knows."""
+    if "depth" in report.kinds and not report.errors:
+        try:
+            report.warnings += filter(None, [Depth().doubt(report.path)])
+        except MediaError as error:
+            report.errors.append(str(error).removeprefix(f"{report.path}: "))
     return report
 
 
