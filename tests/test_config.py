@@ -13,7 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from karmma.cli import app
-from karmma.config import load_recipe, shipped_recipes
+from karmma.config import load_chosen, load_recipe, shipped_recipes
 from karmma.trees import plain
 from karmma.types import KarmmaError
 
@@ -129,3 +129,24 @@ def test_the_wheel_has_recipes_pages_and_cards(tmp_path: Path) -> None:
     assert {f"karmma/{name}" for name in others} <= packed
     modules = {str(path.relative_to(source / "src")) for path in (source / "src" / "karmma").rglob("*.py")}
     assert modules <= packed
+
+
+def test_only_what_is_made_has_to_go_together_with_the_overrides() -> None:
+    demo, silent = Path("demo"), ["student.recognizer.own_votes=false"]
+    for names in ([], ["all"], ["karmma"], ["baseline", "karmma"]):
+        with pytest.raises(KarmmaError, match=r"methods\.karmma\.own_weight needs student\.recognizer\.own_votes: true"):
+            load_chosen(demo, silent, names)
+    chosen = load_chosen(demo, silent, ["baseline", "baseline_dropout"])
+    assert list(chosen.methods) == ["baseline", "baseline_dropout"] and not chosen.train_teacher
+    for wrong, words in (
+        ("methods.karmma.dropuot=1", r"unknown key methods\.karmma\.dropuot; did you mean methods\.karmma\.dropout\?"),
+        ("methods.karmma.dropout=2", r"methods\.karmma\.dropout: Input should be less than or equal to 1, not 2"),
+        ("methods=3", "methods: Input should be a valid dictionary"),
+        ("default_methods=karmma", "default_methods: Input should be a valid tuple"),
+    ):
+        with pytest.raises(KarmmaError, match=words):
+            load_chosen(demo, [wrong], ["baseline"])
+    with pytest.raises(KarmmaError, match="unknown method 'sonar'; the recipe has: all, teacher, baseline, "):
+        load_chosen(demo, None, ["sonar"])
+    for names in ([], ["all"], ["karmma"], ["teacher"]):
+        assert load_chosen(Path("utd_mhad"), None, names) == load_recipe(Path("utd_mhad")).only(names or ["karmma"])

@@ -305,16 +305,22 @@ class Recipe:
         """
         if not names or "all" in names:
             return self
-        wanted, open_names = set[str](), [name for name in names if name != "teacher"]
-        while open_names:
-            name = open_names.pop()
-            if name not in self.methods:
-                raise KarmmaError(f"unknown method {name!r}; the recipe has: all, teacher, {', '.join(self.methods)}")
-            wanted.add(name)
-            open_names += [other for _, other in method_references(self.methods[name]) if other not in wanted]
+        wanted = find_wanted(self.methods, names)
         methods = {name: method for name, method in self.methods.items() if name in wanted}
         taught = "teacher" in names or any("teacher" in taught_by(method) for method in methods.values())
         return replace(self, methods=methods, train_teacher=taught)
+
+
+def find_wanted(methods: Mapping[str, MethodConfig], names: Sequence[str]) -> set[str]:
+    """The named methods and those that they build on. Raises KarmmaError for an unknown name."""
+    wanted, open_names = set[str](), [name for name in names if name != "teacher"]
+    while open_names:
+        name = open_names.pop()
+        if name not in methods:
+            raise KarmmaError(f"unknown method {name!r}; the recipe has: all, teacher, {', '.join(methods)}")
+        wanted.add(name)
+        open_names += [other for _, other in method_references(methods[name]) if other not in wanted and other in methods]
+    return wanted
 
 
 def check_subset_weights(where: str, drawn: TeacherConfig | MethodConfig, modalities: Sequence[str]) -> None:
@@ -374,10 +380,33 @@ def find_recipe(path: Path) -> Path:
 def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     """Read a recipe, or a shipped one by name, and apply `key.path=value` overrides. Raises KarmmaError in one line."""
     path = find_recipe(path)
+    return build(Recipe, read_tree(path, overrides), str(path))
+
+
+def load_chosen(path: Path, overrides: list[str] | None, names: Sequence[str]) -> Recipe:
+    """A recipe with some of its methods, see `Recipe.only`; without names its default ones. The others, of which nothing is made, need
+    not go together with the overrides. Raises KarmmaError as `load_recipe` does."""
+    path = find_recipe(path)
+    tree = read_tree(path, overrides)
+    methods, default = tree.get("methods"), tree.get("default_methods")
+    names = names or (default if isinstance(default, list) else [])
+    if names and "all" not in names and isinstance(methods, dict):
+        try:
+            wanted = find_wanted(build(dict[str, MethodConfig], methods, ""), names)
+        except KarmmaError:
+            build(Recipe, tree, str(path))  # names the whole key of what is wrong
+            raise
+        tree["methods"] = {name: method for name, method in methods.items() if name in wanted}
+    chosen: Recipe = build(Recipe, tree, str(path))
+    return chosen.only(names)
+
+
+def read_tree(path: Path, overrides: list[str] | None) -> dict[str, Any]:
+    """A recipe's file as plain values, with overrides. Raises KarmmaError."""
     try:
         tree = unshared(yaml.safe_load(read_text(path)))
     except yaml.YAMLError as error:
         raise KarmmaError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise KarmmaError(f"{path}: a recipe is a mapping of keys to values")
-    return build(Recipe, apply_overrides(tree, overrides), str(path))
+    return apply_overrides(tree, overrides)

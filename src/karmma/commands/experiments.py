@@ -19,10 +19,9 @@ def run(
     ] = None,
 ) -> None:
     """Run every stage of RECIPE that is not yet done in OUT: data, pre-training, teacher, students, evaluation, report."""
-    from ..config import load_recipe
+    from ..config import load_chosen
 
-    loaded = load_recipe(recipe, overrides)
-    chosen = loaded.only(only.split(",") if only else loaded.default_methods)
+    chosen = load_chosen(recipe, overrides, only.split(",") if only else [])
 
     from .. import processes  # what trains takes seconds to load, in which nobody should wait to be told of a misspelt key
     from ..evaluation.tables import print_results
