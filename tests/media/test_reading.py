@@ -13,6 +13,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from karmma.media import video
 from karmma.media.audio import MonoResampler, read_audio
@@ -172,6 +173,27 @@ def test_sound_that_goes_on_behind_the_pictures_is_no_broken_file(clock_video: P
     report = inspect_file(shifted(clock_video, tmp_path / "late.mkv", {"audio": 2.5}), ("rgb", "audio"))
     assert not report.errors and report.warnings == ["its pictures end at 3.90 s, its sound goes on to 6.50 s"]
     assert report.facts["decodable_seconds"] == pytest.approx(3.9, abs=0.01)
+
+
+def test_the_cover_of_a_sound_file_is_no_film(tmp_path: Path) -> None:
+    path = tmp_path / "note.mp3"
+    with av.open(str(path), "w") as container:
+        track, cover = container.add_stream("mp3", rate=16000, layout="mono"), container.add_stream("png")
+        cover.width, cover.height, cover.pix_fmt, cover.disposition = 64, 48, "rgb24", Disposition.attached_pic
+        picture = av.Packet(cv2.imencode(".png", np.full((48, 64, 3), 200, np.uint8))[1].tobytes())
+        picture.stream, picture.pts, picture.dts, picture.is_keyframe = cover, 0, 0, True
+        container.start_encoding()
+        container.mux(picture)
+        sound = av.AudioFrame.from_ndarray(np.full((1, 32000), 0.3, np.float32), format="fltp", layout="mono")
+        sound.sample_rate, sound.pts = 16000, 0
+        for piece in av.AudioResampler("fltp", "mono", 16000, frame_size=576).resample(sound):
+            container.mux(track.encode(piece))
+        container.mux(track.encode(None))
+    assert not probe(path).has_video and probe(path).has_audio
+    report = inspect_file(path, ("rgb", "audio"))
+    assert "codec" not in report.facts and not report.errors
+    with pytest.raises(MediaError, match="has no video stream"):
+        read_frames(path, [0.1], 32, 24)
 
 
 def test_silence_is_not_absence(clock_video: Path, mute_video: Path) -> None:

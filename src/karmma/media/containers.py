@@ -12,6 +12,8 @@ from typing import Any
 import av
 import av.error
 from av.container.input import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
 
 from ..types import KarmmaError
 
@@ -63,6 +65,11 @@ def borrow_container(path: Path) -> Iterator[InputContainer]:
 def open_container(address: str, **options: Any) -> InputContainer:
     """A file or live source to read, whatever encoding its titles and comments have. Raises what the decoder library raises."""
     return av.open(address, "r", metadata_errors="replace", **options)
+
+
+def film_streams(container: InputContainer) -> list[VideoStream]:
+    """Streams of moving pictures; the cover of a sound file is none."""
+    return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 
 
 def start_of(container: InputContainer, stream: Any) -> float:

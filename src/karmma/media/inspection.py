@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..types import kind_of
 from .audio import audio_stream, read_audio
-from .containers import MediaError, open_container
+from .containers import MediaError, film_streams, open_container
 from .inertial import axes_of, doubt_units
 from .series import Series, key_in_file, read_series
 from .tables import EDGES, SENSOR_COLUMNS, doubt_clock, find_gaps, find_holes, read_table
@@ -70,14 +70,14 @@ def inspect_media(report: FileReport) -> None:
         with open_container(str(path)) as container:
             facts["seconds"] = round(container.duration / av.time_base, 3) if container.duration else None
             facts["has_audio"] = bool(container.streams.audio)
-            if container.streams.video:
+            if film_streams(container):
                 stream = video_stream(path, container)
                 facts |= {"codec": stream.codec_context.name, "width": stream.width, "height": stream.height}
                 facts["frames_hz"] = round(float(stream.average_rate), 3) if stream.average_rate else None
             if container.streams.audio:
                 sound = audio_stream(path, container)
                 facts |= {"audio_codec": sound.codec_context.name, "sample_rate_hz": sound.rate}
-            if not container.streams.video and not container.streams.audio:
+            if not film_streams(container) and not container.streams.audio:
                 raise MediaError(f"{path}: has neither video nor audio")
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(f"{path}: {error}") from error

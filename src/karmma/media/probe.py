@@ -7,7 +7,7 @@ from pathlib import Path
 
 import av
 
-from .containers import MediaError, borrow_container, start_of
+from .containers import MediaError, borrow_container, film_streams, start_of
 from .video import video_stream
 
 
@@ -23,7 +23,8 @@ class MediaInfo:
 def probe(path: Path) -> MediaInfo:
     """Raises MediaError for a missing or unreadable file, or one with neither video nor audio."""
     with borrow_container(path) as container:
-        streams = [*container.streams.video[:1], *container.streams.audio[:1]]
+        films = film_streams(container)
+        streams = [*films[:1], *container.streams.audio[:1]]
         if not streams:
             raise MediaError(f"{path}: has neither video nor audio")
         lengths = [
@@ -35,7 +36,7 @@ def probe(path: Path) -> MediaInfo:
             lengths.append(container.duration / av.time_base)
         if not lengths:
             raise MediaError(f"{path}: its length is unknown; give start and stop seconds")
-        return MediaInfo(lengths[0], bool(container.streams.video), bool(container.streams.audio))
+        return MediaInfo(lengths[0], bool(films), bool(container.streams.audio))
 
 
 def probe_size(path: Path) -> tuple[int, int]:

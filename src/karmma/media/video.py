@@ -19,7 +19,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from .containers import MediaError, borrow_container, start_of
+from .containers import MediaError, borrow_container, film_streams, start_of
 
 Pictures = NDArray[np.uint8]
 Packets = list[Any]  # of PyAV
@@ -90,9 +90,10 @@ def decode_from(path: Path, start_seconds: float) -> Iterator[DecodedFrame]:
 
 def video_stream(path: Path, container: InputContainer) -> VideoStream:
     """The first video stream, to be decoded by one thread. Raises MediaError if there is none or nobody knows its codec."""
-    if not container.streams.video:
+    films = film_streams(container)
+    if not films:
         raise MediaError(f"{path}: has no video stream")
-    stream = container.streams.video[0]
+    stream = films[0]
     if stream.codec_context is None:
         raise MediaError(f"{path}: no decoder for its video stream")
     if not stream.codec_context.is_open:
