@@ -21,13 +21,12 @@ from typer.testing import CliRunner
 
 from karmma.cli import app
 from karmma.datasets.rosbag import convert_bag
-from karmma.datasets.rosbag.packets import packet_of
 from karmma.deploy.recordings import find_recordings
 from karmma.media.audio import read_audio
 from karmma.media.containers import MediaError
 from karmma.media.depth_pictures import read_depth_film
 from karmma.media.probe import probe
-from karmma.media.ros_messages import picture_of
+from karmma.media.ros_messages import packet_of, picture_of
 from karmma.media.tables import AXES, read_table
 from karmma.media.video import decode_from, read_frames
 from karmma.types import KarmmaError

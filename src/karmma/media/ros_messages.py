@@ -18,6 +18,9 @@ ENCODINGS = {  # bytes per pixel, and how OpenCV makes RGB of them
     "bayer_rggb8": (1, cv2.COLOR_BayerRGGB2RGB), "bayer_bggr8": (1, cv2.COLOR_BayerBGGR2RGB),
     "bayer_gbrg8": (1, cv2.COLOR_BayerGBRG2RGB), "bayer_grbg8": (1, cv2.COLOR_BayerGRBG2RGB),
 }  # fmt: skip
+CODECS = {  # of video, and parts of the names that messages and their encoders give them
+    "h264": ("264", "avc"), "hevc": ("265", "hevc"), "vp9": ("vp9",), "vp8": ("vp8",), "av1": ("av1",), "mjpeg": ("mjpeg",),
+}  # fmt: skip
 DEPTH_ENCODINGS = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}  # types of numbers: millimetres, or metres
 DEPTH_FORMAT, DEPTH_HEADER_BYTES = "compressedDepth", 12  # of compressed depth images: what is in their format, and before the PNG
 
@@ -73,6 +76,17 @@ def rows_of(message: Any, bytes_per_pixel: int) -> NDArray[np.uint8]:
         size = f"{message.width} × {message.height} {message.encoding!r}"
         raise KarmmaError(f"images of {size} are left out: {len(pixels)} bytes in rows of {message.step} are no such picture")
     return np.ascontiguousarray(pixels[: message.height * message.step].reshape(message.height, message.step)[:, :used])
+
+
+def packet_of(message: Any) -> tuple[str, bytes]:
+    """Codec and content of a message of Foxglove's CompressedVideo or of an FFMPEGPacket, which may name an encoder (`libx264`,
+    `hevc_nvenc`) and what its pictures were. Raises KarmmaError for a codec that is not known."""
+    words = str(message.format if hasattr(message, "format") else message.encoding)
+    named = words.partition(";")[0].lower()
+    codec = next((codec for codec, parts in CODECS.items() if any(part in named for part in parts)), None)
+    if codec is None:
+        raise KarmmaError(f"video of format {words!r} is left out; known: {', '.join(CODECS)}")
+    return codec, np.ascontiguousarray(message.data).tobytes()
 
 
 def motion_of(message: Any) -> tuple[float, ...]:

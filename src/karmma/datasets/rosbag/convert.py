@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from ...files import replacing, stem_of
 from ...media.depth_pictures import millimetres_of
-from ...media.ros_messages import depth_of, motion_of, picture_of, unpacked_depth_of, unpacked_picture_of
+from ...media.packets import PacketDecoder
+from ...media.ros_messages import depth_of, motion_of, packet_of, picture_of, unpacked_depth_of, unpacked_picture_of
 from ...media.write import DepthWriter, VideoWriter, flac_bytes
 from ...types import KarmmaError, kind_of
 from ..imu_tables import write_imu_table
-from .packets import PacketDecoder, packet_of
 from .sound import Sound, read_sound
 from .topics import COMPRESSED, PACKET, VIDEO, Bag, Topic, choose_topics, open_bag
 

@@ -1,4 +1,4 @@
-"""Pictures of a bag's camera that was recorded as video: a message is what a codec made of one picture."""
+"""Pictures of video that comes packet by packet, without a file: each packet is what a codec made of one picture."""
 
 from __future__ import annotations
 
@@ -10,21 +10,7 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
-from ...types import KarmmaError
-
-CODECS = {"h264": ("264", "avc"), "hevc": ("265", "hevc"), "vp9": ("vp9",), "vp8": ("vp8",), "av1": ("av1",), "mjpeg": ("mjpeg",)}
 Packet = tuple[str, bytes]  # codec and content
-
-
-def packet_of(message: Any) -> Packet:
-    """Codec and content of a message of Foxglove's CompressedVideo or of an FFMPEGPacket, which may name an encoder (`libx264`,
-    `hevc_nvenc`) and what its pictures were. Raises KarmmaError for a codec that is not known."""
-    words = str(message.format if hasattr(message, "format") else message.encoding)
-    named = words.partition(";")[0].lower()
-    codec = next((codec for codec, parts in CODECS.items() if any(part in named for part in parts)), None)
-    if codec is None:
-        raise KarmmaError(f"video of format {words!r} is left out; known: {', '.join(CODECS)}")
-    return codec, np.ascontiguousarray(message.data).tobytes()
 
 
 class PacketDecoder:
