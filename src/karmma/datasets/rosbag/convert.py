@@ -68,7 +68,9 @@ class BagConversion:
         """All files, each of which appears when it is complete."""
         self.out.mkdir(parents=True, exist_ok=True)
         heard = [topic for topic in self.topics if kind_of(topic.modality) == "audio"]
-        sounds = {topic.modality: read_sound(self.bag, topic, self.messages(topic), self.audio_hz) for topic in heard}
+        read = {topic.modality: read_sound(self.bag, topic, self.messages(topic), self.audio_hz) for topic in heard}
+        sounds = {modality: sound for modality, sound in read.items() if sound is not None}
+        self.report.left_out |= dict.fromkeys(read.keys() - sounds.keys(), "nothing that can be read from second 0 on")
         writers = {"rgb": self.write_film, "depth": self.write_depth, "imu": self.write_motion}
         for topic in self.topics:
             modality = topic.modality

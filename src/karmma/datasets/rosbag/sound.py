@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...media.containers import MediaError
 from ...media.sound_messages import Mp3Samples, PlainSamples, is_mp3
 from ...types import KarmmaError
 from .topics import AUDIO_INFO, SOUNDS, Bag, Topic
@@ -32,8 +31,8 @@ class Sound:
         return len(self.samples) / self.rate_hz
 
 
-def read_sound(bag: Bag, topic: Topic, messages: Iterator[tuple[float, Any]], audio_hz: int | None) -> Sound:
-    """A topic's sound, of whose messages each is heard by the second at which it came; gaps are silence.
+def read_sound(bag: Bag, topic: Topic, messages: Iterator[tuple[float, Any]], audio_hz: int | None) -> Sound | None:
+    """A topic's sound, of whose messages each is heard by the second at which it came; gaps are silence. None where there is none.
 
     `messages` with the seconds, from second 0 on, at which they came. The rate is `audio_hz`, or what the bag's AudioInfo or an MP3
     says. Raises KarmmaError where none of them does, and for a format that is not read.
@@ -54,16 +53,15 @@ def read_sound(bag: Bag, topic: Topic, messages: Iterator[tuple[float, Any]], au
         if len(samples):
             pieces.append(samples)
             length += len(samples)
-    if not pieces:
-        raise MediaError(f"{bag.path}: {topic.name}: no sound that can be read from second 0 on")
-    return Sound(np.concatenate(pieces), reader.rate_hz)
+    return Sound(np.concatenate(pieces), reader.rate_hz) if pieces else None
 
 
 def find_format(bag: Bag, topic: Topic, audio_hz: int | None) -> PlainSamples | Mp3Samples:
-    """What reads a topic's sound."""
-    info = find_info(bag, topic.name)
+    """What reads a topic's sound; of messages of bytes, whose content no type tells, an AudioInfo or their first ones tell it."""
+    of_bytes = bag.kinds[topic.name].startswith("audio_common_msgs/")
+    info = find_info(bag, topic.name) if of_bytes else None
     first = b"".join(bytes_of(message) for _, message in islice(bag.messages(topic.name), FIRST_MESSAGES))
-    if is_mp3(first) or (info is not None and info.coding_format.lower() == "mp3"):
+    if of_bytes and (is_mp3(first) or (info is not None and info.coding_format.lower() == "mp3")):
         return Mp3Samples()
     if info is None:
         numbers, channels, rate_hz = SOUNDS[bag.kinds[topic.name]], 1, audio_hz
