@@ -22,6 +22,7 @@ def test_a_sound_set_is_not_doubted() -> None:
     train = [clip("1", 0, 2), clip("2", 2, 4, 1), clip("3", 0, inf, 1, "b.mp4")]
     assert not doubts(train=train, test=[clip("4", 4, 6), clip("5", 0, 2, 1, "c.mp4")], source=[clip("6", 0, 4)])
     assert not doubts(test=[clip("4", 4, 6)])
+    assert not doubts(train=train, test=[Segment("empty", "", 0, 2, {"verb": 0}, {})])
 
 
 def test_classes_that_differ_in_spelling_alone() -> None:

@@ -65,8 +65,8 @@ def shared_moments(manifest: Manifest) -> list[str]:
 
 
 def file_of(segment: Segment) -> str:
-    """The film, or the first other file, that tells a recording from others."""
-    return str(segment.sources.get("rgb") or next(iter(segment.sources.values())))
+    """The film, or the first other file, that tells a recording from others; a clip without any is one of its own."""
+    return str(segment.sources.get("rgb") or next(iter(segment.sources.values()), segment.name))
 
 
 def overlaps(segment: Segment, spans: Sequence[tuple[float, float]]) -> bool:
