@@ -236,6 +236,29 @@ def test_a_stream_cut_off_midway_still_gives_its_beginning(tmp_path: Path) -> No
     assert read_frames(damaged, [0.05, 0.35], 16, 16).shape == (2, 16, 16, 3)
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_behind_the_break_of_a_film_nobody_reads_all_of_it(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, frames = tmp_path / f"long.{suffix}", list[float]()
+    with av.open(str(path), "w", options={"movflags": "faststart"} if suffix == "mp4" else {}) as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.options = 64, 48, "yuv420p", {"g": "10"}
+        for index in range(1200):
+            noise = np.random.default_rng(index).integers(0, 255, (48, 64, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        container.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    class Counted(video.DecodedFrame):
+        def __init__(self, seconds: float, frame: av.VideoFrame) -> None:
+            super().__init__(seconds, frame)
+            frames.append(seconds)
+
+    monkeypatch.setattr(video, "DecodedFrame", Counted)
+    with pytest.raises(MediaError):
+        read_frames(path, [100.0, 101.0], 32, 24, 0.5)
+    assert len(frames) < 300
+
+
 def test_a_writer_that_fails_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="stop"), VideoWriter(tmp_path / "half.mp4", 64, 48, 10) as writer:
         writer.write_frame(np.zeros((48, 64, 3), np.uint8))

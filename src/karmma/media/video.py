@@ -83,6 +83,8 @@ def decode_from(path: Path, start_seconds: float) -> Iterator[DecodedFrame]:
             frames = decoded(container, stream, base, origin)
             first = next(frames, None)
             begun = (stream.start_time or 0) * base - origin
+            if first is None and earlier_seconds:  # it broke off long before: nobody reads it from its beginning to find that out
+                break
             if first is not None and first.seconds <= max(start_seconds, begun) + 1e-6:
                 break
         yield from skip_until(start_seconds, frames if first is None else itertools.chain([first], frames))

@@ -60,8 +60,8 @@ def find_format(bag: Bag, topic: Topic, audio_hz: int | None) -> PlainSamples | 
     """What reads a topic's sound; of messages of bytes, whose content no type tells, an AudioInfo or their first ones tell it."""
     of_bytes = bag.kinds[topic.name].startswith("audio_common_msgs/")
     info = find_info(bag, topic.name) if of_bytes else None
-    first = b"".join(bytes_of(message) for _, message in islice(bag.messages(topic.name), FIRST_MESSAGES))
-    if of_bytes and (is_mp3(first) or (info is not None and info.coding_format.lower() == "mp3")):
+    some = islice(bag.messages(topic.name), FIRST_MESSAGES if of_bytes else 0)
+    if is_mp3(b"".join(bytes_of(message) for _, message in some)) or (info is not None and info.coding_format.lower() == "mp3"):
         return Mp3Samples()
     if info is None:
         numbers, channels, rate_hz = SOUNDS[bag.kinds[topic.name]], 1, audio_hz
